@@ -1,0 +1,119 @@
+"""What every test may count on: servers are there or said to be missing, and nothing outlives the session.
+
+A helper is imported (`from tests.conftest import skip_or_fail`); a fixture is asked for by name.
+"""
+
+import logging
+import os
+import random
+import uuid
+from collections.abc import Iterator
+from typing import NoReturn
+
+import psutil
+import pytest
+
+SESSION_MARK = "WINDLASS_TEST_SESSION"
+
+
+def skip_or_fail(reason: str) -> NoReturn:
+    """Skip this test because something on the machine is missing; where CI is set, fail instead.
+
+    So that a test which never runs anywhere cannot pass for one that does.
+    """
+    if os.environ.get("CI", "").lower() not in ("", "0", "false"):
+        pytest.fail(f"must not be skipped in CI: {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--seed", type=int, help="repeat a run of randomised tests with the seed that it printed")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.seed is None:
+        config.option.seed = random.randrange(2**32)
+    os.environ[SESSION_MARK] = uuid.uuid4().hex
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"seed: {config.option.seed} (--seed={config.option.seed} repeats it)"
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> random.Random:
+    """A generator that depends on the session's seed and the test's name alone, not on the order of tests."""
+    return random.Random(f"{request.config.option.seed}:{request.node.nodeid}")
+
+
+class _Complaints(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(self.format(record))
+
+
+@pytest.fixture(scope="session")
+def _asyncio_complaints() -> Iterator[list[str]]:
+    handler = _Complaints()
+    logging.getLogger("asyncio").addHandler(handler)
+    yield handler.messages
+    logging.getLogger("asyncio").removeHandler(handler)
+
+
+@pytest.fixture(autouse=True)
+def _asyncio_hygiene(_asyncio_complaints: list[str]) -> Iterator[None]:
+    """Fail where asyncio only logs: a task destroyed while pending, an exception that nobody retrieved.
+
+    A complaint that comes when garbage is collected may be counted against the test after its cause.
+    """
+    yield
+    said = list(_asyncio_complaints)
+    _asyncio_complaints.clear()
+    if said:
+        pytest.fail("asyncio complained:\n" + "\n".join(said), pytrace=False)
+
+
+def _started_by_us(process: psutil.Process) -> bool:
+    try:
+        return process.environ().get(SESSION_MARK) == os.environ[SESSION_MARK]
+    except psutil.Error:
+        return False
+
+
+def _is_python_helper(process: psutil.Process) -> bool:
+    """Say whether this is multiprocessing's own tracker or fork server, which ends with us, and serves nobody now."""
+    command = " ".join(process.cmdline())
+    ours = process.ppid() == os.getpid() and not process.children()
+    return ours and ("multiprocessing.resource_tracker" in command or "multiprocessing.forkserver" in command)
+
+
+def _survivors() -> dict[int, tuple[psutil.Process, str]]:
+    """Find this session's processes by parentage and, where their parents died, by the mark in their environment."""
+    children = psutil.Process().children(recursive=True)
+    orphans = [p for p in psutil.process_iter() if p.pid != os.getpid() and _started_by_us(p)]
+    found = {}
+    for process in [*children, *orphans]:
+        try:
+            if process.status() != psutil.STATUS_ZOMBIE and not _is_python_helper(process):
+                found[process.pid] = (process, " ".join(process.cmdline()))
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_process_survives() -> Iterator[None]:
+    """Fail the session, and clean up, when a process that it started is still there at its end."""
+    yield
+    survivors = _survivors()
+    for process, _ in survivors.values():
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+    if survivors:
+        lines = [f"  {pid}: {command}" for pid, (_, command) in survivors.items()]
+        pytest.fail("processes that outlived the tests, killed now:\n" + "\n".join(lines), pytrace=False)
