@@ -1,0 +1,101 @@
+"""What task code can ask about the attempt that it is part of, and the hooks around attempts."""
+
+from __future__ import annotations
+
+import threading
+from contextvars import ContextVar
+from typing import Protocol
+from uuid import UUID
+
+from windlass.core.errors import UsageError
+from windlass.core.model import ClaimedJob
+
+
+class NoteSink(Protocol):
+    """Where progress and log lines go: the worker, which sends them in batches. Callable from any thread."""
+
+    def note(self, job: ClaimedJob, *, progress: float | None, message: str | None, log: str) -> None: ...
+
+
+class Current:
+    """The attempt that is running here: see `current`."""
+
+    __slots__ = ("_cancelled", "_job", "_sink")
+
+    def __init__(self, job: ClaimedJob, sink: NoteSink) -> None:
+        self._job = job
+        self._sink = sink
+        self._cancelled = threading.Event()
+
+    @property
+    def job_id(self) -> str:
+        """The job's id, as text."""
+        return str(UUID(bytes=self._job.id))
+
+    @property
+    def task(self) -> str:
+        """The task's name, as the job names it."""
+        return self._job.task
+
+    @property
+    def queue(self) -> str:
+        return self._job.queue
+
+    @property
+    def attempt(self) -> int:
+        """1 for the first attempt of the job."""
+        return self._job.attempt
+
+    @property
+    def failures(self) -> int:
+        """How many attempts have failed before."""
+        return self._job.failures
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether this attempt should end: somebody cancelled the job, it ran into its timeout, the worker stops or
+        lost its lease. A coroutine is cancelled as well; a thread must look."""
+        return self._cancelled.is_set()
+
+    def wait_cancelled(self, timeout: float) -> bool:
+        """Sleep in a thread task for up to ``timeout`` seconds, or until the attempt should end; say whether it should."""
+        return self._cancelled.wait(timeout)
+
+    def progress(self, fraction: float, message: str | None = None) -> None:
+        """Report how far the job is: 0 to 1, and a word about it (at most 500 characters are kept)."""
+        if not 0 <= fraction <= 1:
+            raise UsageError(f"progress({fraction!r}): expected a number between 0 and 1")
+        self._sink.note(self._job, progress=float(fraction), message=message and message[:500], log="")
+
+    def log(self, line: str) -> None:
+        """Append a line to the job's own log (the last 64 KiB are kept)."""
+        self._sink.note(self._job, progress=None, message=None, log=line.rstrip("\n") + "\n")
+
+
+_current: ContextVar[Current] = ContextVar("windlass_current")
+
+
+def current() -> Current:
+    """Return the attempt that is running here. Raises `UsageError` outside of one."""
+    found = _current.get(None)
+    if found is None:
+        raise UsageError("current() was called outside of a running task")
+    return found
+
+
+class Middleware:
+    """Hooks around everything that happens to jobs; override what you need.
+
+    ``before`` and ``after`` run where the task runs: on the event loop for coroutines, in the executing thread for
+    functions (so that, for example, database connections of that thread can be closed there). They must not block the
+    loop. A hook that raises in ``before`` fails the attempt; one that raises elsewhere is logged.
+    """
+
+    def enqueue(self, task: str, headers: dict[str, str]) -> None:
+        """A job is about to be enqueued; ``headers`` travel with it and may be added to."""
+
+    def before(self, attempt: Current, headers: dict[str, str]) -> None:
+        """An attempt is about to start."""
+
+    def after(self, attempt: Current, error: BaseException | None) -> None:
+        """An attempt has ended: with a result, or with ``error``."""

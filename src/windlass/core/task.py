@@ -1,0 +1,52 @@
+"""What the engine must know of a task in order to run it: decided once, at registration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from windlass.core.clock import Span
+from windlass.core.codec import Signature
+from windlass.core.model import DEFAULT_PRIORITY, KEEP, KEEP_DEAD
+from windlass.core.retry import NEVER, Retry, RetryPolicy
+
+ExecutorName: TypeAlias = Literal["async", "thread"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskSpec:
+    """A registered task: a function with its name and defaults."""
+
+    name: str
+    function: Callable[..., Any]
+    signature: Signature
+    executor: ExecutorName
+    """``async`` for coroutine functions, else ``thread``."""
+    aliases: tuple[str, ...] = ()
+    queue: str = "default"
+    requires: str = ""
+    priority: int = DEFAULT_PRIORITY
+    retry: RetryPolicy = NEVER
+    timeout: Span | None = None
+    """Longest run of one attempt."""
+    keep: Span = KEEP
+    """Retention of the finished job and its result."""
+    keep_dead: Span = KEEP_DEAD
+    max_snoozes: int = 1000
+    """Snoozes after which the job is dead."""
+    errors: tuple[type[BaseException], ...] = ()
+    """Exception classes that results may raise again by name."""
+
+
+class JobOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one job says differently from its task; travels as `NewJob.options`. Unknown fields are ignored, so that an
+    older worker runs the jobs of a newer producer."""
+
+    retry: Retry | None = None
+    timeout: Span | None = None
+    keep: Span | None = None
+    headers: dict[str, str] | None = None
+    """What middleware and tracing carry along."""

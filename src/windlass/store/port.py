@@ -1,0 +1,296 @@
+"""The store port: what every store promises. Each docstring is a contract, and the conformance suite checks it.
+
+General rules, which the contracts do not repeat:
+
+* **Atomic.** A verb happens wholly or not at all, whoever dies when. If its answer is lost, or it raises
+  `StoreUnavailable`, it may have happened; every contract says what a repeated call does.
+* **Bounded.** One call does work in proportion to its arguments and to at most `MAX_EDGES_PER_CALL` edges, each step
+  O(log n) in what is stored. Batches carry at most `MAX_BATCH` records; a larger one raises `UsageError`. A store
+  that must bound its work further splits a call where the contract allows it (`claim` may answer fewer jobs).
+* **The store's clock decides.** Instants are of its clock, callers pass spans where they can.
+* **One trip.** A verb costs one round trip to the store, unless its contract says otherwise.
+* **Transitions** are those of `windlass.core.lifecycle`; a verb that meets a job in another state than it needs
+  answers so and changes nothing.
+* **Finishing.** Whenever a job finishes, in whatever verb: its unique key is free; its edges to dependants are marked
+  and dependants released or cancelled, at most `MAX_EDGES_PER_CALL` in the same atomic step, and the rest stay behind
+  a durable cursor for `release_edges`; its own edges to parents are closed the same way; and it enters the purge index
+  (``purge_at = now + keep``) once no dependant of it is unfinished.
+* **Loop.** A store object belongs to the event loop on which it was opened; `twin` gives another for another loop.
+* **Errors.** `StoreUnavailable`, `StoreFull`, `StoreReadOnly`, `SchemaMismatch`; never a driver's own exception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from enum import Flag, auto
+from typing import Protocol
+
+from windlass.core.clock import Instant
+from windlass.core.model import (
+    CancelAnswer,
+    ClaimAnswer,
+    ClaimRequest,
+    Edge,
+    EnqueueResult,
+    JobFilter,
+    JobPage,
+    JobRecord,
+    JobResult,
+    Limit,
+    LimitScope,
+    NewJob,
+    Note,
+    Progress,
+    QueueRecord,
+    Renewal,
+    ReplayAnswer,
+    Session,
+    SessionRecord,
+    SessionSign,
+    SettleResult,
+    Settlement,
+    Settings,
+    SkipAnswer,
+)
+
+
+class Capability(Flag):
+    """What a store may or may not promise beyond the contracts. Asked for and missing: `CapabilityMissing`."""
+
+    NONE = 0
+    DURABLE = auto()
+    """Jobs survive the death of the processes that use the store."""
+    SHARED = auto()
+    """Several processes can use it at once."""
+    NETWORKED = auto()
+    """Several machines can use it at once."""
+    WAKE_UPS = auto()
+    """Hints of `Notifier` reach other processes."""
+    TRANSACTIONAL = auto()
+    """Jobs can be enqueued inside a transaction of the user's own."""
+
+
+class JobStore(Protocol):
+    """What producers, workers and janitors need."""
+
+    async def enqueue(self, jobs: Sequence[NewJob], edges: Sequence[Edge] = (), *, first_sent: Instant) -> EnqueueResult:
+        """Store jobs, and add edges to stored jobs that are still waiting.
+
+        Each job goes to ``waiting`` (it has edges that are not satisfied), ``scheduled`` (due later) or ``ready``; one
+        whose edges already say that it can never run is stored as ``cancelled(parent)``, and one whose expiry is past
+        as ``cancelled(expired)``. Jobs of the call may be parents of later ones. Parents are locked: one that is
+        finished counts at once. Per job all or nothing; jobs do not depend on each other's success.
+
+        With a unique key that an unfinished job of the same task holds, nothing is stored (``DUPLICATE``), or, with
+        ``replace`` and a holder that is waiting, scheduled or ready, that one becomes ``cancelled(replaced)``.
+
+        Idempotent by id: a job whose id is stored answers ``STORED``, whatever it says; an edge that is stored answers
+        ``ADDED``. ``first_sent`` is when the call was first sent, in the store's clock as the caller knows it from
+        `now`; more than `STALE_AFTER` ago, the call raises `StaleEnqueue` and stores nothing.
+        """
+
+    async def claim(self, session: bytes, request: ClaimRequest) -> ClaimAnswer:
+        """Take ready jobs for the session; never blocks.
+
+        Jobs leave their lanes by (priority, sequence), lanes are tried in the given order, `Lane.until` bounds each.
+        Paused queues and tasks give nothing; concurrency and rate limits hold for all workers together. Jobs whose
+        expiry is past are not given. A job taken is ``running``: token + 1, attempt + 1, the session and the request
+        number recorded, its key given up if held until ``STARTED``.
+
+        Without ``alone`` suspects are never given; with it, one suspect at most and nothing else.
+
+        The session is locked against reaping meanwhile. Refused as a whole (see `Refusal`) if it is unknown or
+        revoked, if the request number was seen before, or for the rule of being alone. Not to be repeated: after a
+        lost answer call `unclaim`.
+        """
+
+    async def settle(
+        self, session: bytes, settlements: Sequence[Settlement], claim: ClaimRequest | None = None
+    ) -> SettleResult:
+        """End attempts, and claim in the same trip.
+
+        Each settlement is judged alone: ``APPLIED`` if the job is running under the same (session, token); ``ALREADY``
+        if this proof settled it before with the same outcome and nobody has claimed it since; else ``LOST``. A session
+        that is revoked may still settle what was not yet taken from it.
+
+        ``SUCCEEDED``, ``DEAD`` and ``CANCELLED`` finish the job. ``RETRY`` counts a failure, ``SNOOZED`` a snooze,
+        ``UNDELIVERABLE`` takes the attempt number back and notes since when; all three go to ``scheduled``, or with no
+        delay to ``ready``, at a *new* position. ``RELEASED`` goes to ``ready`` at its *old* position. If somebody asked
+        to cancel the job, everything but ``SUCCEEDED`` becomes ``cancelled(cancelled)``; the answer is ``APPLIED``.
+        ``RETRY`` and ``DEAD`` count a failure even then. An ``error`` is appended to the job's errors.
+
+        The claim is carried out after the settlements, and is refused or answered on its own; settlements are applied
+        whatever becomes of it. A repeated settle must not carry a claim.
+        """
+
+    async def unclaim(self, session: bytes, request: int) -> None:
+        """Give back what the request took and nobody started: for a claim whose answer was lost.
+
+        Running jobs of (session, request) go to ``ready`` at their old positions, attempt - 1; the token stays. From
+        then on a claim with this number is refused. Repeating it, or calling it for a claim that never arrived, changes
+        nothing else. An unknown session changes nothing.
+        """
+
+    async def renew(self, session: bytes, held: Sequence[tuple[bytes, int]], answered: int) -> Renewal:
+        """Renew the lease on all that the session holds, with one write.
+
+        ``held`` are (id, token) of all that the worker holds, what it is settling included; ``answered`` is the highest
+        request number whose answer it has. Running jobs of the session with a request number up to ``answered`` that
+        ``held`` does not name are given back as by `unclaim`. A session that is unknown or revoked answers
+        ``revoked=True``, and nothing changes. Repeating is harmless: it is one more sign of life.
+        """
+
+    async def annotate(self, session: bytes, notes: Sequence[Note]) -> None:
+        """Record progress and log lines of running attempts; a note without a good proof is dropped silently.
+
+        Not idempotent: a repeated call appends its log lines twice.
+        """
+
+    # ------------------------------------------------------------------------------------------- sessions
+
+    async def open(self, session: Session) -> None:
+        """Make a session known, with a full lease. Repeating it with the same id changes nothing (a revoked session
+        stays revoked). Must come before the first claim."""
+
+    async def close(self, session: bytes) -> None:
+        """End a session. What it still holds is given back as by `unclaim`, at most `MAX_BATCH` jobs; if there was more
+        it is left revoked, for `reap`. Claims and renewals of it are refused afterwards. Idempotent."""
+
+    async def observe(self) -> list[SessionSign]:
+        """List the sessions that a reaper should watch: less than 5/9 of a lease left (5 of 9 s), none left, or revoked
+        and still holding jobs. Running jobs whose session is not known show up as a revoked one. A
+        lease that ends further ahead than one lease (the clock was stepped back) is clamped, and stored so."""
+
+    async def reap(self, signs: Sequence[SessionSign], limit: int = 200) -> Progress:
+        """Take back the jobs of sessions that are dead.
+
+        A session of ``signs`` is revoked if its lease is over by the store's clock and its renewal counter is still the
+        one of the sign; one that is revoked already needs no proof. (That the counter stood still for long enough on a
+        monotonic clock is for the caller to have seen; only reaping revokes.) Then at most ``limit`` running jobs of
+        such sessions move: losses + 1; from the second loss on the job is suspect; while it ran alone, the loss counts
+        towards `Settings.max_lost`, and when those are spent the job is ``dead(lost)``; a job somebody asked to cancel
+        is ``cancelled``; else it is ``ready`` at its old position. The session is forgotten once it holds nothing.
+        Safe to repeat, and for several callers at once.
+        """
+
+    # -------------------------------------------------------------------------------------------- janitor
+
+    async def promote(self, limit: int = 1000) -> Progress:
+        """Move scheduled jobs that are due to ``ready``, each at a new position in the order of their due times, and
+        cancel unstarted jobs (attempt 0) whose expiry is past; at most ``limit`` of each. Safe to repeat, and for
+        several callers at once. Answers when the next scheduled job is due."""
+
+    async def release_edges(self, limit: int = 256) -> Progress:
+        """Go on behind the durable cursors: mark edges, release or cancel dependants, close edges of finished
+        dependants, at most ``limit`` edges. Safe to repeat, and for several callers at once."""
+
+    async def purge(self, limit: int = 1000) -> Progress:
+        """Delete finished jobs whose retention is over. Safe to repeat, and for several callers at once."""
+
+    # ------------------------------------------------------------------------------------------ operators
+
+    async def cancel(self, ids: Sequence[bytes]) -> list[CancelAnswer]:
+        """Cancel jobs that have not started; flag those that run (the flag travels with `renew`). Idempotent."""
+
+    async def replay(self, ids: Sequence[bytes]) -> list[ReplayAnswer]:
+        """Make dead and cancelled jobs ready again, or waiting where a parent has not succeeded: same id, token and
+        attempt number go on, failures, losses and snoozes from 0; its edges armed anew; cancel flag, expiry, suspect
+        mark, undeliverable-since, result, progress and reason cleared; errors stay. Open edges of it to dependants that
+        are still waiting are unmarked. Refused while another job holds its unique key. A repeated call answers
+        ``NOT_DEAD``."""
+
+    async def skip(self, id: bytes, result: bytes) -> SkipAnswer:
+        """Declare a waiting, scheduled or ready job succeeded with this result. A repeated call answers ``STARTED``."""
+
+    async def delete(self, ids: Sequence[bytes]) -> int:
+        """Purge finished jobs by hand, before their retention is over, but not within `KEEP_AT_LEAST` of finishing and
+        not while dependants are unfinished. Answers how many were deleted; the others stay. Idempotent."""
+
+    async def put_limit(self, limit: Limit) -> None:
+        """Store a limit record in place of the one with the same scope and name. In force for every later claim.
+        Repeating it changes nothing. A record that limits nothing and is not paused is deleted."""
+
+    async def command(self, session: bytes, command: str) -> bool:
+        """Send a command to a session; answers whether the session is known and alive. Idempotent."""
+
+
+class Insights(Protocol):
+    """What the CLI, the UI and waiting callers need. Reads only; each sees one consistent moment."""
+
+    async def now(self) -> Instant:
+        """The store's clock."""
+
+    async def get_jobs(self, ids: Sequence[bytes]) -> list[JobRecord | None]:
+        """Everything about these jobs, in the order of the call; ``None`` for an unknown one."""
+
+    async def results(self, ids: Sequence[bytes]) -> list[JobResult | None]:
+        """How these jobs ended, in the order of the call; ``None`` for one that is unknown or unfinished."""
+
+    async def list_jobs(self, filter: JobFilter, *, limit: int = 50, cursor: bytes | None = None) -> JobPage:
+        """List jobs, newest id first, without errors and logs. ``limit`` is at most `MAX_BATCH`."""
+
+    async def counts(self) -> dict[tuple[str, int], int]:
+        """Count jobs by (queue, state). May cost in proportion to what is stored."""
+
+    async def queues(self) -> list[QueueRecord]:
+        """List the queues that have a record or unfinished jobs, by name."""
+
+    async def limits(self, scope: LimitScope | None = None) -> list[Limit]:
+        """List limit records, by scope and name."""
+
+    async def sessions(self) -> list[SessionRecord]:
+        """List the sessions known, oldest first."""
+
+
+class Subscription(Protocol):
+    """Somebody who wants hints."""
+
+    def arm(self) -> None:
+        """Ask for hints from now on. Call it *before* the last look at the store, so that nothing falls between."""
+
+    def disarm(self) -> None:
+        """Say that hints may be skipped until `arm`, so that busy workers cost nobody anything."""
+
+    def close(self) -> None:
+        """End the subscription. Idempotent."""
+
+
+class Notifier(Protocol):
+    """Hints that something has happened. A hint, never the truth: it may be late, doubled or lost; poll as well.
+
+    Channels: ``ready/<queue>`` (a job became claimable), ``scheduled`` (a job became due earlier than any before),
+    ``finished/<job id in hex>``, ``session/<session id in hex>`` (a cancel request or a command waits in `renew`).
+    """
+
+    def subscribe(self, channels: Collection[str], wake: Callable[[], None]) -> Subscription:
+        """Have ``wake`` called on the store's event loop after hints on any of these channels. Starts armed."""
+
+
+class Store(JobStore, Insights, Notifier, Protocol):
+    """A whole store, and its life."""
+
+    @property
+    def capabilities(self) -> Capability:
+        """What it promises beyond the contracts."""
+
+    @property
+    def url(self) -> str:
+        """Where it is, without secrets: fit for logs."""
+
+    @property
+    def settings(self) -> Settings:
+        """What it was opened with."""
+
+    async def connect(self) -> None:
+        """Open it on the running event loop, and create or check the stored layout. Idempotent. Every verb calls it
+        when needed, so that stores are opened lazily. Raises `SchemaMismatch`, `StoreUnavailable`, ..."""
+
+    async def aclose(self) -> None:
+        """Let go of everything. Idempotent; a later verb raises `StoreUnavailable`."""
+
+    async def migrate(self, *, finish: bool = False) -> list[str]:
+        """Bring the stored layout up to this version; answers what was done, a sentence each, nothing if it was up to
+        date. ``finish``: also stop writing the layout of the version before. Safe to repeat, and for several at once."""
+
+    def twin(self) -> Store:
+        """Make another, unopened store object on the same data, for another event loop (the heartbeat's thread)."""
