@@ -6,6 +6,7 @@
     ├── UsageError                 the caller asked for something that cannot be
     │   ├── UnknownTask            no task with this name is registered
     │   ├── InvalidArguments       arguments do not fit the task's signature or type hints
+    │   ├── InvalidResult          a result does not fit the return hint, or JSON cannot say it
     │   ├── InvalidName            a queue, task or key name that the grammar refuses
     │   ├── InvalidOption          an option with an impossible value, or two that contradict each other
     │   ├── PayloadTooLarge        arguments or result beyond the limit
@@ -20,6 +21,7 @@
     │   ├── StoreFull              no room left (disk, memory)
     │   ├── StoreReadOnly          the store may not be written to
     │   ├── SchemaMismatch         the stored layout is too old or too new
+    │   ├── UndecodablePayload     stored arguments that no version of the task could read
     │   ├── StaleEnqueue           a repeated enqueue that was first sent too long ago
     │   └── EnqueueUnknown         it is not known whether these jobs were stored
     ├── JobNotFound                the store has no job with this id (never had, or it was purged)
@@ -59,6 +61,10 @@ class UnknownTask(UsageError):
 
 class InvalidArguments(UsageError, TypeError):
     """The arguments do not fit the task."""
+
+
+class InvalidResult(UsageError, TypeError):
+    """The result does not fit the task's return hint."""
 
 
 class InvalidName(UsageError, ValueError):
@@ -120,6 +126,10 @@ class StoreReadOnly(StoreError):
 
 class SchemaMismatch(StoreError):
     """The stored layout does not fit this version of Windlass."""
+
+
+class UndecodablePayload(StoreError):
+    """The stored arguments are no JSON object that anybody could read."""
 
 
 class StaleEnqueue(StoreError):

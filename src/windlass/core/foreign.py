@@ -1,0 +1,51 @@
+"""Types that msgspec does not know, and that travel all the same: pydantic models and paths.
+
+pydantic is never imported from here: who has a model has imported it already.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import lru_cache
+from pathlib import PurePath
+from typing import Any
+
+import msgspec
+
+
+def enc_hook(value: Any) -> Any:
+    """Turn ``value`` into what msgspec can encode. Raises ``NotImplementedError`` for a type that nobody knows."""
+    if isinstance(value, PurePath):
+        return str(value)
+    if is_model(type(value)):
+        # Mode "json", but as objects and not as text: so a NaN inside stays one and can be found.
+        return value.model_dump(mode="json", by_alias=True, round_trip=True)
+    raise NotImplementedError(f"JSON cannot say a `{type(value).__qualname__}`")
+
+
+def dec_hook(kind: type[Any], value: Any) -> Any:
+    """Build a ``kind`` from decoded JSON. Raises ``ValueError`` where the value does not fit."""
+    if is_model(kind):
+        # From JSON text, because strict models take text for a datetime there, and only there.
+        return kind.model_validate_json(msgspec.json.encode(value))
+    if issubclass(kind, PurePath):
+        if not isinstance(value, str):
+            raise ValueError(f"Expected `{kind.__name__}` as text, got `{type(value).__name__}`")  # noqa: TRY004
+        return kind(value)
+    raise NotImplementedError(f"nothing builds a {kind.__qualname__}")
+
+
+def is_known(kind: object) -> bool:
+    """Say whether `enc_hook` and `dec_hook` know the class."""
+    return isinstance(kind, type) and (issubclass(kind, PurePath) or is_model(kind))
+
+
+def is_model(kind: object) -> bool:
+    """Say whether ``kind`` is a class of pydantic models."""
+    pydantic = sys.modules.get("pydantic")
+    return pydantic is not None and isinstance(kind, type) and _derives(kind, pydantic.BaseModel)
+
+
+@lru_cache(maxsize=1024)
+def _derives(kind: type[Any], base: type[Any]) -> bool:
+    return issubclass(kind, base)

@@ -1,0 +1,57 @@
+"""What a job says differently from its task, as bytes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from windlass.core.retry import Retry
+from windlass.core.task import JobOptions
+
+NO_OPTIONS = JobOptions()
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(JobOptions).decode
+_decode_parts = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_RETRY_FIELDS = frozenset(Retry.__struct_fields__)
+
+
+def encode_options(options: JobOptions) -> bytes | None:
+    """Encode options; ``None`` where they say nothing."""
+    return None if options == NO_OPTIONS else _encode(options)
+
+
+def decode_options(data: bytes | None) -> JobOptions:
+    """Decode options. Never raises: what this version does not understand is left out, and the rest holds."""
+    if data is None:
+        return NO_OPTIONS
+    try:
+        return _decode(data)
+    except (ValueError, RecursionError, MemoryError):
+        return _decode_what_can_be(data)
+
+
+def _decode_what_can_be(data: bytes) -> JobOptions:
+    try:
+        parts = _decode_parts(data)
+    except (ValueError, RecursionError, MemoryError):
+        return NO_OPTIONS
+    known: dict[str, Any] = {}
+    for name in JobOptions.__struct_fields__:
+        if name in parts:
+            part = _without_news(parts[name]) if name == "retry" else bytes(parts[name])
+            try:
+                known[name] = getattr(_decode(b'{"%s":%s}' % (name.encode(), part)), name)
+            except (ValueError, RecursionError, MemoryError):
+                continue
+    return JobOptions(**known)
+
+
+def _without_news(retry: msgspec.Raw) -> bytes:
+    """Drop what a newer Retry may have and this one has not."""
+    try:
+        fields = _decode_parts(retry)
+    except (ValueError, RecursionError, MemoryError):
+        return bytes(retry)
+    return _encode({name: value for name, value in fields.items() if name in _RETRY_FIELDS})

@@ -1,0 +1,157 @@
+"""Exceptions as data, and the one way back.
+
+A worker writes what was raised as an `ErrorRecord`: words, and nothing else. A caller gets a `RemoteError`; where one
+of the recorded names is in a closed table of built-ins, or is a class that the task's author listed, the error is an
+instance of that class too. Nothing is imported and no constructor but our own runs, whatever the record says.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Hashable, Iterable
+from functools import lru_cache
+from typing import Any, cast
+
+import msgspec
+
+from windlass.core.clock import Instant
+from windlass.core.errors import RemoteError
+from windlass.core.model import ErrorRecord
+
+MAX_MESSAGE = 4 * 1024
+"""Bytes of an exception's message that are kept: the first ones."""
+MAX_TRACEBACK = 8 * 1024
+"""Bytes of a formatted traceback that are kept: the last ones."""
+_MAX_TYPE_NAME = 200
+_MAX_NAMES = 20
+_MAX_FRAMES = 100
+
+_BUILT_INS: dict[str, type[BaseException]] = {
+    kind.__name__: kind
+    for kind in (
+        ArithmeticError, AssertionError, AttributeError, BlockingIOError, BrokenPipeError, BufferError,
+        ChildProcessError, ConnectionAbortedError, ConnectionError, ConnectionRefusedError, ConnectionResetError,
+        EOFError, Exception, FileExistsError, FileNotFoundError, FloatingPointError, ImportError, IndexError,
+        InterruptedError, IsADirectoryError, KeyError, LookupError, MemoryError, ModuleNotFoundError, NameError,
+        NotADirectoryError, NotImplementedError, OSError, OverflowError, PermissionError, ProcessLookupError,
+        RecursionError, ReferenceError, RuntimeError, TimeoutError, TypeError, UnboundLocalError, ValueError,
+        ZeroDivisionError,
+    )
+}  # fmt: skip
+"""No exits, no StopIteration, no groups, none that cannot stand without its own arguments."""
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(ErrorRecord).decode
+
+
+def encode_error(error: BaseException, attempt: int, now: Instant) -> bytes:
+    """Write an exception as an encoded `ErrorRecord`. Never raises, whatever ``str(error)`` does.
+
+    Args:
+        error: what the attempt raised.
+        attempt: number of the attempt.
+        now: instant of the worker's clock.
+    """
+    kind = type(error)
+    names = tuple(type_name(base) for base in kind.__mro__[:_MAX_NAMES] if base is not object)
+    return _encode(
+        ErrorRecord(
+            type=names[0],
+            message=_message(error),
+            traceback=_traceback(error),
+            attempt=attempt,
+            at=now,
+            names=names,
+        )
+    )
+
+
+def decode_error(data: bytes) -> ErrorRecord:
+    """Read an encoded `ErrorRecord`. Never raises: bytes that are none become a record that says so."""
+    try:
+        return _decode(data)
+    except (ValueError, RecursionError, MemoryError) as error:
+        return ErrorRecord(type="unknown", message=f"the error record cannot be decoded: {error}")
+
+
+def type_name(kind: type) -> str:
+    """Name a class as records do: ``module.qualname``, built-ins without their module."""
+    module, name = kind.__module__, kind.__qualname__
+    full = name if module == "builtins" else f"{module}.{name}"
+    return _clean(full, _MAX_TYPE_NAME)
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return _clean(str(error), MAX_MESSAGE)
+    except BaseException as fault:  # noqa: BLE001 - the worker must outlive whatever a task's exception does
+        return f"(str() of the exception raised {type(fault).__name__})"
+
+
+def _traceback(error: BaseException) -> str:
+    try:
+        lines = traceback.format_exception(type(error), error, error.__traceback__, limit=-_MAX_FRAMES)
+        return "".join(lines).encode("utf-8", "backslashreplace")[-MAX_TRACEBACK:].decode("utf-8", "ignore")
+    except BaseException as fault:  # noqa: BLE001 - as above
+        return f"(the traceback cannot be formatted: {type(fault).__name__})"
+
+
+def _clean(text: str, limit: int) -> str:
+    """Bound text in bytes, and write lone surrogates as what they are, since JSON cannot say them."""
+    return text[:limit].encode("utf-8", "backslashreplace")[:limit].decode("utf-8", "ignore")
+
+
+def rebuild_error(record: ErrorRecord, allowed: Iterable[type[BaseException]] = ()) -> RemoteError:
+    """Turn a record into an exception to raise.
+
+    Args:
+        record: what the worker wrote.
+        allowed: classes that may be raised again beyond the built-ins (``@app.task(errors=[...])``).
+    """
+    message = f"{record.type}: {record.message}" if record.message else record.type
+    error = _instance(_find(record, allowed), message)
+    # Not by plain assignment: the other class may have a __setattr__ of its own.
+    for name, value in (("args", (message,)), ("type_name", record.type), ("traceback", record.traceback)):
+        BaseException.__setattr__(error, name, value)
+    if record.traceback:
+        # Shown where the exception is: what a terminal would obey becomes visible text.
+        BaseException.add_note(error, "Remote traceback:\n" + _visible(record.traceback))
+    return error
+
+
+def _find(record: ErrorRecord, allowed: Iterable[type[BaseException]]) -> type[BaseException]:
+    known = {**_BUILT_INS, **{type_name(kind): kind for kind in allowed}}
+    return next((known[name] for name in record.names or (record.type,) if name in known), Exception)
+
+
+def _instance(kind: type[BaseException], message: str) -> RemoteError:
+    both: type[RemoteError] = _joined(cast("Hashable", kind))
+    # The built-in's own __new__: a __new__ or __init__ of the other class never runs.
+    native = next(base for base in both.__mro__ if base.__module__ == "builtins")
+    try:
+        return cast("RemoteError", native.__new__(both))  # type: ignore[call-overload]
+    except Exception:  # noqa: BLE001 - a class that refuses costs us its type, not the error
+        return RemoteError(message)
+
+
+@lru_cache(maxsize=256)
+def _joined(kind: Any) -> type[RemoteError]:
+    """Make a class that is a `RemoteError` and a ``kind``, if the two can be one."""
+    if issubclass(RemoteError, kind):
+        return RemoteError
+    own: dict[str, Any] = {
+        "__str__": lambda self: str(self.args[0]),
+        "__repr__": lambda self: f"RemoteError({self.args[0]!r})",
+        # A class that exists in this process only cannot be pickled; its plain parent can.
+        "__reduce__": lambda self: (RemoteError, self.args, {"type_name": self.type_name, "traceback": self.traceback}),
+        "__module__": RemoteError.__module__,
+        "__doc__": RemoteError.__doc__,
+    }
+    try:
+        return type("RemoteError", (RemoteError, kind), own)
+    except Exception:  # noqa: BLE001 - layout or metaclass conflicts, or a refusing __init_subclass__
+        return RemoteError
+
+
+def _visible(text: str) -> str:
+    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
