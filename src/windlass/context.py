@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from contextvars import ContextVar
 from typing import Protocol
@@ -20,12 +21,13 @@ class NoteSink(Protocol):
 class Current:
     """The attempt that is running here: see `current`."""
 
-    __slots__ = ("_cancelled", "_job", "_sink")
+    __slots__ = ("_end_asked", "_end_event", "_job", "_sink")
 
     def __init__(self, job: ClaimedJob, sink: NoteSink) -> None:
         self._job = job
         self._sink = sink
-        self._cancelled = threading.Event()
+        self._end_asked = False
+        self._end_event: threading.Event | None = None
 
     @property
     def job_id(self) -> str:
@@ -39,6 +41,7 @@ class Current:
 
     @property
     def queue(self) -> str:
+        """The queue that the job came from."""
         return self._job.queue
 
     @property
@@ -55,11 +58,25 @@ class Current:
     def cancelled(self) -> bool:
         """Whether this attempt should end: somebody cancelled the job, it ran into its timeout, the worker stops or
         lost its lease. A coroutine is cancelled as well; a thread must look."""
-        return self._cancelled.is_set()
+        return self._end_asked
 
     def wait_cancelled(self, timeout: float) -> bool:
-        """Sleep in a thread task for up to ``timeout`` seconds, or until the attempt should end; say whether it should."""
-        return self._cancelled.wait(timeout)
+        """Sleep in a thread for up to ``timeout`` seconds, or until the attempt should end; say whether it should."""
+        if self._end_event is None:
+            self._end_event = threading.Event()
+        # The other side sets the flag before it looks for an event: so one of the two always sees the other.
+        return self._end_asked or self._end_event.wait(timeout)
+
+    def raise_if_cancelled(self) -> None:
+        """End a function whose attempt should end, by raising ``asyncio.CancelledError``; returning early instead would
+        count as success."""
+        if self._end_asked:
+            raise asyncio.CancelledError
+
+    def _ask_to_end(self) -> None:
+        self._end_asked = True
+        if self._end_event is not None:
+            self._end_event.set()
 
     def progress(self, fraction: float, message: str | None = None) -> None:
         """Report how far the job is: 0 to 1, and a word about it (at most 500 characters are kept)."""
@@ -81,6 +98,11 @@ def current() -> Current:
     if found is None:
         raise UsageError("current() was called outside of a running task")
     return found
+
+
+def set_current(attempt: Current) -> None:
+    """Make ``attempt`` the current one of this context; for the engine."""
+    _current.set(attempt)
 
 
 class Middleware:

@@ -24,6 +24,8 @@ MAX_LANES = 64
 """Lanes that one claim may name."""
 MAX_BATCH = 1000
 """Jobs that one claim may ask for, and records that one call of a batch verb may carry."""
+MAX_CLAIM_BYTES = 8 * 1024 * 1024
+"""Payload bytes that one claim brings at most, unless one job alone is larger."""
 MAX_ERRORS = 10
 """Errors that are kept of each job: those of its last failed attempts."""
 MAX_LOG = 64 * 1024
@@ -173,6 +175,8 @@ class ClaimRequest(msgspec.Struct, frozen=True):
     """In the order in which they are tried; at most `MAX_LANES`."""
     alone: bool = False
     """Ask for one suspect job, to run with nothing beside it."""
+    max_bytes: int = MAX_CLAIM_BYTES
+    """Stop before the payloads together are larger than this; one job always comes."""
 
 
 class ClaimedJob(msgspec.Struct, frozen=True, gc=False):

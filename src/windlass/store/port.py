@@ -2,10 +2,11 @@
 
 General rules, which the contracts do not repeat:
 
-* **Atomic.** A verb happens wholly or not at all, whoever dies when. If its answer is lost, or it raises
-  `StoreUnavailable`, it may have happened; every contract says what a repeated call does.
-* **Bounded.** One call does work in proportion to its arguments and to at most `MAX_EDGES_PER_CALL` edges, each step
-  O(log n) in what is stored. Batches carry at most `MAX_BATCH` records; a larger one raises `UsageError`. A store
+* **Atomic per record.** What a verb does to one job (with the edges that it moves for it) happens wholly or not at all,
+  whoever dies when; a store may cut a batch into several atomic parts. If the answer is lost, or the verb raises
+  `StoreUnavailable`, all or some of it may have happened; every contract says what a repeated call does.
+* **Bounded.** One call does work in proportion to its arguments and to at most `MAX_EDGES_PER_CALL` edges, plus one for
+  each settlement (so that a batch of chains does not wait for a janitor), each step O(log n) in what is stored. Batches carry at most `MAX_BATCH` records; a larger one raises `UsageError`. A store
   that must bound its work further splits a call where the contract allows it (`claim` may answer fewer jobs).
 * **The store's clock decides.** Instants are of its clock, callers pass spans where they can.
 * **One trip.** A verb costs one round trip to the store, unless its contract says otherwise.
@@ -92,7 +93,8 @@ class JobStore(Protocol):
     async def claim(self, session: bytes, request: ClaimRequest) -> ClaimAnswer:
         """Take ready jobs for the session; never blocks.
 
-        Jobs leave their lanes by (priority, sequence), lanes are tried in the given order, `Lane.until` bounds each.
+        Jobs leave their lanes by (priority, sequence), lanes are tried in the given order, `Lane.until` bounds each, and
+        `ClaimRequest.max_bytes` all of them.
         Paused queues and tasks give nothing; concurrency and rate limits hold for all workers together. Jobs whose
         expiry is past are not given. A job taken is ``running``: token + 1, attempt + 1, the session and the request
         number recorded, its key given up if held until ``STARTED``.
@@ -109,7 +111,7 @@ class JobStore(Protocol):
     ) -> SettleResult:
         """End attempts, and claim in the same trip.
 
-        Each settlement is judged alone: ``APPLIED`` if the job is running under the same (session, token); ``ALREADY``
+        Ids within a call are distinct (`UsageError`). Each settlement is judged alone: ``APPLIED`` if the job is running under the same (session, token); ``ALREADY``
         if this proof settled it before with the same outcome and nobody has claimed it since; else ``LOST``. A session
         that is revoked may still settle what was not yet taken from it.
 

@@ -1,0 +1,140 @@
+"""One execution of a job, and what its end means."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from enum import Enum, auto
+
+from windlass.context import Current, NoteSink
+from windlass.core.clock import MINUTE, SECOND, Instant, Span
+from windlass.core.clock import span as to_span
+from windlass.core.errors import Dead, PayloadTooLarge, RetryLater, Snooze, WindlassError
+from windlass.core.lifecycle import Outcome
+from windlass.core.model import ClaimedJob, Settlement
+from windlass.core.remote import encode_error
+from windlass.core.retry import NEVER, Retry, policy_for
+from windlass.core.task import JobOptions, TaskSpec
+
+DELIVERY_WINDOW: Span = 60 * MINUTE
+"""A job that no worker could run for so long is dead; until then the worker that can may be on its way."""
+_NO_OPTIONS = JobOptions()
+
+
+class EndReason(Enum):
+    """Why somebody asked a running attempt to end."""
+
+    CANCEL = auto()
+    """The job was cancelled."""
+    TIMEOUT = auto()
+    SHUTDOWN = auto()
+    """The worker stops."""
+    LEASE = auto()
+    """The lease could not be renewed in time; the job may still be ours."""
+    LOST = auto()
+    """The job is not ours any more: whatever comes of the attempt is dropped."""
+
+
+class ResultRejected(WindlassError):
+    """The result cannot be stored."""
+
+
+class Attempt(Current):
+    """One execution of a job by this worker."""
+
+    __slots__ = ("deadline", "end_reason", "job", "options", "spec", "started_at", "task_handle")
+
+    def __init__(self, job: ClaimedJob, spec: TaskSpec, options: JobOptions | None, sink: NoteSink, now: float) -> None:
+        super().__init__(job, sink)
+        self.job = job
+        self.spec = spec
+        self.options = options or _NO_OPTIONS
+        self.started_at = now
+        """Monotonic clock, seconds; so is `deadline`."""
+        timeout = self.options.timeout or spec.timeout
+        self.deadline = None if timeout is None else now + timeout / SECOND
+        self.end_reason: EndReason | None = None
+        self.task_handle: asyncio.Task[None] | None = None
+
+    def ask_to_end(self, reason: EndReason) -> None:
+        """Cancel it: a coroutine at its next await; a function sees `Current.cancelled`. A weaker reason never
+        replaces `EndReason.LOST`."""
+        if self.end_reason is not EndReason.LOST:
+            self.end_reason = reason
+        self._ask_to_end()
+        if self.task_handle is not None:
+            self.task_handle.cancel()
+
+    # ------------------------------------------------------------------------------------------- its end
+
+    def succeeded(self, result: object) -> Settlement:
+        """Judge a return value. A result that cannot be stored makes the job dead: running it again would not help."""
+        if self.end_reason is EndReason.TIMEOUT:
+            return self.failed(TimeoutError(_overran(self)))
+        try:
+            encoded = self.spec.signature.encode_result(result)
+        except (PayloadTooLarge, TypeError, ValueError) as error:
+            return self._dead(ResultRejected(f"task {self.spec.name}: {error}"))
+        keep = self.options.keep if self.options.keep is not None else self.spec.keep
+        return Settlement(self.job.id, self.job.token, Outcome.SUCCEEDED, encoded, None, 0, keep)
+
+    def failed(self, error: BaseException) -> Settlement:
+        """Judge an exception by who asked for the end, the directive that it is, or the retry policy."""
+        if isinstance(error, asyncio.CancelledError) and self.end_reason is not None:
+            if self.end_reason is EndReason.CANCEL:
+                return self._settle(Outcome.CANCELLED)
+            if self.end_reason is not EndReason.TIMEOUT:
+                return self._settle(Outcome.RELEASED)
+            error = TimeoutError(_overran(self))
+        if isinstance(error, Snooze):
+            return self._snoozed(error)
+        if isinstance(error, Dead):
+            return self._dead(error)
+        return self._retry_or_dead(error)
+
+    def _snoozed(self, snooze: Snooze) -> Settlement:
+        if self.job.snoozes >= self.spec.max_snoozes:
+            return self._dead(snooze)
+        return self._settle(Outcome.SNOOZED, delay=to_span(snooze.delay, "Snooze(delay)"))
+
+    def _retry_or_dead(self, error: BaseException) -> Settlement:
+        policy = self.options.retry or policy_for(self.spec.retry, error)
+        if isinstance(error, RetryLater) and policy is NEVER:
+            policy = Retry()  # asked for by name, and no policy was set: the ordinary one is what is meant
+        delay = policy.next_delay(self.job.failures + 1, self.job.id)
+        if delay is None:
+            return self._dead(error)
+        if isinstance(error, RetryLater) and error.delay is not None:
+            delay = to_span(error.delay, "RetryLater(delay)")
+        return self._settle(Outcome.RETRY, error=encode_error(error, self.job.attempt, _wall()), delay=delay)
+
+    def _dead(self, error: BaseException) -> Settlement:
+        record = encode_error(error, self.job.attempt, _wall())
+        return Settlement(self.job.id, self.job.token, Outcome.DEAD, None, record, 0, self.spec.keep_dead)
+
+    def _settle(self, outcome: Outcome, *, error: bytes | None = None, delay: Span = 0) -> Settlement:
+        keep = self.options.keep if self.options.keep is not None else self.spec.keep
+        return Settlement(self.job.id, self.job.token, outcome, None, error, delay, keep)
+
+
+def released(job: ClaimedJob, *, started: bool) -> Settlement:
+    """Give a job back to its old position."""
+    return Settlement(job.id, job.token, Outcome.RELEASED, started=started)
+
+
+def undeliverable(job: ClaimedJob, error: WindlassError, *, hopeless: bool, keep_dead: Span) -> Settlement:
+    """Put back a job that this worker cannot run, with a growing delay; ``hopeless``, or for too long: it is dead."""
+    record = encode_error(error, job.attempt, _wall())
+    if hopeless or job.undeliverable_for >= DELIVERY_WINDOW:
+        return Settlement(job.id, job.token, Outcome.DEAD, None, record, 0, keep_dead)
+    delay = max(SECOND, min(job.undeliverable_for // 2, MINUTE))
+    return Settlement(job.id, job.token, Outcome.UNDELIVERABLE, None, record, delay)
+
+
+def _overran(attempt: Attempt) -> str:
+    limit = attempt.options.timeout or attempt.spec.timeout or 0
+    return f"task {attempt.spec.name} ran longer than its timeout of {limit / SECOND:g} s"
+
+
+def _wall() -> Instant:
+    return time.time_ns() // 1000

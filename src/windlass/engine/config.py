@@ -1,0 +1,55 @@
+"""What a worker is told when it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from windlass.core.errors import InvalidOption
+from windlass.core.model import MAX_BATCH, MAX_LANES
+from windlass.core.names import check_queue
+
+DEFAULT_CONCURRENCY = 100
+DEFAULT_GRACE = 25.0
+
+
+def _nothing() -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerConfig:
+    """How one worker runs. Durations are seconds."""
+
+    queues: Mapping[str, int] = field(default_factory=lambda: {"default": 1})
+    """Queue name to weight: how often the queue is the first to be asked, relative to the others."""
+    strict: bool = False
+    """Ask the queues always in the given order: the first is served until it is empty."""
+    concurrency: int = DEFAULT_CONCURRENCY
+    """Slots: attempts that run at once."""
+    grace: float = DEFAULT_GRACE
+    """How long running attempts may go on once the worker is told to stop."""
+    alone: bool = False
+    """Run suspects only, one at a time, and stop when there have been none for a while."""
+    version: str = ""
+    """The application's, for people who look at the worker."""
+    on_suspects: Callable[[], None] | None = None
+    """Called when a suspect waits: a supervisor then starts a process for it. ``None``: there is no supervisor, and
+    this worker runs suspects itself when it is empty."""
+    on_hung: Callable[[], None] = _nothing
+    """Called, in the heartbeat's thread, when the event loop is hung and the lease is given up."""
+    on_recycle: Callable[[], None] = _nothing
+    """Called when too many threads are stuck: the process should be replaced."""
+
+    def __post_init__(self) -> None:
+        if not self.queues:
+            raise InvalidOption("queues: a worker needs at least one queue")
+        if len(self.queues) > MAX_LANES:
+            raise InvalidOption(f"queues: {len(self.queues)} named, a worker can serve at most {MAX_LANES}")
+        for name, weight in self.queues.items():
+            check_queue(name)
+            if not 1 <= weight <= 100:
+                raise InvalidOption(f"queues: weight {weight!r} of {name!r} is not between 1 and 100")
+        if not 1 <= self.concurrency <= MAX_BATCH:
+            raise InvalidOption(f"concurrency={self.concurrency!r}: expected 1 to {MAX_BATCH}")
+        if not 0 <= self.grace <= 3600:
+            raise InvalidOption(f"grace={self.grace!r}: expected 0 to 3600 seconds")

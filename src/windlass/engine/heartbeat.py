@@ -1,0 +1,109 @@
+"""Renews the lease from a thread of its own, with a connection of its own, so that a blocked loop is not robbed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from windlass.core.clock import SECOND
+from windlass.core.errors import StoreError
+from windlass.core.model import Renewal
+from windlass.engine.holding import Holding
+from windlass.store.port import Store
+
+log = logging.getLogger("windlass.engine")
+
+
+class Heartbeat:
+    """One renewal each third of a lease, until stopped or until `is_hung` says so.
+
+    ``on_renewal(holding, sent_at, renewal)`` is called on the worker's loop, with ``None`` for a renewal that failed;
+    ``sent_at`` is the monotonic time just before it was sent.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        holding: Callable[[], Holding],
+        on_renewal: Callable[[Holding, float, Renewal | None], None],
+        is_hung: Callable[[float], bool],
+        on_hung: Callable[[], None],
+    ) -> None:
+        self._origin = store
+        self._lease = store.settings.lease / SECOND
+        self._holding = holding
+        self._on_renewal = on_renewal
+        self._is_hung = is_hung
+        self._on_hung = on_hung
+        self._worker_loop = asyncio.get_running_loop()
+        self._own_loop: asyncio.AbstractEventLoop | None = None
+        self._poked = asyncio.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="windlass-heartbeat", daemon=True)
+        self.ended = asyncio.Event()
+
+    def start(self) -> None:
+        """Send the first renewal now."""
+        self._thread.start()
+
+    def poke(self) -> None:
+        """Renew now: a cancel request or a command waits in the store. Callable from any thread."""
+        if self._own_loop is not None:
+            try:
+                self._own_loop.call_soon_threadsafe(self._poked.set)
+            except RuntimeError:
+                pass  # its loop has ended already
+
+    async def stop(self) -> None:
+        """End the thread and wait for it. Idempotent."""
+        self._stopping = True
+        self.poke()
+        if self._thread.ident is not None:
+            await self.ended.wait()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._renew_for_ever())
+        except Exception:
+            log.exception("the heartbeat has ended; the lease will run out")
+        finally:
+            try:
+                self._worker_loop.call_soon_threadsafe(self.ended.set)
+            except RuntimeError:
+                pass  # the worker's loop is closed: nobody waits
+
+    async def _renew_for_ever(self) -> None:
+        self._own_loop = asyncio.get_running_loop()
+        store = self._origin.twin()
+        try:
+            while not self._stopping:
+                if self._is_hung(time.monotonic()):
+                    log.error("the event loop is hung while a job is past its timeout: the lease is given up")
+                    self._on_hung()
+                    return
+                await self._renew(store)
+                await self._pause()
+        finally:
+            await store.aclose()
+
+    async def _renew(self, store: Store) -> None:
+        holding = self._holding()
+        answered, held = holding.snapshot()
+        sent_at = time.monotonic()
+        renewal: Renewal | None = None
+        try:
+            # Waiting longer would not help: the lease counts from the sending.
+            renewal = await asyncio.wait_for(store.renew(holding.session, held, answered), self._lease)
+        except (StoreError, TimeoutError) as error:
+            log.warning("the lease could not be renewed: %s", error)
+        self._worker_loop.call_soon_threadsafe(self._on_renewal, holding, sent_at, renewal)
+
+    async def _pause(self) -> None:
+        try:
+            await asyncio.wait_for(self._poked.wait(), self._lease / 3)
+        except TimeoutError:
+            return
+        self._poked.clear()

@@ -1,0 +1,206 @@
+"""Carries outcomes to the store and jobs back, in one trip after the other.
+
+There is one trip under way at a time and no timer: whatever ends while a trip is under way goes with the next one. At
+idle a job waits for nothing; under load the batches grow by themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from windlass.core.errors import StoreError
+from windlass.core.model import (
+    MAX_BATCH,
+    ClaimAnswer,
+    ClaimedJob,
+    ClaimRequest,
+    Note,
+    Refusal,
+    Settled,
+    Settlement,
+)
+from windlass.engine.holding import Holding
+from windlass.engine.signals import Signals
+from windlass.store.port import JobStore
+
+log = logging.getLogger("windlass.engine")
+
+FIRST_BACK_OFF = 0.05
+LONGEST_BACK_OFF = 2.0
+NOTE_PAUSE = 0.2
+"""Seconds for which progress and log lines gather."""
+
+
+class Outbox:
+    """Settlements that wait for the next trip."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self.waiting: list[Settlement] = []
+        self._wake = wake
+
+    def add(self, settlement: Settlement) -> None:
+        self.waiting.append(settlement)
+        self._wake()
+
+
+class Notes:
+    """Progress and log lines that wait for the next trip; the latest progress of a job wins."""
+
+    def __init__(self, store: JobStore, wake: Callable[[], None]) -> None:
+        self._store = store
+        self._wake = wake
+        self._loop = asyncio.get_running_loop()
+        self._lock = threading.Lock()
+        self._waiting: dict[tuple[bytes, int], Note] = {}
+        self.due = False
+        """They have gathered for long enough."""
+
+    def note(self, job: ClaimedJob, *, progress: float | None, message: str | None, log: str) -> None:
+        """Keep it for the next trip. Callable from any thread."""
+        key = (job.id, job.token)
+        with self._lock:
+            first = not self._waiting
+            old = self._waiting.get(key)
+            if old is not None:
+                progress = old.progress if progress is None else progress
+                message = old.message if message is None else message
+                log = old.log + log
+            self._waiting[key] = Note(job.id, job.token, progress, message, log)
+        if first:
+            self._loop.call_soon_threadsafe(self._loop.call_later, NOTE_PAUSE, self._ripen)
+
+    def _ripen(self) -> None:
+        self.due = True
+        self._wake()
+
+    async def send(self, session: bytes) -> None:
+        """Send what has gathered; if the store is away they are lost, which a note may be."""
+        with self._lock:
+            batch, self._waiting = list(self._waiting.values()), {}
+        self.due = False
+        for start in range(0, len(batch), MAX_BATCH):
+            await self._store.annotate(session, batch[start : start + MAX_BATCH])
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+
+class Pump:
+    """The trips of one worker."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        holding: Callable[[], Holding],
+        next_claim: Callable[[], ClaimRequest | None],
+        signals: Signals,
+    ) -> None:
+        self._store = store
+        self._holding = holding
+        self._next_claim = next_claim
+        self._signals = signals
+        self.outbox = Outbox(self.wake)
+        self.notes = Notes(store, self.wake)
+        self._wake = asyncio.Event()
+        self._back_off = FIRST_BACK_OFF
+        self.last_trip_at = time.monotonic()
+        """When the store last answered, on the monotonic clock."""
+        self.take: Callable[[list[ClaimedJob]], None] = lambda jobs: None
+        """Called with the jobs that a claim brought."""
+        self.more_edges: Callable[[], None] = lambda: None
+        """Called when a settle left edges behind a cursor."""
+
+    def wake(self) -> None:
+        """Let the next trip start."""
+        self._wake.set()
+
+    async def sleep(self, timeout: float) -> bool:
+        """Wait for `wake`, or for ``timeout`` seconds; say whether the time ran out."""
+        wake = self._wake
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout
+        if not wake.is_set():
+            handle = loop.call_at(until, wake.set)
+            try:
+                await wake.wait()
+            finally:
+                handle.cancel()
+        wake.clear()
+        return loop.time() >= until
+
+    async def trip(self) -> ClaimAnswer | None:
+        """Make one trip, if there is anything to carry. Returns the answer to the claim, if there was one.
+
+        A store that is away is waited for: the outcomes stay in the outbox and go again, a claim whose answer was lost
+        is unclaimed first. Nothing is raised for it.
+        """
+        holding = self._holding()
+        try:
+            if self.notes and (self.notes.due or self.outbox.waiting):
+                await self.notes.send(holding.session)
+            if holding.unanswered is not None:
+                await self._unclaim(holding)
+            answer = await self._carry(holding)
+        except StoreError as error:
+            log.warning("the store does not answer (%s); trying again in %.2f s", error, self._back_off)
+            self._signals.emit("store-away")
+            await asyncio.sleep(self._back_off)
+            self._back_off = min(self._back_off * 2, LONGEST_BACK_OFF)
+            self._wake.set()
+            return None
+        self._back_off = FIRST_BACK_OFF
+        self.last_trip_at = time.monotonic()
+        return answer
+
+    async def _unclaim(self, holding: Holding) -> None:
+        assert holding.unanswered is not None
+        await self._store.unclaim(holding.session, holding.unanswered)
+        holding.answered = holding.unanswered
+        holding.unanswered = None
+        self._signals.emit("unclaimed")
+
+    async def _carry(self, holding: Holding) -> ClaimAnswer | None:
+        batch = self.outbox.waiting[:MAX_BATCH]
+        claim = self._next_claim()
+        if not batch and claim is None:
+            return None
+        if claim is not None:
+            holding.unanswered = claim.number
+        if batch:
+            result = await self._store.settle(holding.session, batch, claim)
+            del self.outbox.waiting[: len(batch)]
+            self._settled(holding, batch, result.answers)
+            if result.more_edges:
+                self.more_edges()
+            answer = result.claim
+        else:
+            assert claim is not None
+            answer = await self._store.claim(holding.session, claim)
+        if claim is not None and answer is not None:
+            self._claimed(holding, claim, answer)
+        return answer
+
+    def _settled(self, holding: Holding, batch: list[Settlement], answers: list[Settled]) -> None:
+        held = holding.held
+        for settlement in batch:
+            held.pop(settlement.id, None)
+        self._signals.emit("settled", len(batch))
+        if Settled.LOST in answers:
+            for settlement, answer in zip(batch, answers, strict=True):
+                if answer is Settled.LOST:
+                    log.warning("job %s was lost: the outcome of this attempt is dropped", settlement.id.hex())
+
+    def _claimed(self, holding: Holding, claim: ClaimRequest, answer: ClaimAnswer) -> None:
+        jobs = answer.jobs
+        for job in jobs:
+            holding.held[job.id] = job.token
+        holding.unanswered = None
+        if answer.refused is not Refusal.STALE_REQUEST:
+            holding.answered = claim.number
+        if jobs:
+            self._signals.emit("claimed", len(jobs))
+            self.take(jobs)

@@ -1,0 +1,259 @@
+"""Runs attempts in slots: coroutines on the loop, functions in threads."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from windlass.context import Current, Middleware, NoteSink, set_current
+from windlass.core.clock import Span
+from windlass.core.errors import InvalidArguments, UndecodablePayload, UnknownTask, WindlassError
+from windlass.core.model import KEEP_DEAD, ClaimedJob, Settlement
+from windlass.core.options import decode_options
+from windlass.core.task import TaskSpec
+from windlass.engine.attempt import Attempt, EndReason, released, undeliverable
+from windlass.engine.lanes import BUFFER_PATIENCE, LanePlan
+from windlass.engine.threads import ThreadSlots
+
+log = logging.getLogger("windlass.engine")
+
+SWEEP = 0.05
+"""Seconds between looks at deadlines and at the buffer, while anything is held. One look for all attempts: a timer for
+each would cost more than many tasks do."""
+REMIND = 5.0
+"""Seconds after which a coroutine that has swallowed its cancellation is cancelled again."""
+
+
+class Runner:
+    """The slots of a worker, and the jobs that wait for one."""
+
+    def __init__(
+        self,
+        tasks: Mapping[str, TaskSpec],
+        slots: int,
+        lanes: LanePlan,
+        settle: Callable[[Settlement], None],
+        sink: NoteSink,
+        middleware: Sequence[Middleware] = (),
+    ) -> None:
+        self._tasks = tasks
+        self._slots = slots
+        self._lanes = lanes
+        self._settle = settle
+        self._sink = sink
+        self._middleware = tuple(middleware)
+        self._loop = asyncio.get_running_loop()
+        self._threads = ThreadSlots(slots, self._loop)
+        self._buffer: deque[tuple[ClaimedJob, float]] = deque()
+        self.running: dict[bytes, Attempt] = {}
+        """Job id to attempt. Read by the heartbeat's thread, too."""
+        self._given_up: set[Attempt] = set()
+        """Attempts that nobody waits for any more, and that still occupy a slot."""
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._swept_at = 0.0
+        self.became_idle = asyncio.Event()
+        """Set while nothing runs and nothing waits."""
+        self.became_idle.set()
+        self.paused = False
+        """Start nothing: the lease is in doubt, or the worker stops."""
+
+    @property
+    def occupied(self) -> int:
+        """Slots taken, and jobs that wait for one."""
+        return len(self.running) + len(self._given_up) + len(self._buffer)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing runs and nothing waits."""
+        return not self.running and not self._buffer
+
+    def stuck(self, now: float) -> int:
+        """Count the threads whose attempts are over their time and go on."""
+        overdue = sum(
+            1
+            for attempt in self.running.values()
+            if attempt.task_handle is None and attempt.deadline is not None and attempt.deadline < now
+        )
+        return overdue + len(self._given_up)
+
+    def take(self, jobs: Sequence[ClaimedJob]) -> None:
+        """Run these, each as soon as a slot is free."""
+        now = time.monotonic()
+        self.became_idle.clear()
+        self._buffer.extend([(job, now) for job in jobs])
+        self.fill()
+        self._check_idle()
+        self._watch()
+
+    def fill(self) -> None:
+        """Start what waits, while slots are free."""
+        buffer, running = self._buffer, self.running
+        free = self._slots - len(running) - len(self._given_up)
+        if free <= 0 or not buffer or self.paused:
+            return
+        now = time.monotonic()
+        while buffer and free > 0:
+            if self._start(buffer.popleft()[0], now):
+                free -= 1
+
+    # ----------------------------------------------------------------------------------------- starting
+
+    def _start(self, job: ClaimedJob, now: float) -> bool:
+        spec = self._tasks.get(job.task)
+        if spec is None:
+            message = f"task {job.task!r} is not registered with this worker"
+            self._settle(undeliverable(job, UnknownTask(message), hopeless=False, keep_dead=KEEP_DEAD))
+            return False
+        try:
+            args, kwargs = spec.signature.decode(job.payload)
+        except (InvalidArguments, UndecodablePayload) as error:
+            self._refuse(job, error, spec.keep_dead)
+            return False
+        options = None if job.options is None else decode_options(job.options)
+        attempt = Attempt(job, spec, options, self._sink, now)
+        self.running[job.id] = attempt
+        if spec.executor == "async":
+            attempt.task_handle = self._loop.create_task(self._run_coroutine(attempt, args, kwargs))
+        else:
+            self._submit(attempt, args, kwargs)
+        return True
+
+    def _refuse(self, job: ClaimedJob, error: WindlassError, keep_dead: Span) -> None:
+        hopeless = isinstance(error, UndecodablePayload)
+        self._settle(undeliverable(job, error, hopeless=hopeless, keep_dead=keep_dead))
+
+    async def _run_coroutine(self, attempt: Attempt, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        set_current(attempt)
+        error: BaseException | None = None
+        try:
+            if self._middleware:
+                self._before(attempt)
+            result = await attempt.spec.function(*args, **kwargs)
+            settlement = attempt.succeeded(result)
+        except BaseException as raised:  # SystemExit in task code is a failed attempt, not the end of the worker
+            error = raised
+            settlement = attempt.failed(raised)
+        if self._middleware:
+            self._after(attempt, error)
+        self._ended(attempt, settlement)
+
+    def _submit(self, attempt: Attempt, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        context = contextvars.copy_context()
+
+        def work() -> Callable[[], None]:
+            settlement = context.run(self._run_function, attempt, args, kwargs)
+            return lambda: self._ended(attempt, settlement)
+
+        self._threads.submit(work)
+
+    def _run_function(self, attempt: Attempt, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Settlement:
+        set_current(attempt)
+        error: BaseException | None = None
+        try:
+            if self._middleware:
+                self._before(attempt)
+            settlement = attempt.succeeded(attempt.spec.function(*args, **kwargs))
+        except BaseException as raised:
+            error = raised
+            settlement = attempt.failed(raised)
+        if self._middleware:
+            self._after(attempt, error)
+        return settlement
+
+    def _before(self, attempt: Attempt) -> None:
+        for hook in self._middleware:
+            hook.before(attempt, attempt.options.headers or {})
+
+    def _after(self, attempt: Current, error: BaseException | None) -> None:
+        for hook in reversed(self._middleware):
+            try:
+                hook.after(attempt, error)
+            except Exception:
+                log.exception("middleware %s failed after job %s", type(hook).__name__, attempt.job_id)
+
+    # ------------------------------------------------------------------------------------------- ending
+
+    def _ended(self, attempt: Attempt, settlement: Settlement) -> None:
+        job = attempt.job
+        if self.running.get(job.id) is attempt:
+            del self.running[job.id]
+            self._lanes.ran(job.queue, time.monotonic() - attempt.started_at)
+            self._settle(settlement)
+        else:
+            self._given_up.discard(attempt)
+        if self._buffer:
+            self.fill()
+        elif not self.running:
+            self.became_idle.set()
+
+    def _check_idle(self) -> None:
+        if self.idle:
+            self.became_idle.set()
+
+    def end(self, job_id: bytes, reason: EndReason) -> None:
+        """Ask one attempt to end, or drop the job if it waits for a slot."""
+        attempt = self.running.get(job_id)
+        if attempt is not None:
+            attempt.ask_to_end(reason)
+            if reason is EndReason.LOST:
+                self._give_up(attempt)
+        elif reason is EndReason.LOST:
+            self._buffer = deque(entry for entry in self._buffer if entry[0].id != job_id)
+
+    def end_all(self, reason: EndReason) -> None:
+        """Ask every attempt to end."""
+        for job_id in list(self.running):
+            self.end(job_id, reason)
+        if reason is EndReason.LOST:
+            self._buffer.clear()
+        self._check_idle()
+
+    def give_back_buffer(self) -> None:
+        """Settle what waits for a slot as not started."""
+        while self._buffer:
+            self._settle(released(self._buffer.popleft()[0], started=False))
+        self._check_idle()
+
+    def give_back_running(self) -> None:
+        """Settle what would not end in time as given back; the attempts' own ends are dropped."""
+        for attempt in list(self.running.values()):
+            attempt.ask_to_end(EndReason.LOST)
+            self._give_up(attempt)
+            self._settle(released(attempt.job, started=True))
+        self._check_idle()
+
+    def _give_up(self, attempt: Attempt) -> None:
+        del self.running[attempt.job.id]
+        self._given_up.add(attempt)
+
+    def close(self) -> None:
+        """Stop looking after time. Attempts that still run are on their own."""
+        self._threads.close()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+
+    # --------------------------------------------------------------------------------------------- time
+
+    def _watch(self) -> None:
+        if self._sweeper is None and (self.running or self._buffer):
+            self._sweeper = self._loop.call_later(SWEEP, self._sweep)
+
+    def _sweep(self) -> None:
+        self._sweeper = None
+        now = time.monotonic()
+        for attempt in list(self.running.values()):
+            if attempt.deadline is not None and now >= attempt.deadline:
+                attempt.deadline = now + REMIND if attempt.task_handle is not None else attempt.deadline
+                if attempt.end_reason is None or attempt.task_handle is not None:
+                    attempt.ask_to_end(attempt.end_reason or EndReason.TIMEOUT)
+        while self._buffer and now - self._buffer[0][1] > BUFFER_PATIENCE:
+            job, _ = self._buffer.popleft()
+            self._lanes.gave_back(job.queue, now)
+            self._settle(released(job, started=False))
+        self._watch()

@@ -1,0 +1,338 @@
+"""A worker: one session after the other, its slots, and the services around them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import time
+from collections.abc import Mapping, Sequence
+
+from windlass.context import Middleware
+from windlass.core.clock import SECOND
+from windlass.core.errors import StoreError
+from windlass.core.model import ClaimAnswer, ClaimRequest, Refusal, Renewal, Session
+from windlass.core.task import TaskSpec
+from windlass.engine.attempt import EndReason
+from windlass.engine.config import WorkerConfig
+from windlass.engine.heartbeat import Heartbeat
+from windlass.engine.holding import Holding
+from windlass.engine.janitor import Janitor
+from windlass.engine.lanes import LanePlan
+from windlass.engine.pump import Pump
+from windlass.engine.runner import Runner
+from windlass.engine.service import Service
+from windlass.engine.signals import SILENT, Signals
+from windlass.engine.suspects import SuspectTurn
+from windlass.store.port import Store, Subscription
+
+log = logging.getLogger("windlass.engine")
+
+POLL = 1.0
+"""Seconds between looks for work when no hint comes."""
+LAST_WORDS = 5.0
+"""Seconds that a stopping worker waits for a store that does not answer."""
+COURTESY = 1.0
+"""Seconds for which attempts that were cancelled at the end of the grace time may clean up."""
+
+
+class Worker:
+    """Claims jobs from a store and runs them, until stopped.
+
+    ``start`` returns when the first session is open; ``stop`` is described there; ``wait`` returns when the worker has
+    stopped. A worker belongs to the event loop on which it is started, and cannot be started twice.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        tasks: Mapping[str, TaskSpec],
+        config: WorkerConfig,
+        middleware: Sequence[Middleware] = (),
+        signals: Signals = SILENT,
+    ) -> None:
+        self._store = store
+        self._tasks = tasks
+        self._config = config
+        self._middleware = middleware
+        self._signals = signals
+        self._slots = 1 if config.alone else config.concurrency
+        self._lease = store.settings.lease / SECOND
+        self._holding = Holding()
+        self._revoked = False
+        self._stopping = False
+        self._hurry = asyncio.Event()
+        self._stopped = asyncio.Event()
+        self._ticked_at = time.monotonic()
+        self._finishing = False
+        """Nothing runs any more; what is in the outbox goes, then the claim loop ends."""
+        self._look = True
+        """There may be something to claim: a hint has come, or enough time has passed since the last look."""
+        self._armed = False
+        self._subscriptions: list[Subscription] = []
+        self._lease_guard: asyncio.TimerHandle | None = None
+        self._stop_task: asyncio.Task[None] | None = None
+
+    # ------------------------------------------------------------------------------------------ its life
+
+    async def start(self) -> None:
+        """Open a session and begin to claim."""
+        await self._store.connect()
+        self._lanes = LanePlan(self._config.queues, strict=self._config.strict, slots=self._slots)
+        self._pump = Pump(self._store, lambda: self._holding, self._next_claim, self._signals)
+        self._runner = Runner(
+            self._tasks, self._slots, self._lanes, self._pump.outbox.add, self._pump.notes, self._middleware
+        )
+        self._janitor = Janitor(self._store, self._signals)
+        self._pump.take = self._runner.take
+        self._pump.more_edges = self._janitor.edges_waiting
+        self._suspects = SuspectTurn(self._config)
+        self._heartbeat = Heartbeat(
+            self._store, lambda: self._holding, self._renewed, self._is_hung, self._config.on_hung
+        )
+        await self._open_session()
+        self._services = [Service("claim", self._run), Service("janitor", self._janitor.run)]
+        self._heartbeat.start()
+        for service in self._services:
+            service.start()
+
+    async def stop(self, grace: float | None = None) -> None:
+        """Stop claiming, let running attempts go on for ``grace`` seconds (``None``: as configured), give the rest
+        back, and end the session. A second call, with a shorter grace, hurries the first one up."""
+        grace = self._config.grace if grace is None else grace
+        if self._stopping:
+            asyncio.get_running_loop().call_later(grace, self._hurry.set)
+            await self._stopped.wait()
+            return
+        self._stopping = True
+        log.info("stopping: %d jobs held, %.0f s of grace", len(self._holding.held), grace)
+        self._runner.paused = True
+        self._runner.give_back_buffer()
+        self._pump.wake()
+        await self._first(self._runner.became_idle, self._hurry, timeout=grace)
+        await self._end_running()
+        await self._say_goodbye()
+        self._stopped.set()
+        log.info("stopped")
+
+    async def wait(self) -> None:
+        """Wait until the worker has stopped."""
+        await self._stopped.wait()
+
+    async def _end_running(self) -> None:
+        """Cancel what runs; what does not end at once is given back in its absence."""
+        if self._runner.idle:
+            return
+        self._runner.end_all(EndReason.SHUTDOWN)
+        await self._first(self._runner.became_idle, timeout=COURTESY)
+        self._runner.give_back_running()
+
+    async def _say_goodbye(self) -> None:
+        """Bring the last outcomes home, end the services, close the session: releases are the last writes."""
+        claiming, janitor = self._services
+        self._finishing = True
+        self._pump.wake()
+        await asyncio.wait({asyncio.ensure_future(claiming.wait())}, timeout=LAST_WORDS)
+        await claiming.stop()
+        await janitor.stop()
+        await self._heartbeat.stop()
+        if self._lease_guard is not None:
+            self._lease_guard.cancel()
+        self._runner.close()
+        self._unsubscribe()
+        try:
+            async with asyncio.timeout(LAST_WORDS):
+                await self._store.close(self._holding.session)
+        except (StoreError, TimeoutError) as error:
+            log.warning("the session could not be closed (%s); its jobs come back when its lease is over", error)
+
+    @staticmethod
+    async def _first(*events: asyncio.Event, timeout: float) -> None:
+        """Wait until one of the events is set, or for ``timeout`` seconds."""
+        waits = [asyncio.ensure_future(event.wait()) for event in events]
+        await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+
+    # ------------------------------------------------------------------------------------------- sessions
+
+    async def _open_session(self) -> None:
+        sent_at = time.monotonic()
+        await self._store.open(
+            Session(
+                id=self._holding.session,
+                node=socket.gethostname(),
+                pid=os.getpid(),
+                lanes=tuple(self._lanes.request(0, sent_at)),
+                tasks=tuple(sorted(self._tasks)),
+                version=self._config.version,
+                slots=self._slots,
+            )
+        )
+        self._extend_lease(sent_at)
+        self._subscribe()
+        self._signals.emit("opened")
+
+    def _subscribe(self) -> None:
+        self._unsubscribe()
+        ready = [f"ready/{queue}" for queue in self._config.queues]
+        session = [f"session/{self._holding.session.hex()}"]
+        self._ready_hints = self._store.subscribe(ready, self._hinted)
+        self._ready_hints.disarm()
+        self._armed = False
+        self._subscriptions = [self._ready_hints, self._store.subscribe(session, self._heartbeat.poke)]
+
+    def _unsubscribe(self) -> None:
+        for subscription in self._subscriptions:
+            subscription.close()
+        self._subscriptions = []
+
+    async def _reopen(self) -> None:
+        """The session is over: drop what it held, and begin a new one. What is finished may still be accepted."""
+        log.warning("the session was revoked: %d attempts are cancelled", len(self._runner.running))
+        self._runner.end_all(EndReason.LOST)
+        batch = list(self._pump.outbox.waiting)
+        if batch:
+            await self._store.settle(self._holding.session, batch[:1000])
+        del self._pump.outbox.waiting[: len(batch)]
+        self._holding = Holding()
+        self._revoked = False
+        await self._open_session()
+        self._heartbeat.poke()
+
+    def _renewed(self, holding: Holding, sent_at: float, renewal: Renewal | None) -> None:
+        """Hear from the heartbeat, on the loop."""
+        self._ticked_at = time.monotonic()
+        if holding is not self._holding:
+            return
+        if renewal is None:
+            self._runner.paused = True
+            return
+        if renewal.revoked:
+            self._revoke()
+            return
+        self._extend_lease(sent_at)
+        if not self._stopping:
+            self._runner.paused = False
+            self._runner.fill()
+        for job_id in renewal.lost:
+            self._drop(job_id)
+        for job_id in renewal.cancel:
+            self._runner.end(job_id, EndReason.CANCEL)
+        self._janitor.take_duty(renewal.duty)
+        if self._suspects.hear(renewal.suspects, time.monotonic()):
+            self._pump.wake()
+        for command in renewal.commands:
+            self._obey(command)
+        self._signals.emit("renewed")
+
+    def _drop(self, job_id: bytes) -> None:
+        if job_id in self._holding.held and not any(waiting.id == job_id for waiting in self._pump.outbox.waiting):
+            log.warning("job %s was lost: its attempt is cancelled", job_id.hex())
+            self._runner.end(job_id, EndReason.LOST)
+            self._holding.held.pop(job_id, None)
+
+    def _obey(self, command: str) -> None:
+        if self._stopping:
+            return
+        log.info("told to %s", command)
+        self._begin_stop(None if command == "drain" else 0.0)
+
+    def _begin_stop(self, grace: float | None) -> None:
+        if not self._stopping:
+            self._stop_task = asyncio.get_running_loop().create_task(self.stop(grace))
+
+    def _revoke(self) -> None:
+        self._revoked = True
+        self._runner.paused = True
+        self._runner.end_all(EndReason.LOST)
+        self._pump.wake()
+
+    def _extend_lease(self, sent_at: float) -> None:
+        """Guard the new end of the lease: at that time, on this clock, every attempt must be over."""
+        if self._lease_guard is not None:
+            self._lease_guard.cancel()
+        loop = asyncio.get_running_loop()
+        left = sent_at + self._lease - time.monotonic()
+        self._lease_guard = loop.call_later(max(0.0, left), self._lease_over)
+
+    def _lease_over(self) -> None:
+        log.error("the lease could not be renewed in time: %d attempts are cancelled", len(self._runner.running))
+        self._signals.emit("lease-over")
+        self._runner.paused = True
+        self._runner.give_back_buffer()
+        self._runner.end_all(EndReason.LEASE)
+
+    def _is_hung(self, now: float) -> bool:
+        """Whether the loop stands still while a job is past its timeout and grace. Called in the heartbeat's thread."""
+        if now - self._ticked_at < self._lease:
+            return False
+        try:
+            running = list(self._runner.running.values())
+        except RuntimeError:
+            return False  # it changed just now: the loop lives
+        overdue = now - self._config.grace
+        return any(attempt.deadline is not None and attempt.deadline < overdue for attempt in running)
+
+    # ------------------------------------------------------------------------------------------- claiming
+
+    async def _run(self) -> None:
+        pump = self._pump
+        while not (self._finishing and not pump.outbox.waiting and self._holding.unanswered is None):
+            if self._revoked:
+                await self._reopen()
+            answer = await pump.trip()
+            if answer is not None:
+                self._heard(answer)
+            if pump.outbox.waiting or self._revoked or (answer is not None and self._look):
+                continue
+            await self._sleep(answer)
+
+    def _heard(self, answer: ClaimAnswer) -> None:
+        """Draw the conclusions from the answer to a claim."""
+        if answer.refused in (Refusal.REVOKED, Refusal.UNKNOWN_SESSION):
+            self._revoke()
+        elif answer.jobs:
+            self._look = True
+            self._disarm()
+        elif not self._armed:
+            # Hints are asked for *before* the last look, so that no job falls between the look and the sleep.
+            self._ready_hints.arm()
+            self._armed = self._look = True
+        else:
+            self._look = False
+            if self._suspects.found_none(time.monotonic()):
+                self._begin_stop(None)
+
+    async def _sleep(self, answer: ClaimAnswer | None) -> None:
+        pause = POLL
+        if answer is not None and answer.retry_in is not None:
+            pause = min(pause, max(0.001, answer.retry_in / SECOND))
+        self._signals.emit("idle")
+        if await self._pump.sleep(pause):
+            self._look = True
+
+    def _hinted(self) -> None:
+        self._look = True
+        self._pump.wake()
+
+    def _disarm(self) -> None:
+        if self._armed:
+            self._armed = False
+            self._ready_hints.disarm()
+
+    def _next_claim(self) -> ClaimRequest | None:
+        if self._stopping or self._revoked or self._runner.paused or not (self._look or self._pump.outbox.waiting):
+            return None
+        alone = self._suspects.claim_alone(time.monotonic(), empty=not self._holding.held)
+        if alone is None:
+            return None
+        now = time.monotonic()
+        occupied = self._runner.occupied
+        if not alone and occupied and self._lanes.capacity(now) - occupied < max(1, self._lanes.capacity(now) // 4):
+            return None
+        lanes = self._lanes.request(occupied, now)
+        if not lanes:
+            return None
+        return ClaimRequest(self._holding.next_number(), lanes, alone)
