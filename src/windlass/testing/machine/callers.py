@@ -1,0 +1,133 @@
+"""Rules for producers, operators and readers."""
+
+from __future__ import annotations
+
+import msgspec
+from hypothesis import strategies as st
+from hypothesis.stateful import precondition, rule
+
+from windlass.core.clock import MINUTE, Span
+from windlass.core.graph import EdgePolicy
+from windlass.core.lifecycle import State
+from windlass.core.model import (
+    Edge,
+    EdgeAnswer,
+    Enqueued,
+    JobFilter,
+    JobPage,
+    Limit,
+    NewJob,
+)
+from windlass.testing.faulty import Fault
+from windlass.testing.machine import plans
+from windlass.testing.machine.plans import JobPlan, Mishap, mishaps
+from windlass.testing.machine.situation import MAX_JOBS, Situation
+
+
+class CallerRules(Situation):
+    """What producers, operators and readers do."""
+
+    @precondition(lambda self: len(self.sent) < MAX_JOBS)
+    @rule(
+        wanted=st.lists(plans.jobs | plans.plain_jobs, min_size=1, max_size=4),
+        age=st.sampled_from([0, 0, 0, 3 * MINUTE, 5 * MINUTE]),
+        mishap=mishaps(Fault.REPEATED, Fault.LATE),
+    )
+    def enqueue(self, wanted: list[JobPlan], age: Span, mishap: Mishap) -> None:
+        batch: list[NewJob] = []
+        for plan in wanted:
+            new = plan.job(self.new_id(), self.ids, self.now)
+            self.sent[new.id] = new
+            batch.append(new)
+        self.send(batch, age, mishap)
+
+    @precondition(lambda self: self.sent)
+    @rule(which=plans.some_positions, priority=st.integers(0, 9), mishap=mishaps(Fault.REPEATED, Fault.LATE))
+    def enqueue_again(self, which: list[int], priority: int, mishap: Mishap) -> None:
+        """A repeated call, years later or at once, and one that does not even say the same."""
+        known = [self.sent[chosen] for chosen in self.pick(which)]
+        self.send([msgspec.structs.replace(job, priority=priority) for job in known], 0, mishap)
+
+    def send(self, batch: list[NewJob], age: Span, mishap: Mishap) -> None:
+        first_sent = self.now - age
+        self.say(f"enqueue {batch}")
+        answer = self.do(lambda store: store.enqueue(batch, first_sent=first_sent), mishap)
+        if answer is not None:
+            stored = (job.id for job, said in zip(batch, answer.jobs, strict=True) if said.status is Enqueued.STORED)
+            self.duel.watcher.acknowledged |= set(stored)
+
+    @precondition(lambda self: len(self.sent) > 1)
+    @rule(
+        ends=st.lists(st.tuples(plans.positions, plans.positions), min_size=1, max_size=3),
+        policy=st.sampled_from(EdgePolicy),
+        mishap=st.sampled_from([Fault.NONE, Fault.NONE, Fault.CRASH, Fault.REPEATED]),
+    )
+    def add_edges(self, ends: list[tuple[int, int]], policy: EdgePolicy, mishap: Fault) -> None:
+        """Edges point from earlier to later jobs, as everywhere: a circle would wait for ever."""
+        known = self.ids
+        pairs = {tuple(sorted((one % len(known), other % len(known)))) for one, other in ends}
+        edges = [Edge(known[one], known[other], policy) for one, other in sorted(pairs) if one != other]
+        self.say(f"add edges {edges}")
+        answer = self.do(lambda store: store.enqueue([], edges, first_sent=self.now), mishap)
+        for edge, said in zip(edges, answer.edges if answer else [], strict=answer is not None):
+            if said is EdgeAnswer.ADDED:
+                self.duel.watcher.edges.setdefault((edge.parent, edge.dependant), edge.policy)
+
+    @precondition(lambda self: self.sent)
+    @rule(which=plans.some_positions, mishap=mishaps(Fault.REPEATED, Fault.LATE))
+    def cancel(self, which: list[int], mishap: Mishap) -> None:
+        ids = self.pick(which)
+        self.say(f"cancel {_hex(ids)}")
+        self.do(lambda store: store.cancel(ids), mishap)
+
+    @precondition(lambda self: self.sent)
+    @rule(which=plans.some_positions, mishap=mishaps(Fault.REPEATED))
+    def replay(self, which: list[int], mishap: Mishap) -> None:
+        ids = self.pick(which)
+        self.say(f"replay {_hex(ids)}")
+        self.duel.replaying(ids)
+        self.do(lambda store: store.replay(ids), mishap)
+
+    @precondition(lambda self: self.sent)
+    @rule(which=plans.positions, mishap=mishaps(Fault.REPEATED, Fault.LATE))
+    def skip(self, which: int, mishap: Mishap) -> None:
+        (chosen,) = self.pick([which])
+        self.say(f"skip {chosen.hex()}")
+        self.do(lambda store: store.skip(chosen, b"2"), mishap)
+
+    @precondition(lambda self: self.sent)
+    @rule(which=plans.some_positions, mishap=mishaps(Fault.REPEATED))
+    def delete(self, which: list[int], mishap: Mishap) -> None:
+        ids = self.pick(which)
+        self.say(f"delete {_hex(ids)}")
+        self.do(lambda store: store.delete(ids), mishap)
+
+    @rule(limit=plans.limits, mishap=mishaps(Fault.REPEATED))
+    def put_limit(self, limit: Limit, mishap: Mishap) -> None:
+        self.say(f"put_limit {limit}")
+        self.do(lambda store: store.put_limit(limit), mishap)
+
+    @precondition(lambda self: self.workers)
+    @rule(who=plans.positions, what=st.sampled_from(["drain", "stop"]), mishap=mishaps(Fault.REPEATED))
+    def command(self, who: int, what: str, mishap: Mishap) -> None:
+        worker = self.worker(who)
+        self.say(f"command {worker.id[0]} {what}")
+        self.do(lambda store: store.command(worker.id, what), mishap)
+
+    @rule(states=st.none() | st.sets(st.sampled_from(State), min_size=1), queue=st.sampled_from([None, "q", "r"]))
+    def read(self, states: set[State] | None, queue: str | None) -> None:
+        """What the snapshots do not ask: results, filters, unknown ids."""
+        wanted = JobFilter(states=None if states is None else tuple(sorted(states)), queue=queue, task="t")
+        ids = [*self.ids, bytes(16)]
+        self.say(f"read {wanted}")
+        self.do(lambda store: store.list_jobs(wanted, limit=2), Fault.NONE, shape=_ids_of)
+        self.do(lambda store: store.results(ids), Fault.NONE)
+        self.do(lambda store: store.get_jobs([bytes(16)]), Fault.NONE)
+
+
+def _ids_of(page: JobPage) -> object:
+    return [job.id for job in page.jobs]
+
+
+def _hex(ids: list[bytes]) -> list[str]:
+    return [job.hex() for job in ids]

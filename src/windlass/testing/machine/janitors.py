@@ -1,0 +1,114 @@
+"""Rules for time and for janitors: reaping by old and new signs, promotion, purging, cursors."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from hypothesis import strategies as st
+from hypothesis.stateful import precondition, rule
+
+from windlass.core.clock import Span
+from windlass.core.model import (
+    Progress,
+    SessionSign,
+)
+from windlass.store.port import Store
+from windlass.testing.faulty import Fault
+from windlass.testing.machine import plans
+from windlass.testing.machine.plans import Mishap, mishaps
+from windlass.testing.machine.situation import Situation
+
+
+class JanitorRules(Situation):
+    """What time and janitors do."""
+
+    @rule(by=plans.forward)
+    def time_passes(self, by: Span) -> None:
+        self.say(f"clock += {by}")
+        self.duel.clock.move(by)
+
+    @rule(by=plans.back)
+    def clock_steps_back(self, by: Span) -> None:
+        self.say(f"clock += {by}")
+        self.duel.clock.move(by)
+
+    @rule()
+    def reopen(self) -> None:
+        self.duel.reopen()
+
+    @precondition(lambda self: self.duel.late)
+    @rule(which=st.integers(0, 3))
+    def arrives_late(self, which: int) -> None:
+        with self.duel.explained():
+            self.duel.deliver(which % len(self.duel.late))
+
+    @rule(mishap=mishaps(Fault.REPEATED))
+    def observe(self, mishap: Mishap) -> None:
+        self.say("observe")
+        signs = self.do(lambda store: store.observe(), mishap, shape=_signs)
+        self.signs = [*self.signs, *(signs or [])][-12:]
+
+    @precondition(lambda self: self.signs)
+    @rule(
+        which=st.lists(plans.positions, min_size=1, max_size=3),
+        limit=st.sampled_from([200, 1, 2]),
+        mishap=mishaps(Fault.LATE),
+    )
+    def reap(self, which: list[int], limit: int, mishap: Mishap) -> None:
+        """By signs that may be long out of date."""
+        signs = list({sign.id: sign for sign in (self.signs[-1 - n % len(self.signs)] for n in which)}.values())
+        self.say(f"reap {signs} {limit}")
+        self.do(lambda store: store.reap(signs, limit), mishap)
+
+    @rule(limit=st.sampled_from([200, 200, 1]), mishap=mishaps(Fault.REPEATED))
+    def reap_now(self, limit: int, mishap: Mishap) -> None:
+        """By fresh signs, as a reaper would that had watched for long enough."""
+        self.say("observe, reap")
+        signs = self.do(lambda store: store.observe(), Fault.NONE, shape=_signs) or []
+        self.do(lambda store: store.reap(signs, limit), mishap, repeats_change_nothing=False)
+
+    @rule(limit=st.sampled_from([1000, 1000, 1, 2]), mishap=mishaps(Fault.LATE))
+    def promote(self, limit: int, mishap: Mishap) -> None:
+        self.say(f"promote {limit}")
+        self.do(lambda store: store.promote(limit), mishap)
+
+    @rule(limit=st.sampled_from([1000, 1000, 1]), mishap=mishaps())
+    def purge(self, limit: int, mishap: Mishap) -> None:
+        self.say(f"purge {limit}")
+        self.do(lambda store: store.purge(limit), mishap)
+
+    @rule(mishap=st.sampled_from([Fault.CRASH, Fault.LOST, Fault.REPEATED]))
+    def everything_due(self, mishap: Fault) -> None:
+        """A janitor's whole round, one verb of which is repeated or lost."""
+        self.say("janitor")
+        for act in _ROUND:
+            done = self.do(act, Fault.NONE)
+            if done is not None and not done.more:
+                self.do(act, mishap)
+
+    @rule(limit=st.sampled_from([256, 1, 2]), mishap=mishaps())
+    def release_edges(self, limit: int, mishap: Mishap) -> None:
+        self.say(f"release_edges {limit}")
+        self.do(lambda store: store.release_edges(limit), mishap, shape=_nothing, repeats_change_nothing=False)
+
+    @precondition(lambda self: not self.drains)
+    @rule(limit=st.sampled_from([256, 1, 2]))
+    def quiesce(self, limit: int) -> None:
+        """Let the cursors catch up: then nobody may have been forgotten."""
+        self.say("drain")
+        with self.duel.explained():
+            self.duel.drain(limit)
+            self.duel.look(self.learn_edges)
+
+
+_ROUND: list[Callable[[Store], Awaitable[Progress]]] = [lambda store: store.promote(), lambda store: store.purge()]
+
+
+def _signs(answer: list[SessionSign]) -> object:
+    return sorted(answer, key=lambda sign: sign.id)
+
+
+def _nothing(answer: object) -> object:
+    """A store may choose what it leaves behind a cursor."""
+    del answer
+    return None

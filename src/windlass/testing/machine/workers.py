@@ -1,0 +1,159 @@
+"""Rules for workers: sessions, claims, settlements, renewals; honest ones, forgetful ones and zombies."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+from hypothesis.stateful import precondition, rule
+
+from windlass.core.model import (
+    ClaimAnswer,
+    ClaimRequest,
+    Note,
+    Renewal,
+    Session,
+    Settled,
+    Settlement,
+)
+from windlass.testing.faulty import Fault
+from windlass.testing.invariants import InvariantBroken
+from windlass.testing.machine import plans
+from windlass.testing.machine.plans import ClaimPlan, Mishap, SettlePlan, mishaps
+from windlass.testing.machine.situation import MAX_WORKERS, Situation, Worker
+
+
+class WorkerRules(Situation):
+    """What workers do."""
+
+    @precondition(lambda self: len(self.workers) < MAX_WORKERS)
+    @rule(mishap=mishaps(Fault.REPEATED, Fault.LATE))
+    def open(self, mishap: Mishap) -> None:
+        worker = Worker(bytes([len(self.workers) + 1]) * 16)
+        self.workers.append(worker)
+        session = Session(id=worker.id, node="n", pid=1, lanes=plans.EVERYWHERE, tasks=plans.TASKS, slots=4)
+        self.say(f"open {worker.id[0]}")
+        self.do(lambda store: store.open(session), mishap)
+
+    @precondition(lambda self: self.workers)
+    @rule(who=plans.positions, mishap=mishaps(Fault.REPEATED, Fault.LATE))
+    def close(self, who: int, mishap: Mishap) -> None:
+        worker = self.worker(who)
+        self.say(f"close {worker.id[0]}")
+        self.do(lambda store: store.close(worker.id), mishap)
+
+    @precondition(lambda self: self.workers)
+    @rule(who=plans.positions, plan=plans.claims, mishap=mishaps(Fault.LATE))
+    def claim(self, who: int, plan: ClaimPlan, mishap: Mishap) -> None:
+        worker = self.worker(who)
+        request = self.request(worker, plan)
+        self.say(f"claim {worker.id[0]} {request}")
+        answer = self.do(lambda store: store.claim(worker.id, request), mishap)
+        if answer is not None:
+            self.receive(worker, request, answer)
+
+    def request(self, worker: Worker, plan: ClaimPlan) -> ClaimRequest:
+        if not plan.stale:
+            worker.number += 1
+        return ClaimRequest(worker.number, plan.lanes, plan.alone)
+
+    def receive(self, worker: Worker, request: ClaimRequest, answer: ClaimAnswer) -> None:
+        worker.answered = max(worker.answered, request.number)
+        for job in answer.jobs:
+            if (job.id, job.token) in self.given:
+                raise InvariantBroken(f"{job.id.hex()} was given twice with token {job.token}")
+            self.given.add((job.id, job.token))
+            worker.held[job.id] = job.token
+            self.proofs.append((worker.id, job.id, job.token))
+
+    @precondition(lambda self: any(worker.held for worker in self.workers))
+    @rule(
+        who=plans.positions,
+        wanted=st.lists(plans.settles, min_size=1, max_size=3),
+        then=st.none() | plans.claims,
+        mishap=mishaps(Fault.LATE),
+    )
+    def settle(self, who: int, wanted: list[SettlePlan], then: ClaimPlan | None, mishap: Mishap) -> None:
+        holders = [worker for worker in self.workers if worker.held]
+        worker = holders[who % len(holders)]
+        held = list(worker.held.items())
+        worker.last_settle = [plan.settlement(*held[plan.position % len(held)]) for plan in wanted]
+        request = None if then is None else self.request(worker, then)
+        self.settle_now(worker, worker.last_settle, request, mishap)
+
+    @precondition(lambda self: any(worker.last_settle for worker in self.workers))
+    @rule(who=plans.positions, mishap=mishaps(Fault.REPEATED, Fault.LATE))
+    def settle_again(self, who: int, mishap: Mishap) -> None:
+        """The answer to a settle was lost, so the worker repeats it: now, or after whatever happened meanwhile."""
+        settlers = [worker for worker in self.workers if worker.last_settle]
+        worker = settlers[who % len(settlers)]
+        self.settle_now(worker, worker.last_settle, None, mishap)
+
+    @precondition(lambda self: self.proofs)
+    @rule(which=plans.positions, plan=plans.settles, shift=st.sampled_from([0, 0, 0, 1, -1]), who=plans.positions)
+    def settle_as_zombie(self, which: int, plan: SettlePlan, shift: int, who: int) -> None:
+        """A proof that may be long void, or with ``shift`` never was one."""
+        session, job, token = self.proofs[-1 - which % len(self.proofs)]
+        worker = next(worker for worker in self.workers if worker.id == session)
+        if shift < 0:
+            worker = self.worker(who)
+        self.settle_now(worker, [plan.settlement(job, token + max(shift, 0))], None, Fault.NONE)
+
+    def settle_now(
+        self, worker: Worker, settlements: list[Settlement], request: ClaimRequest | None, mishap: Mishap
+    ) -> None:
+        self.say(f"settle {worker.id[0]} {settlements} {request}")
+        answer = self.do(lambda store: store.settle(worker.id, settlements, request), mishap)
+        if answer is None:
+            return
+        for settlement, said in zip(settlements, answer.answers, strict=True):
+            if worker.held.get(settlement.id) == settlement.token:
+                del worker.held[settlement.id]
+            proof = (settlement.id, settlement.token)
+            if said is Settled.APPLIED and mishap is Fault.NONE:
+                if proof in self.applied:
+                    raise InvariantBroken(f"{proof[0].hex()} was settled twice with token {proof[1]}")
+                self.applied.add(proof)
+        if request is not None and answer.claim is not None:
+            self.receive(worker, request, answer.claim)
+
+    @precondition(lambda self: self.workers)
+    @rule(who=plans.positions, ahead=st.sampled_from([0, 0, 0, 1, -1]), mishap=mishaps(Fault.REPEATED, Fault.LATE))
+    def unclaim(self, who: int, ahead: int, mishap: Mishap) -> None:
+        worker = self.worker(who)
+        number = max(worker.number + ahead, 1)
+        self.say(f"unclaim {worker.id[0]} {number}")
+        self.do(lambda store: store.unclaim(worker.id, number), mishap)
+
+    @precondition(lambda self: self.workers)
+    @rule(
+        who=plans.positions,
+        forgets=st.sampled_from([(), (), (0,), (0, 1)]),
+        invents=st.booleans(),
+        mishap=mishaps(Fault.REPEATED, Fault.LATE),
+    )
+    def renew(self, who: int, forgets: tuple[int, ...], invents: bool, mishap: Mishap) -> None:
+        worker = self.worker(who)
+        held = [pair for position, pair in enumerate(worker.held.items()) if position not in forgets]
+        if invents:
+            held += [(job, token) for _, job, token in self.proofs[-3:] if job not in dict(held)]
+        answered = worker.answered
+        self.say(f"renew {worker.id[0]} {held} {answered}")
+        # The renewal counter goes on with every repetition: it is one more sign of life.
+        answer = self.do(
+            lambda store: store.renew(worker.id, held, answered), mishap, shape=_renewal, repeats_change_nothing=False
+        )
+        if answer is not None:
+            kept = [] if answer.revoked else [pair for pair in held if pair in worker.held.items()]
+            worker.held = {job: token for job, token in kept if job not in answer.lost}
+
+    @precondition(lambda self: self.proofs)
+    @rule(which=plans.positions, progress=st.sampled_from([None, 0.5]), log=st.sampled_from(["", "x\n"]))
+    def annotate(self, which: int, progress: float | None, log: str) -> None:
+        session, job, token = self.proofs[-1 - which % len(self.proofs)]
+        note = Note(job, token, progress=progress, message="m" if progress else None, log=log)
+        self.say(f"annotate {note}")
+        self.do(lambda store: store.annotate(session, [note]), Fault.NONE)
+
+
+def _renewal(answer: Renewal) -> object:
+    """Without the duty, which is a hint, and in any order."""
+    return (answer.revoked, sorted(answer.lost), sorted(answer.cancel), sorted(answer.commands), answer.suspects)
