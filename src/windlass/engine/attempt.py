@@ -9,7 +9,7 @@ from enum import Enum, auto
 from windlass.context import Current, NoteSink
 from windlass.core.clock import MINUTE, SECOND, Instant, Span
 from windlass.core.clock import span as to_span
-from windlass.core.errors import Dead, PayloadTooLarge, RetryLater, Snooze, WindlassError
+from windlass.core.errors import Dead, InvalidOption, PayloadTooLarge, RetryLater, Snooze, WindlassError
 from windlass.core.lifecycle import Outcome
 from windlass.core.model import ClaimedJob, Settlement
 from windlass.core.remote import encode_error
@@ -86,18 +86,18 @@ class Attempt(Current):
             if self.end_reason is not EndReason.TIMEOUT:
                 return self._settle(Outcome.RELEASED)
             error = TimeoutError(_overran(self))
+        try:
+            return self._judged(error)
+        except InvalidOption as bad:  # Snooze(-1): the task's mistake, and one that it would repeat
+            return self._dead(bad)
+
+    def _judged(self, error: BaseException) -> Settlement:
         if isinstance(error, Snooze):
-            return self._snoozed(error)
+            if self.job.snoozes >= self.spec.max_snoozes:
+                return self._dead(error)
+            return self._settle(Outcome.SNOOZED, delay=to_span(error.delay, "Snooze(delay)"))
         if isinstance(error, Dead):
             return self._dead(error)
-        return self._retry_or_dead(error)
-
-    def _snoozed(self, snooze: Snooze) -> Settlement:
-        if self.job.snoozes >= self.spec.max_snoozes:
-            return self._dead(snooze)
-        return self._settle(Outcome.SNOOZED, delay=to_span(snooze.delay, "Snooze(delay)"))
-
-    def _retry_or_dead(self, error: BaseException) -> Settlement:
         policy = self.options.retry or policy_for(self.spec.retry, error)
         if isinstance(error, RetryLater) and policy is NEVER:
             policy = Retry()  # asked for by name, and no policy was set: the ordinary one is what is meant

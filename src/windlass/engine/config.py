@@ -37,8 +37,8 @@ class WorkerConfig:
     this worker runs suspects itself when it is empty."""
     on_hung: Callable[[], None] = _nothing
     """Called, in the heartbeat's thread, when the event loop is hung and the lease is given up."""
-    on_recycle: Callable[[], None] = _nothing
-    """Called when too many threads are stuck: the process should be replaced."""
+    on_recycle: Callable[[], None] | None = None
+    """Called when a quarter of the slots are held by threads past their timeout: the process should be replaced."""
 
     def __post_init__(self) -> None:
         if not self.queues:

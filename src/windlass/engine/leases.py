@@ -1,8 +1,8 @@
 """When is a session dead? The patient half of reaping: what has to be *seen* before a lease may be called over.
 
-The store compares a lease with its own clock. That clock may step, and the store may have been away so that nobody could
-renew; therefore a reaper must also have seen the session's renewal counter stand still, on its own monotonic clock, and
-only time between successful looks that lie close together counts.
+The store compares a lease with its own clock. That clock may step, and the store may have been away so that nobody
+could renew; therefore a reaper must also have seen the session's renewal counter stand still, on its own monotonic
+clock, and only time between successful looks that lie close together counts.
 """
 
 from __future__ import annotations

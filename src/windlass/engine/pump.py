@@ -109,7 +109,7 @@ class Pump:
         self._back_off = FIRST_BACK_OFF
         self.last_trip_at = time.monotonic()
         """When the store last answered, on the monotonic clock."""
-        self.take: Callable[[list[ClaimedJob]], None] = lambda jobs: None
+        self.take: Callable[[list[ClaimedJob]], None] = lambda _: None
         """Called with the jobs that a claim brought."""
         self.more_edges: Callable[[], None] = lambda: None
         """Called when a settle left edges behind a cursor."""

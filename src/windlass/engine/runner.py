@@ -35,6 +35,7 @@ class Runner:
     def __init__(
         self,
         tasks: Mapping[str, TaskSpec],
+        *,
         slots: int,
         lanes: LanePlan,
         settle: Callable[[Settlement], None],
@@ -135,7 +136,7 @@ class Runner:
                 self._before(attempt)
             result = await attempt.spec.function(*args, **kwargs)
             settlement = attempt.succeeded(result)
-        except BaseException as raised:  # SystemExit in task code is a failed attempt, not the end of the worker
+        except BaseException as raised:  # noqa: BLE001 - SystemExit in task code is a failed attempt, not our end
             error = raised
             settlement = attempt.failed(raised)
         if self._middleware:
@@ -158,7 +159,7 @@ class Runner:
             if self._middleware:
                 self._before(attempt)
             settlement = attempt.succeeded(attempt.spec.function(*args, **kwargs))
-        except BaseException as raised:
+        except BaseException as raised:  # noqa: BLE001 - as above
             error = raised
             settlement = attempt.failed(raised)
         if self._middleware:

@@ -37,7 +37,7 @@ class SuspectTurn:
             return True
         return False
 
-    def claim_alone(self, now: float, *, empty: bool) -> bool | None:
+    def claim_alone(self, *, empty: bool) -> bool | None:
         """Say how to claim next: False ordinarily, True for a suspect alone, ``None`` not at all: the worker must be
         empty first."""
         if not (self._only or self._exclusive):

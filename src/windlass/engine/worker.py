@@ -70,6 +70,7 @@ class Worker:
         self._look = True
         """There may be something to claim: a hint has come, or enough time has passed since the last look."""
         self._armed = False
+        self._recycling = False
         self._subscriptions: list[Subscription] = []
         self._lease_guard: asyncio.TimerHandle | None = None
         self._stop_task: asyncio.Task[None] | None = None
@@ -82,7 +83,12 @@ class Worker:
         self._lanes = LanePlan(self._config.queues, strict=self._config.strict, slots=self._slots)
         self._pump = Pump(self._store, lambda: self._holding, self._next_claim, self._signals)
         self._runner = Runner(
-            self._tasks, self._slots, self._lanes, self._pump.outbox.add, self._pump.notes, self._middleware
+            self._tasks,
+            slots=self._slots,
+            lanes=self._lanes,
+            settle=self._pump.outbox.add,
+            sink=self._pump.notes,
+            middleware=self._middleware,
         )
         self._janitor = Janitor(self._store, self._signals)
         self._pump.take = self._runner.take
@@ -225,7 +231,18 @@ class Worker:
             self._pump.wake()
         for command in renewal.commands:
             self._obey(command)
+        self._check_threads()
         self._signals.emit("renewed")
+
+    def _check_threads(self) -> None:
+        """Ask to be replaced when too many slots are held by threads that are over their time: nothing ends those but
+        the end of the process."""
+        stuck = self._runner.stuck(time.monotonic())
+        if stuck * 4 >= self._slots and stuck and not self._recycling:
+            self._recycling = True
+            log.error("%d of %d slots are held by threads past their timeout", stuck, self._slots)
+            if self._config.on_recycle is not None:
+                self._config.on_recycle()
 
     def _drop(self, job_id: bytes) -> None:
         if job_id in self._holding.held and not any(waiting.id == job_id for waiting in self._pump.outbox.waiting):
@@ -325,7 +342,7 @@ class Worker:
     def _next_claim(self) -> ClaimRequest | None:
         if self._stopping or self._revoked or self._runner.paused or not (self._look or self._pump.outbox.waiting):
             return None
-        alone = self._suspects.claim_alone(time.monotonic(), empty=not self._holding.held)
+        alone = self._suspects.claim_alone(empty=not self._holding.held)
         if alone is None:
             return None
         now = time.monotonic()
