@@ -7,7 +7,8 @@ from windlass.engine.suspects import PATIENCE, SuspectTurn
 def test_with_a_supervisor_the_worker_only_calls_for_help() -> None:
     calls: list[int] = []
     turn = SuspectTurn(WorkerConfig(on_suspects=lambda: calls.append(1)))
-    assert not turn.hear(True, 0.0) and not turn.hear(True, 100.0)
+    assert not turn.hear(True, 0.0)
+    assert not turn.hear(True, 100.0)
     assert calls == [1, 1]
     assert turn.claim_alone(empty=True) is False
 

@@ -26,7 +26,7 @@ def check_task(name: object) -> str:
 
 
 def check_key(kind: str, key: object) -> str:
-    """Return ``key`` (a unique or limit key), or raise `InvalidName`: any printable text of 1 to `MAX_KEY` characters."""
+    """Return ``key`` (a unique or limit key), or raise `InvalidName`: any printable text of 1 to `MAX_KEY` signs."""
     if not isinstance(key, str) or not 0 < len(key) <= MAX_KEY or not key.isprintable():
         raise InvalidName(f"{kind} key {_shown(key)}: expected 1 to {MAX_KEY} printable characters")
     return key

@@ -6,8 +6,8 @@ General rules, which the contracts do not repeat:
   whoever dies when; a store may cut a batch into several atomic parts. If the answer is lost, or the verb raises
   `StoreUnavailable`, all or some of it may have happened; every contract says what a repeated call does.
 * **Bounded.** One call does work in proportion to its arguments and to at most `MAX_EDGES_PER_CALL` edges, plus one for
-  each settlement (so that a batch of chains does not wait for a janitor), each step O(log n) in what is stored. Batches carry at most `MAX_BATCH` records; a larger one raises `UsageError`. A store
-  that must bound its work further splits a call where the contract allows it (`claim` may answer fewer jobs).
+  each settlement (so that a batch of chains does not wait for a janitor), each step O(log n) in what is stored. Batches
+  carry at most `MAX_BATCH` records; a larger one raises `UsageError`.
 * **The store's clock decides.** Instants are of its clock, callers pass spans where they can.
 * **One trip.** A verb costs one round trip to the store, unless its contract says otherwise.
 * **Transitions** are those of `windlass.core.lifecycle`; a verb that meets a job in another state than it needs
@@ -48,9 +48,9 @@ from windlass.core.model import (
     Session,
     SessionRecord,
     SessionSign,
-    SettleResult,
-    Settlement,
     Settings,
+    Settlement,
+    SettleResult,
     SkipAnswer,
 )
 
@@ -74,7 +74,9 @@ class Capability(Flag):
 class JobStore(Protocol):
     """What producers, workers and janitors need."""
 
-    async def enqueue(self, jobs: Sequence[NewJob], edges: Sequence[Edge] = (), *, first_sent: Instant) -> EnqueueResult:
+    async def enqueue(
+        self, jobs: Sequence[NewJob], edges: Sequence[Edge] = (), *, first_sent: Instant
+    ) -> EnqueueResult:
         """Store jobs, and add edges to stored jobs that are still waiting.
 
         Each job goes to ``waiting`` (it has edges that are not satisfied), ``scheduled`` (due later) or ``ready``; one
@@ -93,10 +95,9 @@ class JobStore(Protocol):
     async def claim(self, session: bytes, request: ClaimRequest) -> ClaimAnswer:
         """Take ready jobs for the session; never blocks.
 
-        Jobs leave their lanes by (priority, sequence), lanes are tried in the given order, `Lane.until` bounds each, and
-        `ClaimRequest.max_bytes` all of them.
-        Paused queues and tasks give nothing; concurrency and rate limits hold for all workers together. Jobs whose
-        expiry is past are not given. A job taken is ``running``: token + 1, attempt + 1, the session and the request
+        Jobs leave their lanes by (priority, sequence), lanes are tried in the given order, `Lane.until` bounds each,
+        `ClaimRequest.max_bytes` all of them together. Paused queues and tasks give nothing; concurrency and rate limits
+        hold for all workers together. Jobs whose expiry is past are not given. A job taken is ``running``: token + 1, attempt + 1, the session and the request
         number recorded, its key given up if held until ``STARTED``.
 
         Without ``alone`` suspects are never given; with it, one suspect at most and nothing else.
@@ -111,9 +112,9 @@ class JobStore(Protocol):
     ) -> SettleResult:
         """End attempts, and claim in the same trip.
 
-        Ids within a call are distinct (`UsageError`). Each settlement is judged alone: ``APPLIED`` if the job is running under the same (session, token); ``ALREADY``
-        if this proof settled it before with the same outcome and nobody has claimed it since; else ``LOST``. A session
-        that is revoked may still settle what was not yet taken from it.
+        Ids within a call are distinct (`UsageError`). Each settlement is judged alone: ``APPLIED`` if the job is running
+        under the same (session, token); ``ALREADY`` if this proof settled it before with the same outcome and nobody
+        has claimed it since; else ``LOST``. A session that is revoked may still settle what was not yet taken from it.
 
         ``SUCCEEDED``, ``DEAD`` and ``CANCELLED`` finish the job. ``RETRY`` counts a failure, ``SNOOZED`` a snooze,
         ``UNDELIVERABLE`` takes the attempt number back and notes since when; all three go to ``scheduled``, or with no
@@ -292,7 +293,7 @@ class Store(JobStore, Insights, Notifier, Protocol):
 
     async def migrate(self, *, finish: bool = False) -> list[str]:
         """Bring the stored layout up to this version; answers what was done, a sentence each, nothing if it was up to
-        date. ``finish``: also stop writing the layout of the version before. Safe to repeat, and for several at once."""
+        date. ``finish``: also stop writing the layout of the version before. Safe to repeat and for several at once."""
 
     def twin(self) -> Store:
         """Make another, unopened store object on the same data, for another event loop (the heartbeat's thread)."""
