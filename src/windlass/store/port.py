@@ -97,8 +97,8 @@ class JobStore(Protocol):
 
         Jobs leave their lanes by (priority, sequence), lanes are tried in the given order, `Lane.until` bounds each,
         `ClaimRequest.max_bytes` all of them together. Paused queues and tasks give nothing; concurrency and rate limits
-        hold for all workers together. Jobs whose expiry is past are not given. A job taken is ``running``: token + 1, attempt + 1, the session and the request
-        number recorded, its key given up if held until ``STARTED``.
+        hold for all workers together. Jobs whose expiry is past are not given. A job taken is ``running``: token + 1,
+        attempt + 1, the session and the request number recorded, its key given up if held until ``STARTED``.
 
         Without ``alone`` suspects are never given; with it, one suspect at most and nothing else.
 
@@ -112,7 +112,7 @@ class JobStore(Protocol):
     ) -> SettleResult:
         """End attempts, and claim in the same trip.
 
-        Ids within a call are distinct (`UsageError`). Each settlement is judged alone: ``APPLIED`` if the job is running
+        Ids within a call are distinct (`UsageError`). Each settlement is judged alone: ``APPLIED`` if the job runs
         under the same (session, token); ``ALREADY`` if this proof settled it before with the same outcome and nobody
         has claimed it since; else ``LOST``. A session that is revoked may still settle what was not yet taken from it.
 
