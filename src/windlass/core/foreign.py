@@ -26,13 +26,23 @@ def enc_hook(value: Any) -> Any:
 def dec_hook(kind: type[Any], value: Any) -> Any:
     """Build a ``kind`` from decoded JSON. Raises ``ValueError`` where the value does not fit."""
     if is_model(kind):
-        # From JSON text, because strict models take text for a datetime there, and only there.
-        return kind.model_validate_json(msgspec.json.encode(value))
+        return _build_model(kind, value)
     if issubclass(kind, PurePath):
         if not isinstance(value, str):
             raise ValueError(f"Expected `{kind.__name__}` as text, got `{type(value).__name__}`")  # noqa: TRY004
         return kind(value)
     raise NotImplementedError(f"nothing builds a {kind.__qualname__}")
+
+
+def _build_model(kind: type[Any], value: Any) -> Any:
+    try:
+        # From JSON text, because strict models take text for a datetime there, and only there.
+        return kind.model_validate_json(msgspec.json.encode(value))
+    except sys.modules["pydantic"].ValidationError as error:
+        # Its own text quotes the input, and messages must not leak arguments.
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{kind.__name__}{where and '.'}{where}: {first['msg']}") from None
 
 
 def is_known(kind: object) -> bool:

@@ -126,8 +126,11 @@ def _find(record: ErrorRecord, allowed: Iterable[type[BaseException]]) -> type[B
 
 def _instance(kind: type[BaseException], message: str) -> RemoteError:
     both: type[RemoteError] = _joined(cast("Hashable", kind))
-    # The built-in's own __new__: a __new__ or __init__ of the other class never runs.
-    native = next(base for base in both.__mro__ if base.__module__ == "builtins")
+    # The built-in's own __new__ (of the base that gives the memory layout): no other class's __new__ or __init__ runs.
+    native: type = both
+    while native.__module__ != "builtins":
+        assert native.__base__ is not None
+        native = native.__base__
     try:
         return cast("RemoteError", native.__new__(both))  # type: ignore[call-overload]
     except Exception:  # noqa: BLE001 - a class that refuses costs us its type, not the error

@@ -12,6 +12,11 @@ from windlass.core.clock import MAX_SPAN, SECOND, Span
 from windlass.core.errors import InvalidOption
 
 
+def _between(what: str, value: object, low: float, high: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        raise InvalidOption(f"Retry({what}={value!r}): expected a number between {low:g} and {high:g}")
+
+
 class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How often, and when, a job whose attempt failed is run again.
 
@@ -73,8 +78,3 @@ def _spread(failures: int, job_id: bytes) -> float:
     """A number between -1 and 1 that looks random and depends on the arguments alone."""
     digest = hashlib.blake2b(job_id + failures.to_bytes(8, "big"), digest_size=4).digest()
     return int.from_bytes(digest, "big") / 0xFFFFFFFF * 2 - 1
-
-
-def _between(what: str, value: object, low: float, high: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-        raise InvalidOption(f"Retry({what}={value!r}): expected a number between {low:g} and {high:g}")
