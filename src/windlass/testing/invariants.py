@@ -321,30 +321,25 @@ def _why_kept(job: JobRecord, now: Instant) -> Iterator[str]:
 
 def _limits_kept(before: Snapshot, after: Snapshot) -> Iterator[str]:
     """No limit is exceeded by what started since: more may run only if more ran before the limit came."""
+    named = {limit.name for limit in after.limits if limit.scope is LimitScope.KEY}
     for limit in after.limits:
         if limit.concurrency is None:
             continue
-        now, then = (_running_under(limit, snapshot) for snapshot in (after, before))
+        now, then = (_running_under(limit, snapshot, named) for snapshot in (after, before))
         for name, count in now.items():
             if count > max(limit.concurrency, then[name]):
                 yield f"{count} run under {limit.scope.name} {name}, which is limited to {limit.concurrency}"
 
 
-def _running_under(limit: Limit, snapshot: Snapshot) -> Counter[str]:
-    named = {other.name for other in snapshot.limits if other.scope is LimitScope.KEY}
-    names: Iterable[str | None]
+def _running_under(limit: Limit, snapshot: Snapshot, named: Collection[str]) -> Counter[str]:
+    """How many run under each name that the limit governs: its own or, for a group, each key of it."""
+    running = snapshot.running()
     if limit.scope is LimitScope.QUEUE:
-        names = (job.queue for job in snapshot.running())
-    elif limit.scope is LimitScope.TASK:
-        names = (job.task for job in snapshot.running())
-    else:
-        names = (key for key in _limited_keys(snapshot) if _record_of(key, named) == limit.name)
-        return Counter(name for name in names if name is not None)
-    return Counter(name for name in names if name == limit.name)
-
-
-def _limited_keys(snapshot: Snapshot) -> Iterator[str]:
-    return (job.limit_key for job in snapshot.running() if job.limit_key is not None)
+        return Counter(job.queue for job in running if job.queue == limit.name)
+    if limit.scope is LimitScope.TASK:
+        return Counter(job.task for job in running if job.task == limit.name)
+    keys = (job.limit_key for job in running if job.limit_key is not None)
+    return Counter(key for key in keys if _record_of(key, named) == limit.name)
 
 
 def _record_of(key: str, named: Collection[str]) -> str | None:

@@ -67,7 +67,7 @@ class WorkerRules(Situation):
     @precondition(lambda self: any(worker.held for worker in self.workers))
     @rule(
         who=plans.positions,
-        wanted=st.lists(plans.settles, min_size=1, max_size=3),
+        wanted=st.lists(plans.settles, min_size=1, max_size=3, unique_by=lambda plan: plan.position),
         then=st.none() | plans.claims,
         mishap=mishaps(Fault.LATE),
     )
