@@ -24,8 +24,9 @@ MAX_LANES = 64
 """Lanes that one claim may name."""
 MAX_BATCH = 1000
 """Jobs that one claim may ask for, and records that one call of a batch verb may carry."""
-MAX_CLAIM_BYTES = 8 * 1024 * 1024
-"""Payload bytes that one claim brings at most, unless one job alone is larger."""
+MAX_CALL_BYTES = 4 * 1024 * 1024
+"""Payload, result and error bytes that one call carries at most, in either direction, unless one job alone is larger:
+callers cut their batches, and a claim brings no more."""
 MAX_ERRORS = 10
 """Errors that are kept of each job: those of its last failed attempts."""
 MAX_LOG = 64 * 1024
@@ -175,7 +176,7 @@ class ClaimRequest(msgspec.Struct, frozen=True):
     """In the order in which they are tried; at most `MAX_LANES`."""
     alone: bool = False
     """Ask for one suspect job, to run with nothing beside it."""
-    max_bytes: int = MAX_CLAIM_BYTES
+    max_bytes: int = MAX_CALL_BYTES
     """Stop before the payloads together are larger than this; one job always comes."""
 
 
@@ -219,6 +220,9 @@ class ClaimAnswer(msgspec.Struct, frozen=True):
     jobs: list[ClaimedJob] = []
     """In the order in which they should start. Empty: nothing was claimable at that moment. Fewer than asked for says
     nothing: a store may bound its work."""
+    more: bool = False
+    """A store that bounds its work stopped at jobs that cannot start now (a limit, an expiry): ask again at once, even
+    if `jobs` is empty."""
     refused: Refusal | None = None
     retry_in: Span | None = None
     """A rate limit held jobs back: some may be claimable after this span."""

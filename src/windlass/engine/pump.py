@@ -15,6 +15,7 @@ from collections.abc import Callable
 from windlass.core.errors import StoreError
 from windlass.core.model import (
     MAX_BATCH,
+    MAX_CALL_BYTES,
     ClaimAnswer,
     ClaimedJob,
     ClaimRequest,
@@ -45,6 +46,16 @@ class Outbox:
     def add(self, settlement: Settlement) -> None:
         self.waiting.append(settlement)
         self._wake()
+
+    def next_batch(self) -> list[Settlement]:
+        """The first of them, bounded in number and bytes; one always comes."""
+        batch = self.waiting[:MAX_BATCH]
+        size = 0
+        for count, settlement in enumerate(batch):
+            size += len(settlement.result or b"") + len(settlement.error or b"")
+            if size > MAX_CALL_BYTES and count:
+                return batch[:count]
+        return batch
 
 
 class Notes:
@@ -164,7 +175,7 @@ class Pump:
         self._signals.emit("unclaimed")
 
     async def _carry(self, holding: Holding) -> ClaimAnswer | None:
-        batch = self.outbox.waiting[:MAX_BATCH]
+        batch = self.outbox.next_batch()
         claim = self._next_claim()
         if not batch and claim is None:
             return None

@@ -11,8 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from windlass.context import Current, Middleware, NoteSink, set_current
-from windlass.core.clock import Span
-from windlass.core.errors import InvalidArguments, UndecodablePayload, UnknownTask, WindlassError
+from windlass.core.errors import UndecodablePayload, UnknownTask, WindlassError
 from windlass.core.model import KEEP_DEAD, ClaimedJob, Settlement
 from windlass.core.options import decode_options
 from windlass.core.task import TaskSpec
@@ -112,8 +111,9 @@ class Runner:
             return False
         try:
             args, kwargs = spec.signature.decode(job.payload)
-        except (InvalidArguments, UndecodablePayload) as error:
-            self._refuse(job, error, spec.keep_dead)
+        except WindlassError as error:
+            hopeless = isinstance(error, UndecodablePayload)
+            self._settle(undeliverable(job, error, hopeless=hopeless, keep_dead=spec.keep_dead))
             return False
         options = None if job.options is None else decode_options(job.options)
         attempt = Attempt(job, spec, options, self._sink, now)
@@ -123,10 +123,6 @@ class Runner:
         else:
             self._submit(attempt, args, kwargs)
         return True
-
-    def _refuse(self, job: ClaimedJob, error: WindlassError, keep_dead: Span) -> None:
-        hopeless = isinstance(error, UndecodablePayload)
-        self._settle(undeliverable(job, error, hopeless=hopeless, keep_dead=keep_dead))
 
     async def _run_coroutine(self, attempt: Attempt, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         set_current(attempt)

@@ -78,7 +78,9 @@ class Worker:
     # ------------------------------------------------------------------------------------------ its life
 
     async def start(self) -> None:
-        """Open a session and begin to claim."""
+        """Open a session and begin to claim. Raises `InvalidOption` if a task's hints cannot be resolved."""
+        for spec in self._tasks.values():
+            spec.signature.resolve()
         await self._store.connect()
         self._lanes = LanePlan(self._config.queues, strict=self._config.strict, slots=self._slots)
         self._pump = Pump(self._store, lambda: self._holding, self._next_claim, self._signals)
@@ -198,10 +200,10 @@ class Worker:
         """The session is over: drop what it held, and begin a new one. What is finished may still be accepted."""
         log.warning("the session was revoked: %d attempts are cancelled", len(self._runner.running))
         self._runner.end_all(EndReason.LOST)
-        batch = list(self._pump.outbox.waiting)
-        if batch:
-            await self._store.settle(self._holding.session, batch[:1000])
-        del self._pump.outbox.waiting[: len(batch)]
+        waiting = self._pump.outbox.waiting
+        while batch := self._pump.outbox.next_batch():
+            await self._store.settle(self._holding.session, batch)
+            del waiting[: len(batch)]
         self._holding = Holding()
         self._revoked = False
         await self._open_session()
@@ -310,7 +312,7 @@ class Worker:
         """Draw the conclusions from the answer to a claim."""
         if answer.refused in (Refusal.REVOKED, Refusal.UNKNOWN_SESSION):
             self._revoke()
-        elif answer.jobs:
+        elif answer.jobs or answer.more:
             self._look = True
             self._disarm()
         elif not self._armed:
