@@ -91,6 +91,7 @@ class Duel:
     _store: FaultyStore = field(init=False)
     _model: Store | None = field(init=False)
     _replayed: set[bytes] = field(default_factory=set)
+    _last: Snapshot | None = None
 
     def __post_init__(self) -> None:
         self._store = FaultyStore(self.make_store(self.settings, self.clock), self._script)
@@ -230,7 +231,14 @@ class Duel:
         tell(snapshot)
         self.watcher.see(snapshot, replayed=self._replayed, pending=pending)
         self._replayed.clear()
+        self._last = snapshot
         return snapshot
+
+    @property
+    def last(self) -> Snapshot:
+        """What the store said when it was looked at last."""
+        assert self._last is not None
+        return self._last
 
     def compare(self) -> Snapshot:
         """Compare all that the two will tell; answer what the store says."""

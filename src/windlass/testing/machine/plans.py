@@ -12,6 +12,7 @@ from windlass.core.graph import EdgePolicy
 from windlass.core.lifecycle import Outcome
 from windlass.core.model import (
     KEEP,
+    MAX_CLAIM_BYTES,
     Lane,
     Limit,
     LimitScope,
@@ -52,6 +53,7 @@ class JobPlan:
     unique: Unique | None
     limit_key: str | None
     parents: tuple[tuple[int, EdgePolicy], ...]
+    payload: bytes = b"{}"
 
     def job(self, id: bytes, known: list[bytes], now: Instant) -> NewJob:
         """Make the job; ``known`` are the ids that its parents may have, latest last."""
@@ -59,7 +61,7 @@ class JobPlan:
         return NewJob(
             id=id,
             task=self.task,
-            payload=b"{}",
+            payload=self.payload,
             queue=self.queue,
             requires=self.requires,
             priority=self.priority,
@@ -93,6 +95,7 @@ jobs = st.builds(
     unique=st.one_of(st.none(), st.none(), _unique),
     limit_key=st.sampled_from([None, None, "g:1", "g:2", "h"]),
     parents=st.one_of(st.just(()), _parents),
+    payload=st.sampled_from([b"{}", b'{"a":1}']),
 )
 
 plain_jobs = st.builds(
@@ -117,6 +120,7 @@ class ClaimPlan:
     lanes: tuple[Lane, ...]
     alone: bool = False
     stale: bool = False
+    max_bytes: int = MAX_CLAIM_BYTES
 
 
 _lanes = st.lists(
@@ -134,6 +138,7 @@ claims = st.builds(
     lanes=st.one_of(st.just(EVERYWHERE), _lanes),
     alone=st.sampled_from([False, False, False, True]),
     stale=st.sampled_from([False] * 9 + [True]),
+    max_bytes=st.sampled_from([MAX_CLAIM_BYTES, MAX_CLAIM_BYTES, 1, 10]),
 )
 
 

@@ -62,7 +62,7 @@ class Situation(RuleBasedStateMachine):
         self.stored: set[bytes] = set()
         self.edges_per_drain = 256
 
-    def teardown(self) -> None:  # type: ignore[explicit-override]  # typing.override is of Python 3.12
+    def teardown(self) -> None:
         self.duel.close()
 
     def do(

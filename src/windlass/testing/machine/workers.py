@@ -14,6 +14,7 @@ from windlass.core.model import (
     Settled,
     Settlement,
 )
+from windlass.testing.claims import check_claim
 from windlass.testing.faulty import Fault
 from windlass.testing.invariants import InvariantBroken
 from windlass.testing.machine import plans
@@ -46,14 +47,16 @@ class WorkerRules(Situation):
         worker = self.worker(who)
         request = self.request(worker, plan)
         self.say(f"claim {worker.id[0]} {request}")
+        before = self.duel.last
         answer = self.do(lambda store: store.claim(worker.id, request), mishap)
         if answer is not None:
+            check_claim(before, request, answer)
             self.receive(worker, request, answer)
 
     def request(self, worker: Worker, plan: ClaimPlan) -> ClaimRequest:
         if not plan.stale:
             worker.number += 1
-        return ClaimRequest(worker.number, plan.lanes, plan.alone)
+        return ClaimRequest(worker.number, plan.lanes, plan.alone, plan.max_bytes)
 
     def receive(self, worker: Worker, request: ClaimRequest, answer: ClaimAnswer) -> None:
         worker.answered = max(worker.answered, request.number)

@@ -1,0 +1,102 @@
+"""Whether a claim gave what the contract of `JobStore.claim` says: judged from what was ready before."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from itertools import pairwise
+
+from windlass.core.lifecycle import State
+from windlass.core.model import ClaimAnswer, ClaimedJob, ClaimRequest, JobRecord, Limit, LimitScope
+from windlass.testing.invariants import InvariantBroken
+from windlass.testing.snapshot import Snapshot
+
+
+def check_claim(before: Snapshot, request: ClaimRequest, answer: ClaimAnswer) -> None:
+    """Raise `InvariantBroken` if the answer does not follow from what the store said just ``before`` the claim."""
+    wrongs = [*_refused(answer), *_given(before, request, answer.jobs), *_order(before, request, answer.jobs)]
+    wrongs += _left(before, request, answer)
+    if wrongs:
+        raise InvariantBroken("\n".join(wrongs))
+
+
+def _refused(answer: ClaimAnswer) -> Iterator[str]:
+    if answer.refused is not None and answer.jobs:
+        yield f"refused ({answer.refused.name}), and yet {len(answer.jobs)} jobs"
+
+
+def _given(before: Snapshot, request: ClaimRequest, jobs: Collection[ClaimedJob]) -> Iterator[str]:
+    if request.alone and len(jobs) > 1:
+        yield f"{len(jobs)} jobs to be run alone"
+    for job in jobs:
+        record = before.jobs.get(job.id)
+        if record is None or record.state is not State.READY:
+            yield f"{job.id.hex()} was given, and was {record.state.word if record else 'unknown'} before"
+            continue
+        if not _is_claimable(record, before, alone=request.alone):
+            yield f"{job.id.hex()} was given: suspect {record.suspect}, expiry {record.expires_at}, now {before.now}"
+        if _is_paused(record, before.limits):
+            yield f"{job.id.hex()} was given, and its queue or task is paused"
+        if (job.token, job.attempt) != (record.token + 1, record.attempt + 1):
+            yield f"{job.id.hex()}: token {record.token} became {job.token}, attempt {record.attempt} {job.attempt}"
+
+
+def _order(before: Snapshot, request: ClaimRequest, jobs: Collection[ClaimedJob]) -> Iterator[str]:
+    """Lanes in the order of the request, each by (priority, sequence) and up to its `until`."""
+    lanes = {(lane.queue, lane.requires): index for index, lane in reversed(list(enumerate(request.lanes)))}
+    places: list[tuple[int, int, int]] = []
+    for taken, job in enumerate(jobs):
+        index = lanes.get((job.queue, job.requires))
+        if index is None:
+            yield f"{job.id.hex()} is of a lane that was not asked for"
+        elif taken >= request.lanes[index].until:
+            yield f"{job.id.hex()} was given beyond the lane's {request.lanes[index].until}"
+        elif job.id in before.jobs:
+            places.append((index, -job.priority, before.jobs[job.id].sequence or 0))
+    for one, next_one in pairwise(places):
+        if next_one < one:
+            yield f"(lane, -priority, sequence) {next_one} was given after {one}"
+    yield from _skipped(before, request, jobs, {place[0]: place for place in places})
+
+
+def _skipped(
+    before: Snapshot, request: ClaimRequest, jobs: Collection[ClaimedJob], last: dict[int, tuple[int, int, int]]
+) -> Iterator[str]:
+    given = {job.id for job in jobs}
+    for index, (_, priority, sequence) in last.items():
+        for record in _claimable(before, request, index):
+            if record.id not in given and (-record.priority, record.sequence or 0) < (priority, sequence):
+                yield f"{record.id.hex()} was passed over"
+
+
+def _left(before: Snapshot, request: ClaimRequest, answer: ClaimAnswer) -> Iterator[str]:
+    """Fewer than asked for says nothing, but nothing says that nothing was claimable."""
+    if answer.jobs or answer.refused is not None:
+        return
+    for index in range(len(request.lanes)):
+        yield from (f"{record.id.hex()} was not given" for record in _claimable(before, request, index))
+
+
+def _claimable(before: Snapshot, request: ClaimRequest, index: int) -> Iterator[JobRecord]:
+    """What surely could have been given from a lane: no limit at all governs it."""
+    lane = request.lanes[index]
+    for record in before.jobs.values():
+        in_lane = record.state is State.READY and (record.queue, record.requires) == (lane.queue, lane.requires)
+        if in_lane and _is_claimable(record, before, alone=request.alone) and not _limits_of(record, before.limits):
+            yield record
+
+
+def _is_claimable(record: JobRecord, before: Snapshot, *, alone: bool) -> bool:
+    """An expiry says "not started by": it means nothing to a job that has started before."""
+    expired = record.expires_at is not None and record.expires_at <= before.now and record.attempt == 0
+    return record.suspect == alone and not expired
+
+
+def _is_paused(record: JobRecord, limits: Collection[Limit]) -> bool:
+    return any(limit.paused for limit in _limits_of(record, limits) if limit.scope is not LimitScope.KEY)
+
+
+def _limits_of(record: JobRecord, limits: Collection[Limit]) -> list[Limit]:
+    key = record.limit_key or ""
+    names = {(LimitScope.QUEUE, record.queue), (LimitScope.TASK, record.task)}
+    names |= {(LimitScope.KEY, key), (LimitScope.KEY, key.partition(":")[0])}
+    return [limit for limit in limits if (limit.scope, limit.name) in names]
