@@ -12,7 +12,7 @@ from windlass.core.graph import EdgePolicy
 from windlass.core.lifecycle import Outcome
 from windlass.core.model import (
     KEEP,
-    MAX_CLAIM_BYTES,
+    MAX_CALL_BYTES,
     Lane,
     Limit,
     LimitScope,
@@ -120,7 +120,7 @@ class ClaimPlan:
     lanes: tuple[Lane, ...]
     alone: bool = False
     stale: bool = False
-    max_bytes: int = MAX_CLAIM_BYTES
+    max_bytes: int = MAX_CALL_BYTES
 
 
 _lanes = st.lists(
@@ -138,7 +138,7 @@ claims = st.builds(
     lanes=st.one_of(st.just(EVERYWHERE), _lanes),
     alone=st.sampled_from([False, False, False, True]),
     stale=st.sampled_from([False] * 9 + [True]),
-    max_bytes=st.sampled_from([MAX_CLAIM_BYTES, MAX_CLAIM_BYTES, 1, 10]),
+    max_bytes=st.sampled_from([MAX_CALL_BYTES, MAX_CLAIM_BYTES, 1, 10]),
 )
 
 
