@@ -1,0 +1,115 @@
+"""Natural batching, the buffer rule, and the janitor's part in an ordinary day."""
+
+import asyncio
+import time
+
+from tests.integration.engine_harness import State, Switch, all_in, enqueue, eventually, new_job, record, running, spec
+from windlass.core.clock import SECOND
+from windlass.core.model import Limit, LimitScope
+from windlass.store.port import Store
+
+
+async def test_claims_and_settlements_travel_in_batches_that_grow_by_themselves(store: Store) -> None:
+    async def noop() -> None: ...
+
+    switch = Switch(store)
+    await enqueue(store, *(new_job("noop") for _ in range(5000)))
+    async with running(switch, spec(noop), concurrency=100) as worker:  # type: ignore[arg-type]
+        await worker.settled(5000)
+        settles = switch.named("settle")
+        claims = len(switch.named("claim")) + sum(len(args) > 2 and args[2] is not None for args in settles)
+    assert len(settles) < 250, "20 jobs a trip at least"
+    assert claims < 250
+
+
+async def test_an_idle_job_waits_for_nothing(store: Store) -> None:
+    async def noop() -> None: ...
+
+    async with running(store, spec(noop)) as worker:
+        await worker.signals.wait_for("idle")
+        began = time.monotonic()
+        await enqueue(store, new_job("noop"))
+        await worker.settled(1)
+        assert time.monotonic() - began < 0.5, "the poll comes only each second"
+
+
+async def test_a_slow_lane_is_never_claimed_ahead_beside_a_fast_one(store: Store) -> None:
+    async def fast() -> None: ...
+
+    async def slow() -> None:
+        await asyncio.sleep(0.2)
+
+    await enqueue(store, *(new_job("slow", queue="slow") for _ in range(40)))
+    await enqueue(store, *(new_job("fast", queue="fast") for _ in range(3000)))
+    most: int = 0
+    async with running(store, spec(fast), spec(slow), queues={"fast": 1, "slow": 1}, concurrency=8) as worker:
+        while worker.signals.counts["settled"] < 3040:
+            for queue in await store.queues():
+                if queue.name == "slow":
+                    most = max(most, queue.running)
+            await asyncio.sleep(0.01)
+    assert 0 < most <= 8, "never more held than there are slots"
+
+
+async def test_a_buffer_that_cannot_start_goes_back_within_seconds_uncounted(store: Store) -> None:
+    gate = asyncio.Event()
+
+    async def sometimes(slow: bool = False) -> None:
+        if slow:
+            await gate.wait()
+
+    async with running(store, spec(sometimes), concurrency=4) as worker:
+        await enqueue(store, *(new_job("sometimes") for _ in range(200)))
+        await worker.settled(200)  # the lane is fast now
+        slow = await enqueue(store, *(new_job("sometimes", {"slow": True}) for _ in range(4)))
+        ids = await enqueue(store, *(new_job("sometimes") for _ in range(50)))
+        await worker.settled(200 + 1)  # something was given back
+        await eventually(lambda: all_in(store, ids, State.READY))
+        jobs = [await record(store, job_id) for job_id in ids]
+        assert {(job.state, job.attempt) for job in jobs} == {(State.READY, 0)}
+        gate.set()
+        await eventually(lambda: all_in(store, [*slow, *ids], State.SUCCEEDED))
+        assert {(await record(store, job_id)).attempt for job_id in ids} == {1}
+
+
+async def test_delayed_jobs_start_when_they_are_due_not_at_the_next_poll(store: Store) -> None:
+    started: list[float] = []
+
+    async def note() -> None:
+        started.append(time.monotonic())
+
+    async with running(store, spec(note)) as worker:
+        await worker.signals.wait_for("renewed")
+        began = time.monotonic()
+        await enqueue(store, new_job("note", delay=3 * SECOND // 10))
+        await worker.settled(1)
+    assert 0.3 <= started[0] - began < 0.3 + 0.15
+
+
+async def test_a_paused_queue_gives_nothing_until_it_is_resumed(store: Store) -> None:
+    async def noop() -> None: ...
+
+    await store.put_limit(Limit(scope=LimitScope.QUEUE, name="default", paused=True))
+    async with running(store, spec(noop)) as worker:
+        (job_id,) = await enqueue(store, new_job("noop"))
+        await worker.signals.wait_for("idle", 2)
+        assert (await record(store, job_id)).state is State.READY
+        await store.put_limit(Limit(scope=LimitScope.QUEUE, name="default"))
+        await worker.settled(1)
+
+
+async def test_a_limited_queue_runs_no_more_than_it_may_at_once(store: Store) -> None:
+    now = most = 0
+
+    async def busy() -> None:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        await asyncio.sleep(0.01)
+        now -= 1
+
+    await store.put_limit(Limit(scope=LimitScope.QUEUE, name="default", concurrency=3))
+    async with running(store, spec(busy)) as worker:
+        await enqueue(store, *(new_job("busy") for _ in range(60)))
+        await worker.settled(60)
+    assert most == 3

@@ -1,0 +1,356 @@
+"""How attempts run and end: executors, timeouts, directives, cancellation, what cannot be run."""
+
+import asyncio
+import contextvars
+import threading
+import time
+
+import pytest
+
+from tests.integration.engine_harness import State, enqueue, eventually, new_job, record, running, spec
+from windlass.context import Current, Middleware, current
+from windlass.core.clock import SECOND
+from windlass.core.errors import Dead, RetryLater, Snooze
+from windlass.core.model import MAX_RESULT, Reason
+from windlass.core.remote import decode_error
+from windlass.core.retry import Retry
+from windlass.store.port import Store
+
+
+async def test_coroutines_share_the_loop_and_return_results(store: Store) -> None:
+    async def add(a: int, b: int) -> int:
+        await asyncio.sleep(0)
+        return a + b
+
+    async with running(store, spec(add)) as worker:
+        ids = await enqueue(store, *(new_job("add", {"a": n, "b": 1}) for n in range(300)))
+        await worker.settled(300)
+        results = await store.results(ids)
+    assert [r and r.result for r in results] == [str(n + 1).encode() for n in range(300)]
+
+
+async def test_functions_run_in_threads_at_the_same_time(store: Store) -> None:
+    together = threading.Barrier(4)
+
+    def meet() -> str:
+        together.wait(10)
+        return threading.current_thread().name
+
+    async with running(store, spec(meet), concurrency=4) as worker:
+        ids = await enqueue(store, *(new_job("meet") for _ in range(4)))
+        await worker.settled(4)
+        results = await store.results(ids)
+    names = {r.result for r in results if r}
+    assert len(names) == 4
+    assert all(name and name.startswith(b'"windlass-task-') for name in names)
+
+
+async def test_each_attempt_has_a_context_of_its_own(store: Store) -> None:
+    leak: contextvars.ContextVar[str] = contextvars.ContextVar("leak", default="clean")
+
+    async def coroutine() -> str:
+        before = leak.get()
+        leak.set("dirty")
+        return before
+
+    def function() -> str:
+        before = leak.get()
+        leak.set("dirty")
+        return before
+
+    async with running(store, spec(coroutine), spec(function), concurrency=1) as worker:
+        ids = await enqueue(store, *(new_job(task) for task in ("coroutine", "function") * 3))
+        await worker.settled(6)
+        assert {r.result for r in await store.results(ids) if r} == {b'"clean"'}
+
+
+async def test_no_more_attempts_run_at_once_than_there_are_slots(store: Store) -> None:
+    now = most = 0
+
+    async def busy() -> None:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        await asyncio.sleep(0.001)
+        now -= 1
+
+    async with running(store, spec(busy), concurrency=7) as worker:
+        await enqueue(store, *(new_job("busy") for _ in range(200)))
+        await worker.settled(200)
+    assert most == 7
+
+
+@pytest.mark.parametrize("kind", ["coroutine", "function"])
+async def test_a_timeout_fails_the_attempt(store: Store, kind: str) -> None:
+    async def coroutine() -> None:
+        await asyncio.sleep(30)
+
+    def function() -> None:
+        current().wait_cancelled(30)
+        current().raise_if_cancelled()
+
+    async with running(store, spec(coroutine, timeout=SECOND // 10), spec(function, timeout=SECOND // 10)) as worker:
+        (job_id,) = await enqueue(store, new_job(kind))
+        await worker.settled(1)
+        job = await record(store, job_id)
+    assert (job.state, job.failures) == (State.DEAD, 1)
+    error = decode_error(job.errors[-1])
+    assert error.type == "TimeoutError"
+    assert "0.1 s" in error.message
+
+
+async def test_a_thread_past_its_timeout_keeps_its_slot_and_no_retry_starts_beside_it(store: Store) -> None:
+    release = threading.Event()
+    runs: list[float] = []
+
+    def stubborn() -> None:
+        runs.append(time.monotonic())
+        if len(runs) == 1:
+            release.wait(20)
+
+    async with running(store, spec(stubborn, timeout=SECOND // 10, retry=Retry(delay=0)), concurrency=4) as worker:
+        (job_id,) = await enqueue(store, new_job("stubborn"))
+        await worker.signals.wait_for("renewed", worker.signals.counts["renewed"] + 5)
+        assert len(runs) == 1, "its lease is held"
+        assert (await record(store, job_id)).state is State.RUNNING
+        release.set()
+        await worker.settled(2)
+        job = await record(store, job_id)
+    assert len(runs) == 2
+    assert (job.state, job.failures, job.attempt) == (State.SUCCEEDED, 1, 2)
+
+
+async def test_the_worker_asks_to_be_replaced_when_a_quarter_of_the_slots_are_stuck(store: Store) -> None:
+    release, asked = threading.Event(), asyncio.Event()
+
+    def stubborn() -> None:
+        release.wait(20)
+
+    async with running(store, spec(stubborn, timeout=SECOND // 10), concurrency=8, on_recycle=asked.set) as worker:
+        await enqueue(store, new_job("stubborn"))
+        await worker.signals.wait_for("renewed", worker.signals.counts["renewed"] + 4)
+        assert not asked.is_set(), "one of eight is less than a quarter"
+        await enqueue(store, new_job("stubborn"))
+        async with asyncio.timeout(10):
+            await asked.wait()
+        release.set()
+
+
+async def test_directives_say_how_an_attempt_ends(store: Store) -> None:
+    async def later() -> int:
+        if current().failures == 0:
+            raise RetryLater(0, "not yet")
+        return current().attempt
+
+    async def snooze() -> int:
+        if current().attempt == 1:
+            raise Snooze(0)
+        return current().failures
+
+    async def dead() -> None:
+        raise Dead("it makes no sense")
+
+    async def wrong() -> None:
+        raise Snooze(-1)
+
+    async with running(store, spec(later), spec(snooze), spec(dead, retry=Retry(attempts=9)), spec(wrong)) as worker:
+        ids = await enqueue(store, *(new_job(task) for task in ("later", "snooze", "dead", "wrong")))
+        await worker.settled(6)
+        one, two, three, four = await store.get_jobs(ids)
+    assert one
+    assert two
+    assert three
+    assert four
+    assert (one.state, one.result, one.failures) == (State.SUCCEEDED, b"2", 1)
+    assert (two.state, two.result, two.failures, two.snoozes) == (State.SUCCEEDED, b"0", 0, 1)
+    assert three.state is State.DEAD
+    assert decode_error(three.errors[-1]).message == "it makes no sense"
+    assert four.state is State.DEAD
+    assert "Snooze" in decode_error(four.errors[-1]).message
+
+
+async def test_snoozes_are_bounded(store: Store) -> None:
+    async def sleepy() -> None:
+        raise Snooze(0)
+
+    async with running(store, spec(sleepy, max_snoozes=3)) as worker:
+        (job_id,) = await enqueue(store, new_job("sleepy"))
+        await worker.settled(4)
+        job = await record(store, job_id)
+    assert (job.state, job.snoozes) == (State.DEAD, 3)
+
+
+async def test_failures_are_retried_by_policy_and_then_dead_with_their_errors(store: Store) -> None:
+    async def fails() -> None:
+        raise ValueError(f"attempt {current().attempt}")
+
+    async with running(store, spec(fails, retry=Retry(attempts=3, delay=0))) as worker:
+        (job_id,) = await enqueue(store, new_job("fails"))
+        await worker.settled(3)
+        job = await record(store, job_id)
+    assert (job.state, job.failures, job.attempt) == (State.DEAD, 3, 3)
+    errors = [decode_error(error) for error in job.errors]
+    assert [error.message for error in errors] == ["attempt 1", "attempt 2", "attempt 3"]
+    assert "in fails" in errors[0].traceback
+
+
+@pytest.mark.parametrize("kind", ["coroutine", "function"])
+@pytest.mark.parametrize("raised", [SystemExit(1), KeyboardInterrupt(), asyncio.CancelledError(), GeneratorExit()])
+async def test_task_code_cannot_end_the_worker(store: Store, kind: str, raised: BaseException) -> None:
+    async def coroutine() -> None:
+        raise raised
+
+    def function() -> None:
+        raise raised
+
+    async def fine() -> None: ...
+
+    async with running(store, spec(coroutine), spec(function), spec(fine)) as worker:
+        (job_id,) = await enqueue(store, new_job(kind))
+        await worker.settled(1)
+        assert (await record(store, job_id)).state is State.DEAD
+        await enqueue(store, new_job("fine"))
+        await worker.settled(2)
+
+
+async def test_a_running_job_is_cancelled_at_once(store: Store) -> None:
+    started, saw = asyncio.Event(), asyncio.Event()
+
+    async def waits() -> None:
+        started.set()
+        try:
+            await asyncio.sleep(30)
+        except asyncio.CancelledError:
+            saw.set()
+            raise
+
+    async with running(store, spec(waits)) as worker:
+        (job_id,) = await enqueue(store, new_job("waits"))
+        await asyncio.wait_for(started.wait(), 10)
+        await store.cancel([job_id])
+        await worker.settled(1)
+        job = await record(store, job_id)
+    assert saw.is_set()
+    assert (job.state, job.reason, job.failures) == (State.CANCELLED, Reason.CANCELLED, 0)
+
+
+async def test_a_success_that_comes_after_the_cancel_stays_a_success(store: Store) -> None:
+    started, release = threading.Event(), threading.Event()
+
+    def stubborn() -> int:
+        started.set()
+        release.wait(20)
+        return 7
+
+    async with running(store, spec(stubborn)) as worker:
+        (job_id,) = await enqueue(store, new_job("stubborn"))
+        await asyncio.to_thread(started.wait, 10)
+        await store.cancel([job_id])
+        release.set()
+        await worker.settled(1)
+        job = await record(store, job_id)
+    assert (job.state, job.result) == (State.SUCCEEDED, b"7")
+
+
+async def test_an_unknown_task_goes_back_with_a_reason_and_no_attempt_counted(store: Store) -> None:
+    async with running(store) as worker:
+        (job_id,) = await enqueue(store, new_job("os:system", {"command": "touch /tmp/owned"}))
+        await worker.settled(1)
+        job = await record(store, job_id)
+    assert (job.state, job.attempt, job.failures) == (State.SCHEDULED, 0, 0)
+    assert "'os:system' is not registered" in decode_error(job.errors[-1]).message
+
+
+async def test_arguments_that_the_hints_reject_are_undeliverable_and_never_reach_the_function(store: Store) -> None:
+    calls: list[int] = []
+
+    async def strict(number: int) -> None:
+        calls.append(number)
+
+    async with running(store, spec(strict)) as worker:
+        ids = await enqueue(store, new_job("strict", {"number": "seven"}), new_job("strict", {"number": 1, "extra": 2}))
+        await worker.settled(2)
+        jobs = [await record(store, job_id) for job_id in ids]
+    assert calls == []
+    assert [(job.state, job.attempt) for job in jobs] == [(State.SCHEDULED, 0)] * 2
+
+
+@pytest.mark.parametrize(
+    "payload", [b"", b"[]", b"42", b"null", b'"x"', b"\xff\xfe", b"{", b"[" * 100_000, b'{"number":']
+)
+async def test_bytes_that_cannot_be_decoded_are_dead_at_once_with_the_bytes_kept(store: Store, payload: bytes) -> None:
+    async def strict(number: int) -> None: ...
+
+    async with running(store, spec(strict)) as worker:
+        job_id, fine = await enqueue(store, new_job("strict", payload), new_job("strict", {"number": 1}))
+        await worker.settled(2)
+        job = await record(store, job_id)
+        assert (await record(store, fine)).state is State.SUCCEEDED, "the worker goes on"
+    assert (job.state, job.payload) == (State.DEAD, payload)
+
+
+async def test_a_result_that_cannot_be_stored_makes_the_job_dead_without_a_retry(store: Store) -> None:
+    async def huge() -> str:
+        return "x" * MAX_RESULT
+
+    async def odd():  # type: ignore[no-untyped-def]
+        return object()
+
+    policy = Retry(attempts=5, delay=0)
+    async with running(store, spec(huge, retry=policy), spec(odd, retry=policy)) as worker:
+        ids = await enqueue(store, new_job("huge"), new_job("odd"))
+        await worker.settled(2)
+        jobs = [await record(store, job_id) for job_id in ids]
+    assert [(job.state, job.failures) for job in jobs] == [(State.DEAD, 1)] * 2
+
+
+async def test_progress_and_log_lines_arrive(store: Store) -> None:
+    release = threading.Event()
+
+    def talks() -> None:
+        for step in range(10):
+            current().progress(step / 10, f"step {step}")
+            current().log(f"line {step}")
+        release.wait(20)
+
+    async with running(store, spec(talks)) as worker:
+        (job_id,) = await enqueue(store, new_job("talks"))
+        await eventually(lambda: has_progress(store, job_id))
+        job = await record(store, job_id)
+        assert (job.progress, job.message) == (0.9, "step 9")
+        release.set()
+        await worker.settled(1)
+        job = await record(store, job_id)
+    assert job.log == "".join(f"line {step}\n" for step in range(10))
+
+
+async def has_progress(store: Store, job_id: bytes) -> bool:
+    return (await record(store, job_id)).progress is not None
+
+
+async def test_middleware_runs_where_the_task_runs(store: Store) -> None:
+    seen: list[tuple[str, str, str]] = []
+
+    class Spy(Middleware):
+        def before(self, attempt: Current, headers: dict[str, str]) -> None:
+            seen.append(("before", attempt.task, threading.current_thread().name))
+
+        def after(self, attempt: Current, error: BaseException | None) -> None:
+            seen.append((f"after {error!r}", attempt.task, threading.current_thread().name))
+            raise RuntimeError("a hook that fails after the attempt changes nothing")
+
+    def function() -> None: ...
+
+    async def coroutine() -> None:
+        raise ValueError("no")
+
+    async with running(store, spec(function), spec(coroutine), middleware=[Spy()], concurrency=1) as worker:
+        await enqueue(store, new_job("function"), new_job("coroutine"))
+        await worker.settled(2)
+    main = threading.current_thread().name
+    assert seen == [
+        ("before", "function", "windlass-task-1"),
+        ("after None", "function", "windlass-task-1"),
+        ("before", "coroutine", main),
+        ("after ValueError('no')", "coroutine", main),
+    ]
