@@ -127,18 +127,3 @@ class Switch:
             return answer
 
         return call
-
-
-    "LEASE",
-    "Running",
-    "State",
-    "Switch",
-    "all_in",
-    "enqueue",
-    "eventually",
-    "new_job",
-    "new_session",
-    "record",
-    "running",
-    "spec",
-]

@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from windlass.core.clock import SECOND
 from windlass.core.errors import StoreError
@@ -17,18 +18,30 @@ from windlass.store.port import Store
 log = logging.getLogger("windlass.engine")
 
 
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """One renewal, sent."""
+
+    holding: Holding
+    held: dict[bytes, int]
+    """What it named as held: id to token."""
+    sent_at: float
+    """Monotonic time just before it was sent: the lease counts from here."""
+    renewal: Renewal | None
+    """The answer; ``None`` if there was none."""
+
+
 class Heartbeat:
     """One renewal each third of a lease, until stopped or until `is_hung` says so.
 
-    ``on_renewal(holding, sent_at, renewal)`` is called on the worker's loop, with ``None`` for a renewal that failed;
-    ``sent_at`` is the monotonic time just before it was sent.
+    ``on_renewal`` is called on the worker's loop after each.
     """
 
     def __init__(
         self,
         store: Store,
         holding: Callable[[], Holding],
-        on_renewal: Callable[[Holding, float, Renewal | None], None],
+        on_renewal: Callable[[Pulse], None],
         is_hung: Callable[[float], bool],
         on_hung: Callable[[], None],
     ) -> None:
@@ -99,7 +112,7 @@ class Heartbeat:
             renewal = await asyncio.wait_for(store.renew(holding.session, held, answered), self._lease)
         except (StoreError, TimeoutError) as error:
             log.warning("the lease could not be renewed: %s", error)
-        self._worker_loop.call_soon_threadsafe(self._on_renewal, holding, sent_at, renewal)
+        self._worker_loop.call_soon_threadsafe(self._on_renewal, Pulse(holding, dict(held), sent_at, renewal))
 
     async def _pause(self) -> None:
         try:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 
 from windlass.core.errors import StoreError
+from windlass.core.ids import to_text
 from windlass.core.model import (
     MAX_BATCH,
     MAX_CALL_BYTES,
@@ -203,7 +204,7 @@ class Pump:
         if Settled.LOST in answers:
             for settlement, answer in zip(batch, answers, strict=True):
                 if answer is Settled.LOST:
-                    log.warning("job %s was lost: the outcome of this attempt is dropped", settlement.id.hex())
+                    log.warning("job %s was lost: the outcome of this attempt is dropped", to_text(settlement.id))
 
     def _claimed(self, holding: Holding, claim: ClaimRequest, answer: ClaimAnswer) -> None:
         jobs = answer.jobs

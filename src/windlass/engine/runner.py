@@ -115,6 +115,8 @@ class Runner:
             hopeless = isinstance(error, UndecodablePayload)
             self._settle(undeliverable(job, error, hopeless=hopeless, keep_dead=spec.keep_dead))
             return False
+        if job.id in self.running:  # claimed anew: the store had taken it from the old attempt
+            self.end(job.id, EndReason.LOST)
         options = None if job.options is None else decode_options(job.options)
         attempt = Attempt(job, spec, options, self._sink, now)
         self.running[job.id] = attempt

@@ -39,10 +39,6 @@ class ThreadSlots:
             threading.Thread(target=self._run, name=name, daemon=True).start()
         self._work.put(work)
 
-    def add_room(self) -> None:
-        """Allow one more thread, in place of one that is given up as stuck."""
-        self._size += 1
-
     def close(self) -> None:
         """Let idle threads end. Does not wait for busy ones."""
         for _ in range(self._threads):

@@ -12,11 +12,12 @@ from collections.abc import Mapping, Sequence
 from windlass.context import Middleware
 from windlass.core.clock import SECOND
 from windlass.core.errors import StoreError
-from windlass.core.model import ClaimAnswer, ClaimRequest, Refusal, Renewal, Session
+from windlass.core.ids import to_text
+from windlass.core.model import ClaimAnswer, ClaimRequest, Refusal, Session
 from windlass.core.task import TaskSpec
 from windlass.engine.attempt import EndReason
 from windlass.engine.config import WorkerConfig
-from windlass.engine.heartbeat import Heartbeat
+from windlass.engine.heartbeat import Heartbeat, Pulse
 from windlass.engine.holding import Holding
 from windlass.engine.janitor import Janitor
 from windlass.engine.lanes import LanePlan
@@ -72,6 +73,7 @@ class Worker:
         self._armed = False
         self._recycling = False
         self._subscriptions: list[Subscription] = []
+        self._services: list[Service] = []
         self._lease_guard: asyncio.TimerHandle | None = None
         self._stop_task: asyncio.Task[None] | None = None
 
@@ -109,6 +111,9 @@ class Worker:
         """Stop claiming, let running attempts go on for ``grace`` seconds (``None``: as configured), give the rest
         back, and end the session. A second call, with a shorter grace, hurries the first one up."""
         grace = self._config.grace if grace is None else grace
+        if not self._services:
+            self._stopped.set()
+            return
         if self._stopping:
             asyncio.get_running_loop().call_later(grace, self._hurry.set)
             await self._stopped.wait()
@@ -205,14 +210,16 @@ class Worker:
             await self._store.settle(self._holding.session, batch)
             del waiting[: len(batch)]
         self._holding = Holding()
-        self._revoked = False
         await self._open_session()
+        self._revoked = False
+        self._look = True
         self._heartbeat.poke()
 
-    def _renewed(self, holding: Holding, sent_at: float, renewal: Renewal | None) -> None:
+    def _renewed(self, pulse: Pulse) -> None:
         """Hear from the heartbeat, on the loop."""
         self._ticked_at = time.monotonic()
-        if holding is not self._holding:
+        renewal = pulse.renewal
+        if pulse.holding is not self._holding:
             return
         if renewal is None:
             self._runner.paused = True
@@ -220,12 +227,12 @@ class Worker:
         if renewal.revoked:
             self._revoke()
             return
-        self._extend_lease(sent_at)
+        self._extend_lease(pulse.sent_at)
         if not self._stopping:
             self._runner.paused = False
             self._runner.fill()
         for job_id in renewal.lost:
-            self._drop(job_id)
+            self._drop(job_id, pulse.held[job_id])
         for job_id in renewal.cancel:
             self._runner.end(job_id, EndReason.CANCEL)
         self._janitor.take_duty(renewal.duty)
@@ -246,11 +253,13 @@ class Worker:
             if self._config.on_recycle is not None:
                 self._config.on_recycle()
 
-    def _drop(self, job_id: bytes) -> None:
-        if job_id in self._holding.held and not any(waiting.id == job_id for waiting in self._pump.outbox.waiting):
-            log.warning("job %s was lost: its attempt is cancelled", job_id.hex())
-            self._runner.end(job_id, EndReason.LOST)
-            self._holding.held.pop(job_id, None)
+    def _drop(self, job_id: bytes, token: int) -> None:
+        """Cancel what the store says is lost, unless it went home, or was claimed anew, while the renewal travelled."""
+        if self._holding.held.get(job_id) != token or any(out.id == job_id for out in self._pump.outbox.waiting):
+            return
+        log.warning("job %s was lost: its attempt is cancelled", to_text(job_id))
+        self._runner.end(job_id, EndReason.LOST)
+        del self._holding.held[job_id]
 
     def _obey(self, command: str) -> None:
         if self._stopping:
@@ -300,7 +309,12 @@ class Worker:
         pump = self._pump
         while not (self._finishing and not pump.outbox.waiting and self._holding.unanswered is None):
             if self._revoked:
-                await self._reopen()
+                try:
+                    await self._reopen()
+                except StoreError as error:
+                    log.warning("no new session could be opened: %s", error)
+                    await asyncio.sleep(POLL)
+                    continue
             answer = await pump.trip()
             if answer is not None:
                 self._heard(answer)

@@ -1,0 +1,358 @@
+"""The parent of the worker processes: ``python -m windlass.engine.supervisor PROCESSES GRACE CHILD-MODULE [ARG ...]``.
+
+It starts worker processes and starts them again when they die, and knows neither the app nor the store. It sleeps in
+one system call until a signal, a word from a child or a deadline comes.
+
+* **Start.** The first process starts alone; the others when it is ready. So a mistake in the configuration is reported
+  once, and one process alone creates the store's layout. `MISCONFIGURED` before any process was ever ready ends it all.
+* **Restart** after 0.1 s, then twice as long each time, up to 30 s; from the beginning once a process was ready for
+  10 s. Whatever exit code: a task may call ``os._exit(0)``.
+* **SIGTERM, SIGINT**: stop, with the grace time; a process that is still there `MARGIN` seconds after it is killed. The
+  second signal: give everything back now. The third: kill.
+* **SIGHUP**: replace one process after the other, each old one only when its successor is ready; the first successor
+  that fails ends that. Started from a terminal, it means that the terminal is gone: stop.
+* **Suspects**: one more process with ``--alone`` while a worker says that suspects wait; it ends by itself.
+* **Death of the supervisor** ends the pipe that each child watches: they stop, with the grace time.
+
+Exit codes: 0 after a clean stop, 1 if a process had to be killed or failed while stopping, 2 for a configuration that
+cannot work.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+
+from windlass.engine.notify import notify
+from windlass.engine.processes import (
+    HUNG,
+    MISCONFIGURED,
+    QUIT,
+    READY,
+    RECYCLE,
+    STOP,
+    STOP_NOW,
+    SUSPECTS,
+    Process,
+    describe_end,
+)
+
+FIRST_BACK_OFF = 0.1
+LONGEST_BACK_OFF = 30.0
+HEALTHY = 10.0
+"""Seconds as ready after which a process counts as having worked."""
+MARGIN = 15.0
+"""Seconds beyond its grace time that a process has for its last words to a store that may not answer."""
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+
+
+class Slot:
+    """A place for one worker process, whoever fills it."""
+
+    __slots__ = ("alone", "failures", "incoming", "not_before", "process", "start_at")
+
+    def __init__(self, *, alone: bool = False) -> None:
+        self.alone = alone
+        self.process: Process | None = None
+        self.incoming: Process | None = None
+        """Started to take the place of `process` (SIGHUP)."""
+        self.start_at: float | None = None
+        self.not_before = 0.0
+        self.failures = 0
+
+    def back_off(self, now: float, ready_at: float | None) -> float:
+        """Note a death, and say how many seconds to wait before the next start."""
+        if ready_at is not None and now - ready_at >= HEALTHY:
+            self.failures = 0
+        pause: float = min(FIRST_BACK_OFF * 2**self.failures, LONGEST_BACK_OFF)
+        self.failures = min(self.failures + 1, 16)
+        self.not_before = now + pause
+        return pause
+
+
+class Supervisor:
+    """Keeps ``processes`` children running until told to stop."""
+
+    def __init__(self, processes: int, grace: float, command: list[str], *, terminal: bool = False) -> None:
+        self._slots = [Slot() for _ in range(processes)]
+        self._alone = Slot(alone=True)
+        self._leaving: list[Process] = []
+        """Told to stop while others take their places."""
+        self._rolling: list[Slot] = []
+        """Still to be replaced."""
+        self._grace = grace
+        self._command = command
+        self._terminal = terminal
+        self._environment = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
+        self._poll = select.poll()
+        self._by_status: dict[int, tuple[Slot, Process]] = {}
+        self._asked_to_stop = 0
+        self._was_ready = False
+        self._announced = False
+        self._exit_code = 0
+
+    def run(self) -> int:
+        """Supervise until everything has ended; answers the exit code."""
+        self._wake = _watch_signals()
+        self._poll.register(self._wake, select.POLLIN)
+        self._slots[0].start_at = time.monotonic()
+        while True:
+            self._meet_deadlines()
+            if not self._by_status and all(slot.start_at is None for slot in self._all_slots()):
+                log(0, "stopped")
+                return self._exit_code
+            self._wait()
+
+    def _all_slots(self) -> list[Slot]:
+        return [*self._slots, self._alone]
+
+    # ------------------------------------------------------------------------------------------- waiting
+
+    def _wait(self) -> None:
+        """Sleep until something happens, and hear it: signals first, then words, then deaths."""
+        deadlines = [slot.start_at for slot in self._all_slots()]
+        deadlines += [process.kill_at for _, process in self._by_status.values()]
+        due = min((at for at in deadlines if at is not None), default=None)
+        pause = None if due is None else max(0, due - time.monotonic()) * 1000 + 1
+        spoken = [descriptor for descriptor, _ in self._poll.poll(pause)]
+        signals = _pending_signals(self._wake)
+        for number in signals:
+            if number in (signal.SIGTERM, signal.SIGINT):
+                self._stop()
+            elif number == signal.SIGHUP:
+                self._hang_up()
+        for descriptor in spoken:
+            if descriptor in self._by_status:
+                self._hear(*self._by_status[descriptor])
+        if signal.SIGCHLD in signals:
+            self._collect()
+
+    def _meet_deadlines(self) -> None:
+        now = time.monotonic()
+        for slot in self._all_slots():
+            if slot.start_at is not None and slot.start_at <= now:
+                slot.start_at = None
+                slot.process = self._start(slot)
+        for _, process in self._by_status.values():
+            if process.kill_at is not None and process.kill_at <= now:
+                log(process.pid, "did not stop in time: killed")
+                process.kill_at = None
+                self._exit_code = self._exit_code or 1
+                process.kill()
+
+    def _start(self, slot: Slot) -> Process | None:
+        try:
+            process = Process([*self._command, *(["--alone"] if slot.alone else [])], self._environment)
+        except OSError as error:
+            pause = slot.back_off(time.monotonic(), None)
+            log(0, f"a worker could not be started ({error.strerror}); again in {pause:g} s")
+            if slot.process is None:
+                slot.start_at = slot.not_before
+            return None
+        log(process.pid, "started, for suspects alone" if slot.alone else "started")
+        self._by_status[process.status] = (slot, process)
+        self._poll.register(process.status, select.POLLIN)
+        return process
+
+    # ------------------------------------------------------------------------------------- words and deaths
+
+    def _hear(self, slot: Slot, process: Process) -> None:
+        words = process.read()
+        if words is None:
+            # It closed its end, or a task did: its death, if it is that, comes as a signal.
+            self._poll.unregister(process.status)
+            self._poll.register(process.status, 0)
+            return
+        if READY in words:
+            self._became_ready(slot, process)
+        if QUIT in words:
+            process.quits = True
+        if HUNG in words:
+            log(process.pid, "its event loop is hung: killed")
+            process.kill()
+        if SUSPECTS in words and not self._asked_to_stop:
+            self._call_for_suspects()
+        if RECYCLE in words and slot.process is process and not self._asked_to_stop:
+            log(process.pid, "asks to be replaced: its threads are stuck")
+            self._leave(slot)
+            slot.start_at = time.monotonic()
+
+    def _became_ready(self, slot: Slot, process: Process) -> None:
+        process.ready_at = time.monotonic()
+        if slot.alone:
+            return
+        if not self._was_ready:
+            self._was_ready = True
+            for other in self._slots[1:]:
+                other.start_at = process.ready_at
+        if slot.incoming is process:
+            if slot.process is not None:
+                self._leave(slot)
+            slot.process, slot.incoming = process, None
+            self._roll_on()
+        if not self._announced and all(s.process is not None and s.process.ready_at for s in self._slots):
+            self._announced = True
+            notify("READY=1")
+
+    def _call_for_suspects(self) -> None:
+        if self._alone.process is None and self._alone.start_at is None:
+            self._alone.start_at = max(time.monotonic(), self._alone.not_before)
+
+    def _collect(self) -> None:
+        """Collect the dead; as process 1 of a container also those that are not ours."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            for slot, process in list(self._by_status.values()):
+                if process.pid == pid:
+                    self._hear(slot, process)
+                    self._bury(slot, process, os.waitstatus_to_exitcode(status))
+
+    def _bury(self, slot: Slot, process: Process, code: int) -> None:
+        del self._by_status[process.status]
+        self._poll.unregister(process.status)
+        process.close()
+        if process in self._leaving or self._asked_to_stop:
+            self._ended_as_told(process, code)
+        elif process is slot.incoming:
+            log(process.pid, f"ended before it was ready ({describe_end(code)}): the others are not replaced")
+            self._rolling.clear()
+        elif slot.alone and code == 0:
+            log(process.pid, "ended: no more suspects")
+            slot.failures = 0
+        elif process.quits:
+            log(process.pid, "ended, as an operator told it")
+        elif code == MISCONFIGURED and not self._was_ready:
+            self._exit_code = 2
+            self._asked_to_stop = 1
+        else:
+            self._died(slot, process, code)
+        if process is slot.incoming:
+            slot.incoming = None
+            if slot.process is None and not self._asked_to_stop:
+                slot.start_at = time.monotonic()
+        if process is slot.process:
+            slot.process = None
+
+    def _ended_as_told(self, process: Process, code: int) -> None:
+        if process in self._leaving:
+            self._leaving.remove(process)
+        if code == 0:
+            log(process.pid, "stopped")
+        else:
+            log(process.pid, f"ended while stopping: {describe_end(code)}")
+            if process.ready_at is not None:
+                self._exit_code = self._exit_code or 1
+
+    def _died(self, slot: Slot, process: Process, code: int) -> None:
+        pause = slot.back_off(time.monotonic(), process.ready_at)
+        if slot.alone:
+            log(process.pid, f"died: {describe_end(code)}")
+        elif slot.incoming is not None:
+            log(process.pid, f"died: {describe_end(code)}; its successor is on its way")
+        else:
+            log(process.pid, f"died: {describe_end(code)}; a new one starts in {pause:g} s")
+            slot.start_at = slot.not_before
+
+    # ------------------------------------------------------------------------------------ stop and replace
+
+    def _stop(self) -> None:
+        self._asked_to_stop += 1
+        for slot in self._all_slots():
+            slot.start_at = None
+        self._rolling.clear()
+        if self._asked_to_stop == 1:
+            notify("STOPPING=1")
+            log(0, f"stopping, with {self._grace:g} s of grace; a second signal gives everything back now")
+        elif self._asked_to_stop == 2:
+            log(0, "stopping now")
+        for _, process in self._by_status.values():
+            if self._asked_to_stop == 1:
+                self._ask_to_stop(process)
+            elif self._asked_to_stop == 2:
+                process.tell(STOP_NOW)
+                process.kill_at = time.monotonic() + MARGIN
+            else:
+                process.kill()
+
+    def _ask_to_stop(self, process: Process) -> None:
+        process.tell(STOP)
+        process.kill_at = time.monotonic() + self._grace + MARGIN
+
+    def _leave(self, slot: Slot) -> None:
+        """Have the slot's process stop, and free the slot."""
+        assert slot.process is not None
+        self._leaving.append(slot.process)
+        self._ask_to_stop(slot.process)
+        slot.process = None
+
+    def _hang_up(self) -> None:
+        if self._terminal:
+            self._stop()
+        elif not self._asked_to_stop and not self._rolling:
+            log(0, "replacing the workers, one after the other")
+            if self._alone.process is not None:
+                self._leave(self._alone)
+            self._rolling = [slot for slot in self._slots if slot.process is not None]
+            self._roll_on()
+
+    def _roll_on(self) -> None:
+        if self._rolling:
+            slot = self._rolling.pop(0)
+            slot.incoming = self._start(slot)
+
+
+def _watch_signals() -> int:
+    """Have the numbers of signals that arrive written to a pipe; answers its end to read."""
+    wake, wake_end = os.pipe()
+    os.set_blocking(wake, False)
+    os.set_blocking(wake_end, False)
+    signal.set_wakeup_fd(wake_end, warn_on_full_buffer=False)
+    for number in SIGNALS:
+        signal.signal(number, lambda *_: None)
+    return wake
+
+
+def _pending_signals(wake: int) -> bytes:
+    try:
+        return os.read(wake, 4096)
+    except BlockingIOError:
+        return b""
+
+
+def log(pid: int, text: str) -> None:
+    """Write one line to standard error; a reader who is gone must not stop the supervisor."""
+    now = time.time()
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03}Z"
+    whom = f"worker {pid} " if pid else ""
+    try:
+        os.write(2, f"{stamp} INFO [{os.getpid()}] windlass.supervisor: {whom}{text}\n".encode())
+    except OSError:
+        pass
+
+
+def _occupy_standard_descriptors() -> None:
+    """Where 0, 1 or 2 is closed, open it: else a pipe to a child would get that number, and be written to as a log."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+
+
+def main(arguments: list[str]) -> int:
+    """Supervise, as the arguments say."""
+    _occupy_standard_descriptors()
+    terminal = any(os.isatty(descriptor) for descriptor in (0, 1, 2))
+    processes, grace, *command = arguments
+    return Supervisor(int(processes), float(grace), command, terminal=terminal).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
