@@ -70,7 +70,7 @@ def _skipped(
 
 def _left(before: Snapshot, request: ClaimRequest, answer: ClaimAnswer) -> Iterator[str]:
     """Fewer than asked for says nothing, but nothing says that nothing was claimable."""
-    if answer.jobs or answer.refused is not None:
+    if answer.jobs or answer.more or answer.refused is not None:
         return
     for index in range(len(request.lanes)):
         yield from (f"{record.id.hex()} was not given" for record in _claimable(before, request, index))

@@ -138,7 +138,7 @@ claims = st.builds(
     lanes=st.one_of(st.just(EVERYWHERE), _lanes),
     alone=st.sampled_from([False, False, False, True]),
     stale=st.sampled_from([False] * 9 + [True]),
-    max_bytes=st.sampled_from([MAX_CALL_BYTES, MAX_CLAIM_BYTES, 1, 10]),
+    max_bytes=st.sampled_from([MAX_CALL_BYTES, MAX_CALL_BYTES, 1, 10]),
 )
 
 
