@@ -1,0 +1,106 @@
+"""From a URL to a store. The only module that imports adapters, and each of them only when it is asked for."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from windlass.core.errors import InvalidURL
+from windlass.core.model import Settings
+from windlass.core.names import check_queue
+
+if TYPE_CHECKING:
+    from windlass.store.port import Store
+
+_USER = re.compile(r"^([a-z][a-z0-9+.-]*://[^/?#:@]*:).*@", re.IGNORECASE | re.DOTALL)
+_SECRET = re.compile(r"([?&;][^=&;]*(?:pass|pwd|secret|token|key)[^=&;]*=)[^&;#]*", re.IGNORECASE)
+_LATER = ("postgres", "postgresql", "redis", "rediss", "valkey", "unix", "amqp", "amqps", "hub", "tcp")
+
+
+def connect(url: str, settings: Settings) -> Store:
+    """Make the store of a URL, not opened yet.
+
+    * ``memory://`` or ``memory://name``: in this process only; the same name is the same data.
+    * ``sqlite:///relative.db`` and ``sqlite:////absolute.db``: a file.
+
+    Raises `InvalidURL`, which shows the URL without its password.
+    """
+    scheme, rest = _split(url)
+    return _OPENERS[scheme](url, rest, settings)
+
+
+def check_url(url: str) -> None:
+    """Raise `InvalidURL` where `connect` would, without importing an adapter."""
+    scheme, rest = _split(url)
+    _CHECKS[scheme](url, rest)
+
+
+def redact(url: str) -> str:
+    """Show a URL without its secrets: passwords, and query values whose name speaks of one."""
+    return _SECRET.sub(r"\1***", _USER.sub(r"\1***@", url))
+
+
+def _split(url: object) -> tuple[str, str]:
+    if not isinstance(url, str):
+        raise InvalidURL(f"store URL: expected a str, got {type(url).__name__}")
+    scheme, found, rest = url.partition("://")
+    scheme = scheme.lower()
+    if found and scheme in _OPENERS:
+        return scheme, rest
+    shown = ascii(redact(url))
+    if not found:
+        hint = f"; for a SQLite file write sqlite:///{url}" if re.fullmatch(r"[\w./-]+", url) else ""
+        raise InvalidURL(f"store URL {shown}: no scheme{hint}; {_known()}")
+    if scheme in _LATER:
+        raise InvalidURL(f"store URL {shown}: {scheme}:// is not in this version of Windlass; {_known()}")
+    close = difflib.get_close_matches(scheme, _OPENERS, n=1)
+    guess = f"did you mean {close[0]}://? " if close else ""
+    raise InvalidURL(f"store URL {shown}: unknown scheme {scheme[:40]!r}; {guess}{_known()}")
+
+
+def _known() -> str:
+    return "known are memory://[name], sqlite:///relative.db and sqlite:////absolute.db"
+
+
+def _memory_name(url: str, rest: str) -> str:
+    if rest:
+        try:
+            check_queue(rest)
+        except ValueError:
+            raise InvalidURL(f"store URL {redact(url)!a}: the name may have letters, digits and _ . : @ / -") from None
+    return rest
+
+
+def _sqlite_path(url: str, rest: str) -> Path:
+    shown = ascii(redact(url))
+    if not rest.startswith("/"):
+        raise InvalidURL(f"store URL {shown}: three slashes for a relative path, four for an absolute one; {_known()}")
+    if "?" in rest or "#" in rest:
+        raise InvalidURL(f"store URL {shown}: takes no options; write ? as %3F and # as %23 where they are in the path")
+    path = unquote(rest[1:])
+    if path == ":memory:":
+        raise InvalidURL(f"store URL {shown}: for a store in memory use memory://")
+    if not path or path.endswith("/") or "\0" in path:
+        raise InvalidURL(f"store URL {shown}: names no file; {_known()}")
+    return Path(path)
+
+
+def _open_memory(url: str, rest: str, settings: Settings) -> Store:
+    from windlass.store.memory import MemoryStore
+
+    return MemoryStore(_memory_name(url, rest), settings)
+
+
+def _open_sqlite(url: str, rest: str, settings: Settings) -> Store:
+    path = _sqlite_path(url, rest)
+    from windlass.store.sqlite import SQLiteStore
+
+    return SQLiteStore(path, settings)
+
+
+_OPENERS: dict[str, Callable[[str, str, Settings], Store]] = {"memory": _open_memory, "sqlite": _open_sqlite}
+_CHECKS: dict[str, Callable[[str, str], object]] = {"memory": _memory_name, "sqlite": _sqlite_path}
