@@ -1,6 +1,7 @@
 """Each invariant notices what it is for: one sound snapshot, and one way to break it per case."""
 
 from collections import Counter
+from contextlib import nullcontext
 from typing import Any
 
 import msgspec
@@ -120,7 +121,7 @@ def test_a_job_that_contradicts_itself_is_noticed(state: State, changes: dict[st
 @pytest.mark.parametrize(
     ("bad", "said"),
     [
-        (snapshot(job(1, State.READY, unique_key="k"), job(2, State.RUNNING, unique_key="k")), "unique key"),
+        (snapshot(job(1, State.READY, unique_key="k"), job(2, State.WAITING, unique_key="k")), "unique key"),
         (snapshot(job(1, State.READY, sequence=7), job(2, State.READY, sequence=7)), "share the sequence"),
         (snapshot(job(1, State.RUNNING), sessions={}), "not known"),
         (snapshot(job(1, State.RUNNING), job(2, State.RUNNING, suspect=True, losses=2, token=3)), "runs beside"),
@@ -189,6 +190,14 @@ def test_an_acknowledged_job_that_is_not_stored_is_noticed() -> None:
     watcher.acknowledged.add(b"x" * 16)
     with pytest.raises(InvariantBroken, match="was stored, and is not"):
         watcher.see(snapshot())
+
+
+@pytest.mark.parametrize(("until_started", "sound"), [(set(), False), ({bytes([2]) * 16}, True)])
+def test_a_key_held_twice_is_noticed_if_neither_has_given_it_up(until_started: set[bytes], sound: bool) -> None:
+    both = snapshot(job(1, State.READY, unique_key="k"), job(2, State.RUNNING, unique_key="k"))
+    watcher = Watcher(until_started=until_started)
+    with nullcontext() if sound else pytest.raises(InvariantBroken, match="unique key"):
+        watcher.see(both)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias, TypeVar
 
 from windlass.core.clock import Instant, Span
-from windlass.core.errors import StoreUnavailable, WindlassError
+from windlass.core.errors import WindlassError
 from windlass.core.model import Settings
 from windlass.store.port import Store
 from windlass.testing.faulty import Fault, FaultyStore, Script
@@ -29,13 +29,13 @@ class MakeStore(Protocol):
 
 
 class Interrupt(Protocol):
-    """Makes the store's next write die in its middle, as if its process had been killed there.
+    """Kills the store inside its next write, as ``kill -9`` would, after a number of inner steps (statements).
 
-    Within the context the next verb raises a `StoreError`; ``after`` says how many inner steps (statements) it is
-    given. A verb that needs fewer steps is carried out, and answers as ever.
+    Within the context the verb is carried out as ever; what the context gives answers, afterwards, the store as another
+    process would find it after that kill, or ``None`` if the verb was done before it came so far.
     """
 
-    def __call__(self, store: Store, after: int) -> AbstractContextManager[None]: ...
+    def __call__(self, store: Store, after: int) -> AbstractContextManager[Callable[[], Store | None]]: ...
 
 
 class Divergence(AssertionError):
@@ -160,17 +160,21 @@ class Duel:
         self._agree(answer, self._ask_model(late.act), late.shape)
 
     def call_torn(self, act: Act[T], after: int, *, shape: Callable[[T], object] = unchanged) -> T | None:
-        """Let the store die ``after`` so many steps inside the verb: it must have happened wholly or not at all."""
+        """Kill the store ``after`` so many steps inside the verb: it must have happened wholly or not at all."""
         if self.interrupt is None:
             return self.call(act, Fault.LOST)
         before = comparable(self._snapshot())
-        with self.interrupt(self._store.inner, after):
+        with self.interrupt(self._store.inner, after) as wreck:
             answer = self._heard(act, Fault.NONE)
-        if not isinstance(answer, StoreUnavailable):
+        left = wreck()
+        if left is None:
             self._agree(answer, self._ask_model(act), shape)
             return None if isinstance(answer, WindlassError) else answer
-        if comparable(self._snapshot()) != before:
-            self.trace.append("  (it had happened)")
+        self._run(self._store.inner.aclose())
+        self._store.inner = left
+        happened = comparable(self._snapshot()) != before
+        self.trace.append(f"  killed in it: {'it had' if happened else 'nothing'} happened")
+        if happened:
             self._ask_model(act)
         return None
 

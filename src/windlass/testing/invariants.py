@@ -99,7 +99,12 @@ def _may_be_flagged(job: JobRecord) -> bool:
 
 
 def _keys(snapshot: Snapshot) -> Iterator[str]:
-    held = Counter((job.task, job.unique_key) for job in snapshot.unfinished() if job.unique_key is not None)
+    """A job that was never claimed holds its key; of another one the record does not say until when it held it."""
+    return _shared_keys(job for job in snapshot.unfinished() if job.token == 0)
+
+
+def _shared_keys(holders: Iterable[JobRecord]) -> Iterator[str]:
+    held = Counter((job.task, job.unique_key) for job in holders if job.unique_key is not None)
     for (task, key), count in held.items():
         if count > 1:
             yield f"{count} unfinished jobs of {task} hold the unique key {key!r}"
@@ -253,6 +258,8 @@ class Watcher:
     """Fill in as they are stored."""
     acknowledged: set[bytes] = field(default_factory=set)
     """Ids that an `enqueue` answered ``STORED`` and no snapshot has shown yet. Fill in; emptied by `see`."""
+    until_started: set[bytes] = field(default_factory=set)
+    """Ids of jobs that give up their unique key when they are claimed. Fill in."""
     _last: Snapshot | None = None
     _replayed: set[bytes] = field(default_factory=set)
 
@@ -268,6 +275,9 @@ class Watcher:
         wrongs = violations(snapshot)
         wrongs += graph_violations(snapshot, self.edges, pending=pending, replayed=self._replayed)
         wrongs += [f"{lost.hex()} was stored, and is not" for lost in self.acknowledged - set(snapshot.jobs)]
+        wrongs += _shared_keys(
+            job for job in snapshot.unfinished() if job.token == 0 or job.id not in self.until_started
+        )
         if self._last is not None:
             for before in self._last.jobs.values():
                 wrongs += _succession(before, snapshot.jobs.get(before.id), snapshot.now, before.id in replayed)

@@ -17,6 +17,7 @@ from windlass.core.model import (
     JobPage,
     Limit,
     NewJob,
+    UniqueUntil,
 )
 from windlass.testing.faulty import Fault
 from windlass.testing.machine import plans
@@ -38,6 +39,8 @@ class CallerRules(Situation):
         for plan in wanted:
             new = plan.job(self.new_id(), self.ids, self.now)
             self.sent[new.id] = new
+            if new.unique is not None and new.unique.until is UniqueUntil.STARTED:
+                self.duel.watcher.until_started.add(new.id)
             batch.append(new)
         self.send(batch, age, mishap)
 
