@@ -1,0 +1,48 @@
+-- name: finish_job
+-- With edges, retention waits for `start_retention`.
+UPDATE jobs
+SET state = ?, reason = ?, result = ?, finished_at = ?, purge_at = ?, keep = ?, holds_key = -holds_key
+WHERE n = ?;
+
+-- name: unmarked_children
+SELECT child FROM edges WHERE parent = ? AND outcome IS NULL LIMIT ?;
+
+-- name: mark_edge
+UPDATE edges SET outcome = ? WHERE parent = ? AND child = ?;
+
+-- name: read_child
+SELECT id, state, lane, due_at FROM jobs WHERE n = ?;
+
+-- name: marks
+-- Which pairs of policy and mark there are among the edges of a dependant, however many edges it has.
+SELECT column1, column2
+FROM (VALUES (0, NULL), (0, 4), (0, 5), (0, 6), (1, NULL), (1, 4), (1, 5), (1, 6), (2, NULL), (2, 4), (2, 5), (2, 6))
+WHERE EXISTS (SELECT 1 FROM edges WHERE child = ? AND policy = column1 AND outcome IS column2);
+
+-- name: let_go
+UPDATE jobs SET state = ?, seq = ? WHERE n = ?;
+
+-- name: open_parents
+SELECT parent FROM edges WHERE child = ? AND closed = 0 LIMIT ?;
+
+-- name: close_edge
+UPDATE edges SET closed = 1 WHERE parent = ? AND child = ?;
+
+-- name: start_retention
+-- Once no dependant is unfinished, and the cursor has done with it.
+UPDATE jobs SET purge_at = ?1 + keep
+WHERE id = ?2 AND state >= 4 AND purge_at IS NULL
+    AND NOT EXISTS (SELECT 1 FROM edges WHERE parent = ?2 AND closed = 0)
+    AND NOT EXISTS (SELECT 1 FROM releases WHERE job = jobs.n);
+
+-- name: leave_behind
+INSERT OR IGNORE INTO releases (job) VALUES (?);
+
+-- name: left_behind
+SELECT jobs.n, jobs.id, jobs.state FROM releases JOIN jobs ON jobs.n = releases.job ORDER BY releases.job LIMIT ?;
+
+-- name: catch_up
+DELETE FROM releases WHERE job = ?;
+
+-- name: any_left_behind
+SELECT 1 FROM releases LIMIT 1;

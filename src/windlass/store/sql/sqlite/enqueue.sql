@@ -1,0 +1,32 @@
+-- name: insert_ready
+-- The common case. The row group is repeated as often as there are jobs: one step of SQLite for many rows leaves the
+-- interpreter to the other threads meanwhile.
+INSERT INTO jobs (id, lane, task, state, rank, seq, enqueued_at, limit_key, options, payload)
+VALUES (?, ?, ?, 2, ?, ?, ?, ?, ?, ?)...
+ON CONFLICT (id) DO NOTHING;
+
+-- name: insert_job
+INSERT INTO jobs (
+    id, lane, task, state, rank, seq, linked, holds_key, reason, enqueued_at, due_at, expires_at, finished_at,
+    purge_at, keep, unique_key, limit_key, options, payload
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO NOTHING;
+
+-- name: find_job
+SELECT n, state, linked FROM jobs WHERE id = ?;
+
+-- name: key_holder
+SELECT n, id, state, linked FROM jobs WHERE task = ? AND unique_key = ? AND holds_key > 0;
+
+-- name: insert_edge
+INSERT INTO edges (parent, child, policy, outcome, closed) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING;
+
+-- name: find_edge
+SELECT 1 FROM edges WHERE parent = ? AND child = ?;
+
+-- name: gain_dependant
+-- Retention starts when the last dependant has finished, so that a finished parent leaves the purge index.
+UPDATE jobs SET linked = 1, keep = coalesce(keep, purge_at - finished_at), purge_at = NULL WHERE n = ?;
+
+-- name: gain_parent
+UPDATE jobs SET linked = 1 WHERE n = ?;

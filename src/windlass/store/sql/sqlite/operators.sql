@@ -1,0 +1,42 @@
+-- name: read_target
+SELECT n, state, linked, session, cancel_requested FROM jobs WHERE id = ?;
+
+-- name: request_cancel
+UPDATE jobs SET cancel_requested = 1 WHERE n = ?;
+
+-- name: read_dead
+SELECT n, state, linked, holds_key, task, unique_key, lane FROM jobs WHERE id = ?;
+
+-- name: replay_job
+UPDATE jobs
+SET state = ?, seq = ?, failures = 0, losses = 0, snoozes = 0, suspect = 0, cancel_requested = 0, reason = 0,
+    due_at = NULL, expires_at = NULL, finished_at = NULL, purge_at = NULL, keep = NULL, undeliverable_since = NULL,
+    result = NULL, holds_key = abs(holds_key)
+WHERE n = ?;
+
+-- name: rearm_parents
+-- An edge is satisfied again if its parent has succeeded. One whose parent is gone keeps the mark it had.
+UPDATE edges SET closed = 0, outcome = (
+    SELECT CASE WHEN jobs.state = 4 THEN 4 END FROM jobs WHERE jobs.id = edges.parent
+)
+WHERE child = ? AND EXISTS (SELECT 1 FROM jobs WHERE jobs.id = edges.parent);
+
+-- name: hold_parents
+UPDATE jobs SET keep = coalesce(keep, purge_at - finished_at), purge_at = NULL
+WHERE state >= 4 AND purge_at IS NOT NULL AND id IN (SELECT parent FROM edges WHERE child = ?);
+
+-- name: rearm_children
+UPDATE edges SET outcome = NULL
+WHERE parent = ? AND closed = 0 AND child IN (SELECT n FROM jobs WHERE state = 0);
+
+-- name: deletable_job
+SELECT n, linked FROM jobs
+WHERE id = ?1 AND state >= 4 AND finished_at <= ?2
+    AND NOT EXISTS (SELECT 1 FROM edges WHERE parent = ?1 AND closed = 0)
+    AND NOT EXISTS (SELECT 1 FROM releases WHERE job = jobs.n);
+
+-- name: session_is_alive
+SELECT 1 FROM sessions WHERE id = ? AND revoked = 0;
+
+-- name: has_unmarked_parent
+SELECT 1 FROM edges WHERE child = ? AND outcome IS NULL LIMIT 1;

@@ -1,0 +1,215 @@
+"""Storing jobs, and edges to jobs that wait."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from windlass.core.clock import Instant
+from windlass.core.errors import StaleEnqueue
+from windlass.core.graph import Verdict, verdict
+from windlass.core.lifecycle import State
+from windlass.core.model import (
+    MAX_PRIORITY,
+    STALE_AFTER,
+    STORED,
+    Edge,
+    EdgeAnswer,
+    EnqueueAnswer,
+    Enqueued,
+    EnqueueResult,
+    NewJob,
+    Parent,
+    Reason,
+)
+from windlass.store.sqlite.edges import Cascade
+from windlass.store.sqlite.rows import RowStatement
+from windlass.store.sqlite.transaction import Transaction
+from windlass.store.statements import statements
+
+_SQL = statements("sqlite")
+_INSERT_READY = RowStatement(_SQL["insert_ready"])
+_UNKNOWN_PARENT = EnqueueAnswer(Enqueued.UNKNOWN_PARENT)
+
+
+def enqueue(
+    tx: Transaction, jobs: Sequence[NewJob], edges: Sequence[Edge], first_sent: Instant
+) -> EnqueueResult | StaleEnqueue:
+    """See `JobStore.enqueue`."""
+    if first_sent < tx.now - STALE_AFTER:
+        return StaleEnqueue(
+            f"first sent {(tx.now - first_sent) / 1e6:.0f} s ago, too long to repeat it safely: look the jobs up by id"
+        )
+    cascade = Cascade(tx)
+    answers = _store(tx, jobs, cascade)
+    added = [_add_edge(tx, edge, cascade) for edge in edges]
+    cascade.run()
+    return EnqueueResult(answers, added)
+
+
+def _store(tx: Transaction, jobs: Sequence[NewJob], cascade: Cascade) -> list[EnqueueAnswer]:
+    """Store in the order of the call: jobs that are simply ready together, each of the others by itself."""
+    answers: list[EnqueueAnswer] = []
+    plain: list[NewJob] = []
+    for job in jobs:
+        if (
+            job.unique is None
+            and not job.delay
+            and not job.parents
+            and job.at is None
+            and job.expires_in is None
+            and job.expires_at is None
+        ):
+            plain.append(job)
+            answers.append(STORED)
+            continue
+        if plain:
+            _store_ready(tx, plain)
+            plain = []
+        answers.append(_store_one(tx, job, cascade))
+    if plain:
+        _store_ready(tx, plain)
+    return answers
+
+
+def _store_ready(tx: Transaction, jobs: list[NewJob]) -> None:
+    lane, task, now = tx.names.lane, tx.names.task, tx.now
+    first = tx.sequences(len(jobs))
+    rows = [
+        (
+            job.id,
+            lane(job.queue, job.requires),
+            task(job.task),
+            MAX_PRIORITY - job.priority,
+            seq,
+            now,
+            job.limit_key,
+            job.options,
+            job.payload,
+        )
+        for seq, job in enumerate(jobs, first)
+    ]
+    _INSERT_READY.run(tx.db, rows)
+    tx.hints.ready.update([job.queue for job in jobs])
+
+
+def _store_one(tx: Transaction, job: NewJob, cascade: Cascade) -> EnqueueAnswer:
+    """Store a job that has more to it. Nothing is written before all that may refuse it has been looked at."""
+    if tx.execute(_SQL["find_job"], (job.id,)).fetchone() is not None:
+        return STORED
+    parents = _find_parents(tx, job.parents)
+    if parents is None:
+        return _UNKNOWN_PARENT
+    says = verdict((parent.policy, mark) for parent, _, mark in parents)
+    state, reason = _first_state(tx, job, says)
+    task = tx.names.task(job.task)
+    if job.unique is not None:
+        holder = tx.execute(_SQL["key_holder"], (task, job.unique.key)).fetchone()
+        if holder is not None:
+            n, id, holder_state, linked = holder
+            if not job.unique.replace or holder_state == State.RUNNING:
+                return EnqueueAnswer(Enqueued.DUPLICATE, id)
+            cascade.cancel(n, id, linked, Reason.REPLACED)
+    n = _insert(tx, job, task, state, reason, linked=bool(parents))
+    for parent, parent_n, mark in parents:
+        tx.execute(_SQL["insert_edge"], (parent.id, n, parent.policy, mark, state.is_finished))
+        tx.execute(_SQL["gain_parent" if state.is_finished else "gain_dependant"], (parent_n,))
+    if state.is_finished and parents:
+        cascade.follow(n, job.id, state)
+    return STORED
+
+
+_FoundParent = tuple[Parent, int, State | None]
+"""The edge, the parent's row number, and how it ended, if it has."""
+
+
+def _find_parents(tx: Transaction, parents: Sequence[Parent]) -> list[_FoundParent] | None:
+    """Look the parents up; ``None`` if one is not known. Of two edges to the same parent, the first counts."""
+    found: dict[bytes, _FoundParent] = {}
+    for parent in parents:
+        row = tx.execute(_SQL["find_job"], (parent.id,)).fetchone()
+        if row is None:
+            return None
+        found.setdefault(parent.id, (parent, row[0], _ended(row[1])))
+    return list(found.values())
+
+
+def _first_state(tx: Transaction, job: NewJob, says: Verdict) -> tuple[State, Reason]:
+    expires_at = _expires_at(tx, job)
+    if says is Verdict.CANCEL:
+        return State.CANCELLED, Reason.PARENT
+    if expires_at is not None and expires_at <= tx.now:
+        return State.CANCELLED, Reason.EXPIRED
+    if says is Verdict.WAIT:
+        return State.WAITING, Reason.NONE
+    due_at = _due_at(tx, job)
+    return State.SCHEDULED if due_at is not None and due_at > tx.now else State.READY, Reason.NONE
+
+
+def _insert(tx: Transaction, job: NewJob, task: int, state: State, reason: Reason, *, linked: bool) -> int:
+    now, finished = tx.now, state.is_finished
+    due_at = _due_at(tx, job)
+    keep = tx.settings.keep
+    holds = None if job.unique is None else -job.unique.until if finished else job.unique.until
+    row = (
+        job.id,
+        tx.names.lane(job.queue, job.requires),
+        task,
+        state,
+        MAX_PRIORITY - job.priority,
+        tx.sequences(1) if state is State.READY else None,
+        linked,
+        holds,
+        reason,
+        now,
+        due_at,
+        _expires_at(tx, job),
+        now if finished else None,
+        now + keep if finished and not linked else None,
+        keep if finished and linked else None,
+        None if job.unique is None else job.unique.key,
+        job.limit_key,
+        job.options,
+        job.payload,
+    )
+    n = tx.execute(_SQL["insert_job"], row).lastrowid
+    assert n is not None
+    if state is State.READY:
+        tx.hints.ready.add(job.queue)
+    elif state is State.SCHEDULED and due_at is not None:
+        tx.hints.scheduled(due_at)
+    elif finished:
+        tx.hints.finished.append(job.id)
+    return n
+
+
+def _due_at(tx: Transaction, job: NewJob) -> Instant | None:
+    return tx.now + job.delay if job.delay else job.at
+
+
+def _expires_at(tx: Transaction, job: NewJob) -> Instant | None:
+    return job.expires_at if job.expires_in is None else tx.now + job.expires_in
+
+
+def _add_edge(tx: Transaction, edge: Edge, cascade: Cascade) -> EdgeAnswer:
+    child = tx.execute(_SQL["find_job"], (edge.dependant,)).fetchone()
+    if child is None:
+        return EdgeAnswer.NOT_WAITING
+    child_n, state, _ = child
+    if tx.execute(_SQL["find_edge"], (edge.parent, child_n)).fetchone() is not None:
+        return EdgeAnswer.ADDED
+    if state != State.WAITING:
+        return EdgeAnswer.NOT_WAITING
+    parent = tx.execute(_SQL["find_job"], (edge.parent,)).fetchone()
+    if parent is None:
+        return EdgeAnswer.UNKNOWN_PARENT
+    mark = _ended(parent[1])
+    tx.execute(_SQL["insert_edge"], (edge.parent, child_n, edge.policy, mark, 0))
+    tx.execute(_SQL["gain_dependant"], (parent[0],))
+    if mark is not None:
+        cascade.judge(child_n)
+    return EdgeAnswer.ADDED
+
+
+def _ended(state: int) -> State | None:
+    ended = State(state)
+    return ended if ended.is_finished else None

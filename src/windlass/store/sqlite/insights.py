@@ -1,0 +1,165 @@
+"""Reading: what people, dashboards and waiting callers ask for."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from windlass.core.lifecycle import State
+from windlass.core.model import (
+    MAX_PRIORITY,
+    JobFilter,
+    JobPage,
+    JobRecord,
+    JobResult,
+    Limit,
+    LimitScope,
+    QueueRecord,
+    Reason,
+    SessionRecord,
+)
+from windlass.store.sqlite.limits import limit_of
+from windlass.store.sqlite.names import Names
+from windlass.store.sqlite.sessions import SESSION_DECODER
+from windlass.store.statements import statements
+
+_SQL = statements("sqlite")
+
+
+class Snapshot:
+    """One read: a connection inside a read transaction, so that all statements see the same moment."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self.db = db
+        self.names = Names(db)
+
+    def get_jobs(self, ids: Sequence[bytes]) -> list[JobRecord | None]:
+        """See `Insights.get_jobs`."""
+        found: list[JobRecord | None] = []
+        for id in ids:
+            row = self.db.execute(_SQL["read_job"], (id,)).fetchone()
+            errors = () if row is None else self.db.execute(_SQL["read_errors"], (row[-2],)).fetchall()
+            found.append(None if row is None else self._record(row, [error for (error,) in errors]))
+        return found
+
+    def results(self, ids: Sequence[bytes]) -> list[JobResult | None]:
+        """See `Insights.results`."""
+        found: list[JobResult | None] = []
+        for id in ids:
+            row = self.db.execute(_SQL["read_result"], (id,)).fetchone()
+            found.append(None if row is None else JobResult(row[0], State(row[1]), Reason(row[2]), row[3], row[4]))
+        return found
+
+    def list_jobs(self, filter: JobFilter, limit: int, cursor: bytes | None) -> JobPage:
+        """See `Insights.list_jobs`."""
+        conditions, values = self._conditions(filter)
+        statement = _SQL["list_jobs"].replace("/* filter */", conditions)
+        # Ids have 16 bytes: this one is beyond them all.
+        before = b"\xff" * 17 if cursor is None else cursor
+        rows = self.db.execute(statement, (before, *values, limit + 1)).fetchall()
+        jobs = [self._record(row, []) for row in rows[:limit]]
+        return JobPage(jobs, jobs[-1].id if len(rows) > limit else None)
+
+    def _conditions(self, filter: JobFilter) -> tuple[str, list[Any]]:
+        conditions: list[str] = []
+        values: list[Any] = []
+        if filter.states is not None:
+            conditions.append(_is_one_of("state", len(filter.states)))
+            values += filter.states
+        if filter.queue is not None:
+            lanes = self.names.lanes_of_queue(filter.queue)
+            conditions.append(_is_one_of("lane", len(lanes)))
+            values += lanes
+        if filter.task is not None:
+            conditions.append("AND task = ?")
+            # No task has a negative number: one that is not known matches nothing.
+            task = self.names.find_task(filter.task)
+            values.append(-1 if task is None else task)
+        return " ".join(conditions), values
+
+    def _record(self, row: tuple[Any, ...], errors: list[bytes]) -> JobRecord:
+        queue, requires = self.names.lane_name(row[1])
+        return JobRecord(
+            id=row[0],
+            task=self.names.task_name(row[2]),
+            queue=queue,
+            requires=requires,
+            priority=MAX_PRIORITY - row[5],
+            state=State(row[3]),
+            reason=Reason(row[4]),
+            payload=row[24],
+            options=row[23],
+            result=row[25],
+            errors=errors,
+            token=row[7],
+            attempt=row[9],
+            failures=row[10],
+            losses=row[11],
+            snoozes=row[12],
+            suspect=bool(row[13]),
+            cancel_requested=bool(row[14]),
+            unique_key=row[21],
+            limit_key=row[22],
+            session=row[8],
+            enqueued_at=row[15],
+            due_at=row[16],
+            expires_at=row[17],
+            started_at=row[18],
+            finished_at=row[19],
+            purge_at=row[20],
+            sequence=row[6],
+            parents_open=row[30],
+            progress=row[26],
+            message=row[27],
+            log=row[28] or "",
+        )
+
+    def counts(self) -> dict[tuple[str, int], int]:
+        """See `Insights.counts`."""
+        return {(queue, state): count for queue, state, count in self.db.execute(_SQL["count_jobs"]).fetchall()}
+
+    def queues(self) -> list[QueueRecord]:
+        """See `Insights.queues`."""
+        counts: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+        oldest: dict[str, int] = {}
+        for word in ("waiting", "scheduled", "ready", "suspects", "running"):
+            for lane, count, *since in self.db.execute(_SQL[f"count_{word}"]).fetchall():
+                queue, _ = self.names.lane_name(lane)
+                counts[queue][word] += count
+                if word == "suspects":
+                    counts[queue]["ready"] += count
+                for at in since:
+                    oldest[queue] = min(at, oldest.get(queue, at))
+        limits = {limit.name: limit for limit in self.limits(LimitScope.QUEUE)}
+        return [
+            QueueRecord(name=name, limit=limits.get(name), oldest_ready_at=oldest.get(name), **counts.get(name, {}))
+            for name in sorted({*counts, *limits})
+        ]
+
+    def limits(self, scope: LimitScope | None) -> list[Limit]:
+        """See `Insights.limits`."""
+        limits = [limit_of(row) for row in self.db.execute(_SQL["read_limits"]).fetchall()]
+        return [limit for limit in limits if scope is None or limit.scope is scope]
+
+    def sessions(self) -> list[SessionRecord]:
+        """See `Insights.sessions`."""
+        return [
+            SessionRecord(
+                session=SESSION_DECODER.decode(record),
+                opened_at=opened_at,
+                lease_until=lease_until,
+                renewals=renewals,
+                revoked=bool(revoked),
+                running=running,
+                commands=[command for (command,) in self.db.execute(_SQL["session_commands"], (id,)).fetchall()],
+            )
+            for record, opened_at, lease_until, renewals, revoked, id, running in self.db.execute(
+                _SQL["list_sessions"]
+            ).fetchall()
+        ]
+
+
+def _is_one_of(column: str, count: int) -> str:
+    return f"AND {column} IN ({', '.join('?' * count)})"

@@ -1,0 +1,96 @@
+"""What people do to jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from windlass.core.lifecycle import State
+from windlass.core.model import KEEP_AT_LEAST, CancelAnswer, Reason, ReplayAnswer, SkipAnswer
+from windlass.store.sqlite.edges import Cascade
+from windlass.store.sqlite.janitor import delete_job
+from windlass.store.sqlite.transaction import Transaction
+from windlass.store.statements import statements
+
+_SQL = statements("sqlite")
+
+
+def cancel(tx: Transaction, ids: Sequence[bytes]) -> list[CancelAnswer]:
+    """See `JobStore.cancel`."""
+    cascade = Cascade(tx)
+    answers = [_cancel_one(tx, id, cascade) for id in ids]
+    cascade.run()
+    return answers
+
+
+def _cancel_one(tx: Transaction, id: bytes, cascade: Cascade) -> CancelAnswer:
+    row = tx.execute(_SQL["read_target"], (id,)).fetchone()
+    if row is None:
+        return CancelAnswer.UNKNOWN
+    n, number, linked, session, requested = row
+    state = State(number)
+    if state.is_finished:
+        return CancelAnswer.FINISHED
+    if state is not State.RUNNING:
+        cascade.cancel(n, id, linked, Reason.CANCELLED)
+        return CancelAnswer.CANCELLED
+    if not requested:
+        tx.execute(_SQL["request_cancel"], (n,))
+        tx.hints.sessions.add(session)
+    return CancelAnswer.REQUESTED
+
+
+def replay(tx: Transaction, ids: Sequence[bytes]) -> list[ReplayAnswer]:
+    """See `JobStore.replay`."""
+    return [_replay_one(tx, id) for id in ids]
+
+
+def _replay_one(tx: Transaction, id: bytes) -> ReplayAnswer:
+    row = tx.execute(_SQL["read_dead"], (id,)).fetchone()
+    if row is None:
+        return ReplayAnswer.UNKNOWN
+    n, state, linked, holds_key, task, key, lane = row
+    if state not in (State.DEAD, State.CANCELLED):
+        return ReplayAnswer.NOT_DEAD
+    if holds_key is not None and tx.execute(_SQL["key_holder"], (task, key)).fetchone() is not None:
+        return ReplayAnswer.KEY_HELD
+    waits = bool(linked) and _rearm(tx, n, id)
+    seq = None if waits else tx.sequences(1)
+    tx.execute(_SQL["replay_job"], (State.WAITING if waits else State.READY, seq, n))
+    tx.execute(_SQL["delete_note"], (n,))
+    if not waits:
+        tx.hints.ready.add(tx.names.lane_name(lane)[0])
+    return ReplayAnswer.REPLAYED
+
+
+def _rearm(tx: Transaction, n: int, id: bytes) -> bool:
+    """Arm a job's edges anew, on both sides; say whether it has to wait for a parent."""
+    tx.execute(_SQL["catch_up"], (n,))
+    tx.execute(_SQL["rearm_children"], (id,))
+    tx.execute(_SQL["rearm_parents"], (n,))
+    tx.execute(_SQL["hold_parents"], (n,))
+    return tx.execute(_SQL["has_unmarked_parent"], (n,)).fetchone() is not None
+
+
+def skip(tx: Transaction, id: bytes, result: bytes) -> SkipAnswer:
+    """See `JobStore.skip`."""
+    row = tx.execute(_SQL["read_target"], (id,)).fetchone()
+    if row is None:
+        return SkipAnswer.UNKNOWN
+    n, state, linked, _, _ = row
+    if state >= State.RUNNING:
+        return SkipAnswer.STARTED
+    cascade = Cascade(tx)
+    cascade.finish(n, id, linked, State.SUCCEEDED, tx.settings.keep, Reason.SKIPPED, result)
+    cascade.run()
+    return SkipAnswer.SKIPPED
+
+
+def delete(tx: Transaction, ids: Sequence[bytes]) -> int:
+    """See `JobStore.delete`."""
+    deleted = 0
+    for id in ids:
+        row = tx.execute(_SQL["deletable_job"], (id, tx.now - KEEP_AT_LEAST)).fetchone()
+        if row is not None:
+            delete_job(tx, *row)
+            deleted += 1
+    return deleted

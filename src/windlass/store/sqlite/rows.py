@@ -1,0 +1,40 @@
+"""Statements over many rows."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+_GROUP = re.compile(r"(\([^()]*\))\.\.\.")
+_MANY = 50
+"""Rows in one step. `executemany` takes one step for each row, and hands the interpreter's lock over twice in each;
+beyond some dozens of rows a longer statement gains nothing."""
+
+
+class RowStatement:
+    """A statement with a group of parameters, written ``(?, ?)...``, for each row."""
+
+    def __init__(self, text: str) -> None:
+        self._many = _GROUP.sub(lambda found: ", ".join([found[1]] * _MANY), text)
+        self._one = _GROUP.sub(lambda found: found[1], text)
+
+    def run(
+        self,
+        db: sqlite3.Connection,
+        rows: Sequence[tuple[Any, ...]],
+        before: tuple[Any, ...] = (),
+        after: tuple[Any, ...] = (),
+    ) -> int:
+        """Run it for all rows, with other parameters before and after them; return how many it changed."""
+        count = len(rows)
+        changed = done = 0
+        while count - done >= _MANY:
+            flat = tuple(chain(before, chain.from_iterable(rows[done : done + _MANY]), after))
+            changed += db.execute(self._many, flat).rowcount
+            done += _MANY
+        for row in rows[done:]:
+            changed += db.execute(self._one, (*before, *row, *after)).rowcount
+        return changed

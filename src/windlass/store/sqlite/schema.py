@@ -1,0 +1,113 @@
+"""The stored layout: created in a fresh file, checked in an old one, brought up to date when asked."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from windlass.core.errors import SchemaMismatch
+from windlass.store.sqlite.connection import check_place, open_connection
+from windlass.store.sqlite.failures import refused, translate
+from windlass.store.sqlite.lock import WriteLock
+from windlass.store.statements import Migration, migrations, statements
+
+_SQL = statements("sqlite")
+STEPS = migrations("sqlite")
+LATEST = STEPS[-1].version
+
+
+def prepare(db: sqlite3.Connection, path: str) -> bool:
+    """Create the layout if the file is empty, else check it; say whether it was created. Needs the write lock.
+
+    Raises `SchemaMismatch` if it is older or newer than this version of Windlass, or not Windlass's at all.
+    """
+    version = read_version(db, path)
+    if version == 0:
+        _use_wal(db)
+        apply(db, STEPS)
+        return True
+    if version < LATEST:
+        raise SchemaMismatch(
+            f"{path} has layout {version}, this version of Windlass needs {LATEST}: run `windlass migrate`"
+        )
+    if version > LATEST:
+        raise SchemaMismatch(
+            f"{path} has layout {version}, this version of Windlass knows {LATEST} only: upgrade Windlass"
+        )
+    _use_wal(db)
+    return False
+
+
+def migrate(db: sqlite3.Connection, path: str) -> list[str]:
+    """Apply what is missing, and say what that was. Needs the write lock."""
+    version = read_version(db, path)
+    if version > LATEST:
+        prepare(db, path)
+    missing = [step for step in STEPS if step.version > version]
+    if missing:
+        _use_wal(db)
+        apply(db, missing)
+    return [f"layout {step.version}: {step.title}" for step in missing]
+
+
+def migrate_file(path: str, *, finish: bool) -> list[str]:
+    """Bring a file up to date; see `Store.migrate`. Blocks.
+
+    ``finish`` has nothing to end yet: no layout has changed in a way that two versions must write side by side.
+    """
+    del finish
+    try:
+        check_place(path)
+        lock = WriteLock(path)
+        try:
+            lock.acquire()
+            db = open_connection(path)
+            try:
+                return migrate(db, path)
+            finally:
+                db.close()
+        finally:
+            lock.close()
+    except sqlite3.Error as error:
+        raise translate(error, path) from error
+    except OSError as error:
+        raise refused(error, path) from error
+
+
+def read_version(db: sqlite3.Connection, path: str) -> int:
+    """Return the version of the layout; 0 for an empty file. Raises `SchemaMismatch` if the tables are not ours."""
+    if not db.execute(_SQL["has_tables"]).fetchone()[0]:
+        return 0
+    if not db.execute(_SQL["has_meta"]).fetchone()[0]:
+        raise SchemaMismatch(f"{path} is a SQLite database, but not one of Windlass's")
+    return int(db.execute(_SQL["read_version"]).fetchone()[0])
+
+
+def apply(db: sqlite3.Connection, steps: tuple[Migration, ...] | list[Migration]) -> None:
+    """Apply these steps in one transaction."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        for step in steps:
+            for statement in split(step.script):
+                db.execute(statement)
+            db.execute("INSERT OR IGNORE INTO meta (one, version) VALUES (1, 0)")
+            db.execute(_SQL["set_version"], (step.version,))
+        db.execute("COMMIT")
+    finally:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+
+
+def split(script: str) -> list[str]:
+    """Split a script into statements. (`sqlite3.executescript` would commit on its own.)"""
+    found, part = [], ""
+    for line in script.splitlines(keepends=True):
+        part += line
+        if sqlite3.complete_statement(part):
+            found.append(part)
+            part = ""
+    return found
+
+
+def _use_wal(db: sqlite3.Connection) -> None:
+    # A no-op where it is set already; it stays with the file.
+    db.execute("PRAGMA journal_mode = WAL")

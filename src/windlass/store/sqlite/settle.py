@@ -1,0 +1,207 @@
+"""Ending attempts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from windlass.core.clock import Span
+from windlass.core.errors import UsageError
+from windlass.core.graph import MAX_EDGES_PER_CALL
+from windlass.core.lifecycle import EVENT_OF, Outcome, State, after
+from windlass.core.model import (
+    MAX_ERRORS,
+    MAX_LOG,
+    ClaimRequest,
+    Note,
+    Reason,
+    Settled,
+    Settlement,
+    SettleResult,
+)
+from windlass.store.sqlite.claim import claim
+from windlass.store.sqlite.edges import Cascade
+from windlass.store.sqlite.rows import RowStatement
+from windlass.store.sqlite.transaction import Transaction
+from windlass.store.sqlite.writer import NeedsCare
+from windlass.store.statements import statements
+
+_SQL = statements("sqlite")
+_SUCCEED_PLAIN = RowStatement(_SQL["succeed_plain"])
+_SUCCEEDED, _APPLIED = Outcome.SUCCEEDED, Settled.APPLIED
+
+
+class Settle:
+    """One call of `JobStore.settle`; may be run more than once, if the transaction was rolled back."""
+
+    def __init__(self, session: bytes, settlements: Sequence[Settlement], request: ClaimRequest | None) -> None:
+        self._session = session
+        self._settlements = settlements
+        self._request = request
+        self._careful = False
+
+    def __call__(self, tx: Transaction) -> SettleResult:
+        answers, more_edges = self._settle(tx)
+        answer = None if self._request is None else claim(tx, self._session, self._request)
+        return SettleResult(answers, answer, more_edges)
+
+    def _settle(self, tx: Transaction) -> tuple[list[Settled], bool]:
+        settlements = self._settlements
+        others = settlements if self._careful else self._succeed(tx)
+        if not others:
+            return [_APPLIED] * len(settlements), False
+        cascade = Cascade(tx, MAX_EDGES_PER_CALL + len(settlements))
+        judged = {settlement.id: _settle_one(tx, self._session, settlement, cascade) for settlement in others}
+        more = cascade.run()
+        return [judged.get(settlement.id, _APPLIED) for settlement in settlements], more
+
+    def _succeed(self, tx: Transaction) -> Sequence[Settlement]:
+        """Settle the plain successes together, and return the others."""
+        held, now = tx.held, tx.now
+        rows = []
+        others = []
+        for settlement in self._settlements:
+            n = held.pop(settlement.id, None)
+            if n is not None and settlement.outcome is _SUCCEEDED:
+                rows.append((n, settlement.id, settlement.token, settlement.result, now + settlement.keep))
+            else:
+                others.append(settlement)
+        if rows and _SUCCEED_PLAIN.run(tx.db, rows, (now,), (self._session,)) != len(rows):
+            # One was lost, is repeated, or has got a dependant since it was claimed. Which? Judge each alone.
+            self._careful = True
+            raise NeedsCare
+        tx.hints.finished += [row[1] for row in rows]
+        return others
+
+
+def check_distinct(settlements: Sequence[Settlement]) -> None:
+    """Raise `UsageError` if a job is named twice."""
+    if len({settlement.id for settlement in settlements}) != len(settlements):
+        raise UsageError("settle: a job is named twice; ids within one call must be distinct")
+
+
+class _Attempt(NamedTuple):
+    """The row of ``read_attempt``."""
+
+    n: int
+    state: int
+    session: bytes | None
+    token: int
+    settled: int | None
+    cancel_requested: int
+    linked: int
+    lane: int
+
+
+def _settle_one(tx: Transaction, session: bytes, settlement: Settlement, cascade: Cascade) -> Settled:
+    row = tx.execute(_SQL["read_attempt"], (settlement.id,)).fetchone()
+    if row is None:
+        return Settled.LOST
+    attempt = _Attempt(*row)
+    if attempt.session != session or attempt.token != settlement.token:
+        return Settled.LOST
+    if attempt.state != State.RUNNING:
+        return Settled.ALREADY if attempt.settled == settlement.outcome else Settled.LOST
+    _apply(tx, attempt, settlement, cascade)
+    return _APPLIED
+
+
+def _apply(tx: Transaction, attempt: _Attempt, settlement: Settlement, cascade: Cascade) -> None:
+    outcome = settlement.outcome
+    state = after(
+        State.RUNNING,
+        EVENT_OF[outcome],
+        cancel_requested=bool(attempt.cancel_requested),
+        later=settlement.delay > 0,
+    )
+    undelivered = outcome is Outcome.UNDELIVERABLE
+    # The attempt does not count where its function never began.
+    unstarted = undelivered or (outcome is Outcome.RELEASED and not settlement.started)
+    failed = outcome in (Outcome.RETRY, Outcome.DEAD)
+    counts = (unstarted, failed, outcome is Outcome.SNOOZED, tx.now if undelivered else None)
+    if settlement.error is not None:
+        add_error(tx, attempt.n, settlement.error)
+    if state.is_finished:
+        tx.execute(_SQL["count_end"], (outcome, *counts, attempt.n))
+        _finish(tx, attempt, settlement, state, cascade)
+    elif outcome is Outcome.RELEASED:
+        tx.execute(_SQL["release_attempt"], (outcome, unstarted, attempt.n))
+        tx.hints.ready.add(tx.names.lane_name(attempt.lane)[0])
+    else:
+        _try_again(tx, attempt, settlement.delay, state, outcome, counts)
+
+
+def _finish(tx: Transaction, attempt: _Attempt, settlement: Settlement, state: State, cascade: Cascade) -> None:
+    reason = Reason.CANCELLED if state is State.CANCELLED else Reason.NONE
+    # What was not meant to be final says nothing of its retention.
+    final = settlement.outcome in (Outcome.SUCCEEDED, Outcome.DEAD, Outcome.CANCELLED)
+    keep = settlement.keep if final else tx.settings.keep
+    result = settlement.result if state is State.SUCCEEDED else None
+    cascade.finish(attempt.n, settlement.id, attempt.linked, state, keep, reason, result)
+
+
+def _try_again(
+    tx: Transaction,
+    attempt: _Attempt,
+    delay: Span,
+    state: State,
+    outcome: Outcome,
+    counts: tuple[bool, bool, bool, int | None],
+) -> None:
+    due_at = tx.now + delay if state is State.SCHEDULED else None
+    seq = None if state is State.SCHEDULED else tx.sequences(1)
+    tx.execute(_SQL["give_up_attempt"], (state, seq, due_at, outcome, *counts, attempt.n))
+    if due_at is None:
+        tx.hints.ready.add(tx.names.lane_name(attempt.lane)[0])
+    else:
+        tx.hints.scheduled(due_at)
+
+
+def add_error(tx: Transaction, n: int, error: bytes) -> None:
+    """Append to a job's errors, and drop the oldest beyond those that are kept."""
+    tx.execute(_SQL["add_error"], (n, error))
+    tx.execute(_SQL["trim_errors"], (n, MAX_ERRORS))
+
+
+def unclaim(tx: Transaction, session: bytes, request: int) -> None:
+    """See `JobStore.unclaim`."""
+    if tx.execute(_SQL["see_request"], (request, session)).fetchone() is None:
+        return
+    lanes = tx.execute(_SQL["unclaim_plain"], (session, request)).fetchall()
+    tx.hints.ready.update(tx.names.lane_name(lane)[0] for (lane,) in lanes)
+    # What is left of the request was asked to be cancelled.
+    cascade = Cascade(tx)
+    for n, id, linked, lane, _ in tx.execute(_SQL["held_of_request"], (session, request, -1)).fetchall():
+        give_back(tx, cascade, n, id, linked, lane, cancelled=True)
+    cascade.run()
+
+
+def give_back(tx: Transaction, cascade: Cascade, n: int, id: bytes, linked: int, lane: int, *, cancelled: bool) -> None:
+    """Put a running job that nobody started back to its old position, or cancel it if somebody asked."""
+    tx.held.pop(id, None)
+    if cancelled:
+        tx.execute(_SQL["take_back_attempt"], (n,))
+        cascade.cancel(n, id, linked, Reason.CANCELLED)
+    else:
+        tx.execute(_SQL["give_back"], (n,))
+        tx.hints.ready.add(tx.names.lane_name(lane)[0])
+
+
+def annotate(tx: Transaction, session: bytes, notes: Sequence[Note]) -> None:
+    """See `JobStore.annotate`."""
+    for note in notes:
+        row = tx.execute(_SQL["proven"], (note.id, session, note.token)).fetchone()
+        if row is None:
+            continue
+        old = tx.execute(_SQL["read_note"], row).fetchone()
+        progress, message, log = (None, None, "") if old is None else old
+        progress = progress if note.progress is None else note.progress
+        message = message if note.message is None else note.message
+        tx.execute(_SQL["put_note"], (row[0], progress, message, _last_of(log + note.log)))
+
+
+def _last_of(log: str) -> str:
+    """The last `MAX_LOG` bytes, without a character cut in two."""
+    if len(log) * 4 <= MAX_LOG:
+        return log
+    return log.encode("utf-8", "surrogatepass")[-MAX_LOG:].decode("utf-8", "ignore")

@@ -1,0 +1,350 @@
+"""The store: the port, spoken to two threads."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from windlass.core.clock import Instant
+from windlass.core.errors import StoreUnavailable, UsageError
+from windlass.core.model import (
+    MAX_BATCH,
+    MAX_LANES,
+    CancelAnswer,
+    ClaimAnswer,
+    ClaimRequest,
+    Edge,
+    EnqueueResult,
+    JobFilter,
+    JobPage,
+    JobRecord,
+    JobResult,
+    Limit,
+    LimitScope,
+    NewJob,
+    Note,
+    Progress,
+    QueueRecord,
+    Renewal,
+    ReplayAnswer,
+    Session,
+    SessionRecord,
+    SessionSign,
+    Settings,
+    Settlement,
+    SettleResult,
+    SkipAnswer,
+)
+from windlass.store.port import Capability
+from windlass.store.sqlite import edges, enqueue, fork, janitor, limits, operators, sessions, settle
+from windlass.store.sqlite.claim import claim
+from windlass.store.sqlite.insights import Snapshot
+from windlass.store.sqlite.reader import Reader
+from windlass.store.sqlite.schema import migrate_file
+from windlass.store.sqlite.transaction import Transaction
+from windlass.store.sqlite.wake import Mailbox, Sender, Subscription
+from windlass.store.sqlite.writer import Writer
+
+T = TypeVar("T")
+_log = logging.getLogger("windlass.store.sqlite")
+
+
+def _system_clock() -> Instant:
+    return time.time_ns() // 1000
+
+
+class SQLiteStore:
+    """A store in one SQLite file, for the processes of one machine.
+
+    Args:
+        path: where the file is, or is to be created; its directory must exist and be on a local disk.
+        settings: what the store must know beyond its path; the same in all processes.
+        clock: answers the store's clock in microseconds since the epoch; the system's, unless a test says otherwise.
+    """
+
+    def __init__(
+        self, path: str | Path, settings: Settings | None = None, clock: Callable[[], Instant] | None = None
+    ) -> None:
+        self._path = os.path.abspath(path)
+        self._settings = settings or Settings()
+        self._clock = clock or _system_clock
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._writer: Writer | None = None
+        self._live: Writer | None = None
+        self._reader: Reader | None = None
+        self._mailbox: Mailbox | None = None
+        self._sender = Sender(self._path)
+        self._closed = False
+        self.created = False
+        """Whether `connect` found no file and created it: in a worker, probably a mistaken path."""
+        fork.protect(self)
+
+    def __repr__(self) -> str:
+        return f"SQLiteStore({self._path!r})"
+
+    @property
+    def capabilities(self) -> Capability:
+        """See `Store.capabilities`."""
+        return Capability.DURABLE | Capability.SHARED | Capability.WAKE_UPS
+
+    @property
+    def url(self) -> str:
+        """See `Store.url`."""
+        return f"sqlite:///{self._path}"
+
+    @property
+    def settings(self) -> Settings:
+        """See `Store.settings`."""
+        return self._settings
+
+    # ------------------------------------------------------------------------------------------------ life
+
+    async def connect(self) -> None:
+        """See `Store.connect`. Logs the absolute path."""
+        await self._connected()
+
+    async def _connected(self) -> Writer:
+        if self._closed:
+            raise StoreUnavailable(f"{self._path}: this store object was closed")
+        writer = self._writer
+        if writer is None:
+            self._loop = asyncio.get_running_loop()
+            writer = self._writer = Writer(self._path, self._settings, self._clock, self._loop, self._sender.send)
+            self._reader = Reader(self._path, self._loop)
+            writer.start()
+        self._check_loop()
+        try:
+            created = await asyncio.shield(writer.opened)
+        except Exception:
+            # It may be tried again: by then the directory may be there, or the disk have room.
+            if self._writer is writer:
+                self._writer = self._reader = None
+            raise
+        if self._writer is writer and self._live is None:
+            self._live = writer
+            self.created = created
+            _log.info("%s %s", "created" if created else "opened", self._path)
+        return writer
+
+    async def aclose(self) -> None:
+        """See `Store.aclose`. What was begun is finished first."""
+        self._closed = True
+        writer, reader, mailbox = self._writer, self._reader, self._mailbox
+        self._writer = self._live = self._reader = self._mailbox = None
+        if mailbox is not None:
+            mailbox.close()
+        if writer is not None and reader is not None:
+            await writer.stop()
+            await reader.stop()
+        self._sender.close()
+
+    async def migrate(self, *, finish: bool = False) -> list[str]:
+        """See `Store.migrate`."""
+        return await asyncio.to_thread(migrate_file, self._path, finish=finish)
+
+    def twin(self) -> SQLiteStore:
+        """See `Store.twin`."""
+        return SQLiteStore(self._path, self._settings, self._clock)
+
+    def _check_loop(self) -> None:
+        if asyncio.get_running_loop() is not self._loop:
+            raise UsageError(f"{self._path}: this store object belongs to another event loop; make a twin() for this one")
+
+    async def _write(self, run: Callable[[Transaction], T | Exception]) -> T:
+        writer = self._live
+        if writer is None or asyncio.get_running_loop() is not self._loop:
+            writer = await self._connected()
+        return await writer.put(run)
+
+    async def _read(self, ask: Callable[[Snapshot], T]) -> T:
+        await self._connected()
+        assert self._reader is not None
+        return await self._reader.put(ask)
+
+    # ------------------------------------------------------------------------------------------------ jobs
+
+    async def enqueue(
+        self, jobs: Sequence[NewJob], edges: Sequence[Edge] = (), *, first_sent: Instant
+    ) -> EnqueueResult:
+        """See `JobStore.enqueue`."""
+        _check_batch("enqueue", jobs)
+        _check_batch("enqueue", edges)
+        return await self._write(lambda tx: enqueue.enqueue(tx, jobs, edges, first_sent))
+
+    async def claim(self, session: bytes, request: ClaimRequest) -> ClaimAnswer:
+        """See `JobStore.claim`."""
+        _check_request(request)
+        return await self._write(lambda tx: claim(tx, session, request))
+
+    async def settle(
+        self, session: bytes, settlements: Sequence[Settlement], claim: ClaimRequest | None = None
+    ) -> SettleResult:
+        """See `JobStore.settle`."""
+        _check_batch("settle", settlements)
+        settle.check_distinct(settlements)
+        if claim is not None:
+            _check_request(claim)
+        return await self._write(settle.Settle(session, settlements, claim))
+
+    async def unclaim(self, session: bytes, request: int) -> None:
+        """See `JobStore.unclaim`."""
+        await self._write(lambda tx: settle.unclaim(tx, session, request))
+
+    async def renew(self, session: bytes, held: Sequence[tuple[bytes, int]], answered: int) -> Renewal:
+        """See `JobStore.renew`."""
+        return await self._write(lambda tx: sessions.renew(tx, session, held, answered))
+
+    async def annotate(self, session: bytes, notes: Sequence[Note]) -> None:
+        """See `JobStore.annotate`."""
+        _check_batch("annotate", notes)
+        await self._write(lambda tx: settle.annotate(tx, session, notes))
+
+    # -------------------------------------------------------------------------------- sessions and janitor
+
+    async def open(self, session: Session) -> None:
+        """See `JobStore.open`."""
+        await self._write(lambda tx: sessions.open_session(tx, session))
+
+    async def close(self, session: bytes) -> None:
+        """See `JobStore.close`."""
+        await self._write(lambda tx: sessions.close_session(tx, session))
+
+    async def observe(self) -> list[SessionSign]:
+        """See `JobStore.observe`."""
+        return await self._write(sessions.observe)
+
+    async def reap(self, signs: Sequence[SessionSign], limit: int = 200) -> Progress:
+        """See `JobStore.reap`."""
+        _check_batch("reap", signs)
+        _check_limit("reap", limit)
+        return await self._write(lambda tx: sessions.reap(tx, signs, limit))
+
+    async def promote(self, limit: int = 1000) -> Progress:
+        """See `JobStore.promote`."""
+        _check_limit("promote", limit)
+        return await self._write(lambda tx: janitor.promote(tx, limit))
+
+    async def release_edges(self, limit: int = 256) -> Progress:
+        """See `JobStore.release_edges`."""
+        _check_limit("release_edges", limit)
+        return await self._write(lambda tx: edges.release_edges(tx, limit))
+
+    async def purge(self, limit: int = 1000) -> Progress:
+        """See `JobStore.purge`."""
+        _check_limit("purge", limit)
+        return await self._write(lambda tx: janitor.purge(tx, limit))
+
+    # ------------------------------------------------------------------------------------------- operators
+
+    async def cancel(self, ids: Sequence[bytes]) -> list[CancelAnswer]:
+        """See `JobStore.cancel`."""
+        _check_batch("cancel", ids)
+        return await self._write(lambda tx: operators.cancel(tx, ids))
+
+    async def replay(self, ids: Sequence[bytes]) -> list[ReplayAnswer]:
+        """See `JobStore.replay`."""
+        _check_batch("replay", ids)
+        return await self._write(lambda tx: operators.replay(tx, ids))
+
+    async def skip(self, id: bytes, result: bytes) -> SkipAnswer:
+        """See `JobStore.skip`."""
+        return await self._write(lambda tx: operators.skip(tx, id, result))
+
+    async def delete(self, ids: Sequence[bytes]) -> int:
+        """See `JobStore.delete`."""
+        _check_batch("delete", ids)
+        return await self._write(lambda tx: operators.delete(tx, ids))
+
+    async def put_limit(self, limit: Limit) -> None:
+        """See `JobStore.put_limit`."""
+        await self._write(lambda tx: limits.put_limit(tx, limit))
+
+    async def command(self, session: bytes, command: str) -> bool:
+        """See `JobStore.command`."""
+        return await self._write(lambda tx: sessions.command(tx, session, command))
+
+    # -------------------------------------------------------------------------------------------- insights
+
+    async def now(self) -> Instant:
+        """See `Insights.now`."""
+        await self._connected()
+        return self._clock()
+
+    async def get_jobs(self, ids: Sequence[bytes]) -> list[JobRecord | None]:
+        """See `Insights.get_jobs`."""
+        _check_batch("get_jobs", ids)
+        return await self._read(lambda snapshot: snapshot.get_jobs(ids))
+
+    async def results(self, ids: Sequence[bytes]) -> list[JobResult | None]:
+        """See `Insights.results`."""
+        _check_batch("results", ids)
+        return await self._read(lambda snapshot: snapshot.results(ids))
+
+    async def list_jobs(self, filter: JobFilter, *, limit: int = 50, cursor: bytes | None = None) -> JobPage:
+        """See `Insights.list_jobs`."""
+        _check_limit("list_jobs", limit)
+        return await self._read(lambda snapshot: snapshot.list_jobs(filter, limit, cursor))
+
+    async def counts(self) -> dict[tuple[str, int], int]:
+        """See `Insights.counts`."""
+        return await self._read(Snapshot.counts)
+
+    async def queues(self) -> list[QueueRecord]:
+        """See `Insights.queues`."""
+        return await self._read(Snapshot.queues)
+
+    async def limits(self, scope: LimitScope | None = None) -> list[Limit]:
+        """See `Insights.limits`."""
+        return await self._read(lambda snapshot: snapshot.limits(scope))
+
+    async def sessions(self) -> list[SessionRecord]:
+        """See `Insights.sessions`."""
+        return await self._read(Snapshot.sessions)
+
+    # ------------------------------------------------------------------------------------------- notifier
+
+    def subscribe(self, channels: Collection[str], wake: Callable[[], None]) -> Subscription:
+        """See `Notifier.subscribe`."""
+        if self._closed:
+            raise StoreUnavailable(f"{self._path}: this store object was closed")
+        if self._mailbox is None:
+            self._mailbox = Mailbox(self._path)
+        return self._mailbox.subscribe(channels, wake)
+
+    # ------------------------------------------------------------------------------------------------ fork
+
+    @property
+    def path(self) -> str:
+        """The file, as an absolute path."""
+        return self._path
+
+    def threads(self) -> Sequence[Writer | Reader]:
+        """The threads that may be inside SQLite just now; for `fork`."""
+        return [thread for thread in (self._writer, self._reader) if thread is not None]
+
+    def drop_inherited(self) -> None:
+        """In a forked child: let go of all that belongs to the parent. The store can be opened anew."""
+        if self._mailbox is not None:
+            self._mailbox.abandon()
+        self._sender.close()
+        self._writer = self._live = self._reader = self._mailbox = self._loop = None
+
+
+def _check_batch(verb: str, batch: Sequence[object]) -> None:
+    if len(batch) > MAX_BATCH:
+        raise UsageError(f"{verb}: {len(batch)} records in one call, at most {MAX_BATCH} are allowed")
+
+
+def _check_limit(verb: str, limit: int) -> None:
+    if not 0 < limit <= MAX_BATCH:
+        raise UsageError(f"{verb}: limit={limit} is not between 1 and {MAX_BATCH}")
+
+
+def _check_request(request: ClaimRequest) -> None:
+    if len(request.lanes) > MAX_LANES:
+        raise UsageError(f"claim: {len(request.lanes)} lanes, at most {MAX_LANES} are allowed")

@@ -1,0 +1,54 @@
+"""SQL from named files: ``sql/<dialect>/*.sql`` holds statements, ``sql/<dialect>/migrations/*.sql`` the layout.
+
+A statement begins at a line ``-- name: what_it_does`` and ends before the next one. Other comments are dropped, so
+that they may explain as much as they like.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import NamedTuple
+
+_NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+_COMMENT = re.compile(r"--[^\n]*")
+_SPACE = re.compile(r"\s+")
+
+
+class Migration(NamedTuple):
+    """One step of the stored layout."""
+
+    version: int
+    """The version that the layout has after it."""
+    title: str
+    script: str
+
+
+@cache
+def statements(dialect: str) -> Mapping[str, str]:
+    """Load all named statements of a dialect; a name that is used twice is an error."""
+    found: dict[str, str] = {}
+    for file in _sql_files(files("windlass.store") / "sql" / dialect):
+        _, *parts = _NAME.split(file.read_text("utf-8"))
+        for name, text in zip(parts[::2], parts[1::2], strict=True):
+            if name in found:
+                raise ValueError(f"{dialect}: two statements are called {name}")
+            found[name] = _SPACE.sub(" ", _COMMENT.sub("", text)).strip().rstrip(";")
+    return found
+
+
+@cache
+def migrations(dialect: str) -> tuple[Migration, ...]:
+    """Load the migrations of a dialect, in order. A file is called ``0001_what_it_does.sql``."""
+    steps = []
+    for file in _sql_files(files("windlass.store") / "sql" / dialect / "migrations"):
+        number, _, title = file.name.removesuffix(".sql").partition("_")
+        steps.append(Migration(int(number), title.replace("_", " "), file.read_text("utf-8")))
+    return tuple(steps)
+
+
+def _sql_files(folder: Traversable) -> list[Traversable]:
+    return sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
