@@ -41,7 +41,12 @@ class Process:
     def __init__(self, command: list[str], environment: dict[str, str]) -> None:
         """Start it. Raises `OSError` if the system has no room for another process."""
         self.status, status_end = os.pipe()
-        control_end, self.control = os.pipe()
+        try:
+            control_end, self.control = os.pipe()
+        except OSError:
+            os.close(self.status)
+            os.close(status_end)
+            raise
         try:
             os.set_blocking(self.status, False)
             os.set_inheritable(status_end, True)

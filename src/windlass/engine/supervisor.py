@@ -47,8 +47,6 @@ HEALTHY = 10.0
 MARGIN = 15.0
 """Seconds beyond its grace time that a process has for its last words to a store that may not answer."""
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
-
 
 class Slot:
     """A place for one worker process, whoever fills it."""
@@ -141,8 +139,8 @@ class Supervisor:
             if process.kill_at is not None and process.kill_at <= now:
                 log(process.pid, "did not stop in time: killed")
                 process.kill_at = None
-                self._exit_code = self._exit_code or 1
                 process.kill()
+                self._was_unclean()
 
     def _start(self, slot: Slot) -> Process | None:
         try:
@@ -164,26 +162,34 @@ class Supervisor:
         words = process.read()
         if words is None:
             # It closed its end, or a task did: its death, if it is that, comes as a signal.
-            self._poll.unregister(process.status)
-            self._poll.register(process.status, 0)
+            self._unwatch(process)
             return
-        if READY in words:
-            self._became_ready(slot, process)
-        if QUIT in words:
-            process.quits = True
+        self._take_note(slot, process, words)
         if HUNG in words:
             log(process.pid, "its event loop is hung: killed")
             process.kill()
-        if SUSPECTS in words and not self._asked_to_stop:
-            self._call_for_suspects()
         if RECYCLE in words and slot.process is process and not self._asked_to_stop:
             log(process.pid, "asks to be replaced: its threads are stuck")
             self._leave(slot)
             slot.start_at = time.monotonic()
 
+    def _take_note(self, slot: Slot, process: Process, words: bytes) -> None:
+        """Heed what is worth hearing even from the dead."""
+        process.quits = process.quits or QUIT in words
+        if READY in words:
+            self._became_ready(slot, process)
+        if SUSPECTS in words and not self._asked_to_stop:
+            self._call_for_suspects()
+
+    def _unwatch(self, process: Process) -> None:
+        try:
+            self._poll.unregister(process.status)
+        except KeyError:
+            pass
+
     def _became_ready(self, slot: Slot, process: Process) -> None:
         process.ready_at = time.monotonic()
-        if slot.alone:
+        if slot.alone or self._asked_to_stop:
             return
         if not self._was_ready:
             self._was_ready = True
@@ -213,12 +219,12 @@ class Supervisor:
                 return
             for slot, process in list(self._by_status.values()):
                 if process.pid == pid:
-                    self._hear(slot, process)
+                    self._take_note(slot, process, process.read() or b"")
                     self._bury(slot, process, os.waitstatus_to_exitcode(status))
 
     def _bury(self, slot: Slot, process: Process, code: int) -> None:
         del self._by_status[process.status]
-        self._poll.unregister(process.status)
+        self._unwatch(process)
         process.close()
         if process in self._leaving or self._asked_to_stop:
             self._ended_as_told(process, code)
@@ -250,7 +256,12 @@ class Supervisor:
         else:
             log(process.pid, f"ended while stopping: {describe_end(code)}")
             if process.ready_at is not None:
-                self._exit_code = self._exit_code or 1
+                self._was_unclean()
+
+    def _was_unclean(self) -> None:
+        """Say so at the end, if it is the end: a process that was replaced long ago does not count."""
+        if self._asked_to_stop:
+            self._exit_code = self._exit_code or 1
 
     def _died(self, slot: Slot, process: Process, code: int) -> None:
         pause = slot.back_off(time.monotonic(), process.ready_at)
@@ -297,7 +308,7 @@ class Supervisor:
     def _hang_up(self) -> None:
         if self._terminal:
             self._stop()
-        elif not self._asked_to_stop and not self._rolling:
+        elif not (self._asked_to_stop or self._rolling or any(slot.incoming for slot in self._slots)):
             log(0, "replacing the workers, one after the other")
             if self._alone.process is not None:
                 self._leave(self._alone)
@@ -308,6 +319,8 @@ class Supervisor:
         if self._rolling:
             slot = self._rolling.pop(0)
             slot.incoming = self._start(slot)
+            if slot.incoming is None:
+                self._rolling.clear()
 
 
 def _watch_signals() -> int:
@@ -316,8 +329,10 @@ def _watch_signals() -> int:
     os.set_blocking(wake, False)
     os.set_blocking(wake_end, False)
     signal.set_wakeup_fd(wake_end, warn_on_full_buffer=False)
-    for number in SIGNALS:
-        signal.signal(number, lambda *_: None)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+        # What nohup, or a shell that starts a background job, has switched off stays so.
+        if number in (signal.SIGTERM, signal.SIGCHLD) or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
     return wake
 
 
