@@ -7,7 +7,6 @@ import pytest
 
 from tests.integration.engine_harness import LEASE
 from windlass.core.model import Settings
-from windlass.store.memory import MemoryStore
 from windlass.store.port import Store
 from windlass.store.sqlite import SQLiteStore
 
