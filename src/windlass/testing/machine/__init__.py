@@ -14,11 +14,10 @@ from __future__ import annotations
 from windlass.core.model import Settings
 from windlass.testing.duel import Interrupt, MakeStore
 from windlass.testing.machine.callers import CallerRules
-from windlass.testing.machine.janitors import JanitorRules
 from windlass.testing.machine.workers import WorkerRules
 
 
-class StoreMachine(CallerRules, WorkerRules, JanitorRules):
+class StoreMachine(CallerRules, WorkerRules):
     """All rules; see `store_machine`."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 from hypothesis import strategies as st
-from hypothesis.stateful import precondition, rule
+from hypothesis.stateful import initialize, precondition, rule
 
 from windlass.core.clock import MINUTE, Span
 from windlass.core.graph import EdgePolicy
@@ -35,14 +35,18 @@ class CallerRules(Situation):
         mishap=mishaps(Fault.REPEATED, Fault.LATE),
     )
     def enqueue(self, wanted: list[JobPlan], age: Span, mishap: Mishap) -> None:
-        batch: list[NewJob] = []
-        for plan in wanted:
-            new = plan.job(self.new_id(), self.ids, self.now)
-            self.sent[new.id] = new
-            if new.unique is not None and new.unique.until is UniqueUntil.STARTED:
-                self.duel.watcher.until_started.add(new.id)
-            batch.append(new)
-        self.send(batch, age, mishap)
+        self.send([self.new_job(plan) for plan in wanted], age, mishap)
+
+    @initialize(wanted=st.lists(plans.jobs | plans.plain_jobs, min_size=1, max_size=4))
+    def begin_with_jobs(self, wanted: list[JobPlan]) -> None:
+        self.send([self.new_job(plan) for plan in wanted], 0, Fault.NONE)
+
+    def new_job(self, plan: JobPlan) -> NewJob:
+        new = plan.job(self.new_id(), self.ids, self.now)
+        self.sent[new.id] = new
+        if new.unique is not None and new.unique.until is UniqueUntil.STARTED:
+            self.duel.watcher.until_started.add(new.id)
+        return new
 
     @precondition(lambda self: self.sent)
     @rule(which=plans.some_positions, priority=st.integers(0, 9), mishap=mishaps(Fault.REPEATED, Fault.LATE))
@@ -77,60 +81,40 @@ class CallerRules(Situation):
                 self.duel.watcher.edges.setdefault((edge.parent, edge.dependant), edge.policy)
 
     @precondition(lambda self: self.sent)
-    @rule(which=plans.some_positions, mishap=mishaps(Fault.REPEATED, Fault.LATE))
-    def cancel(self, which: list[int], mishap: Mishap) -> None:
+    @rule(
+        what=st.sampled_from(["cancel", "cancel", "replay", "replay", "skip", "delete"]),
+        which=plans.some_positions,
+        mishap=mishaps(Fault.REPEATED, Fault.LATE),
+    )
+    def operate(self, what: str, which: list[int], mishap: Mishap) -> None:
         ids = self.pick(which)
-        self.say(f"cancel {_hex(ids)}")
-        self.do(lambda store: store.cancel(ids), mishap)
-
-    @precondition(lambda self: self.sent)
-    @rule(which=plans.some_positions, mishap=mishaps(Fault.REPEATED))
-    def replay(self, which: list[int], mishap: Mishap) -> None:
-        ids = self.pick(which)
-        self.say(f"replay {_hex(ids)}")
-        self.duel.replaying(ids)
-        self.do(lambda store: store.replay(ids), mishap)
-
-    @precondition(lambda self: self.sent)
-    @rule(which=plans.positions, mishap=mishaps(Fault.REPEATED, Fault.LATE))
-    def skip(self, which: int, mishap: Mishap) -> None:
-        (chosen,) = self.pick([which])
-        self.say(f"skip {chosen.hex()}")
-        self.do(lambda store: store.skip(chosen, b"2"), mishap)
-
-    @precondition(lambda self: self.sent)
-    @rule(which=plans.some_positions, mishap=mishaps(Fault.REPEATED))
-    def delete(self, which: list[int], mishap: Mishap) -> None:
-        ids = self.pick(which)
-        self.say(f"delete {_hex(ids)}")
-        self.do(lambda store: store.delete(ids), mishap)
+        self.say(f"{what} {[job.hex() for job in ids]}")
+        if what == "cancel":
+            self.do(lambda store: store.cancel(ids), mishap)
+        elif what == "replay":
+            self.duel.replaying(ids)
+            self.do(lambda store: store.replay(ids), Fault.LOST if mishap is Fault.LATE else mishap)
+        elif what == "skip":
+            self.do(lambda store: store.skip(ids[0], b"2"), mishap)
+        else:
+            self.do(lambda store: store.delete(ids), mishap)
 
     @rule(limit=plans.limits, mishap=mishaps(Fault.REPEATED))
     def put_limit(self, limit: Limit, mishap: Mishap) -> None:
         self.say(f"put_limit {limit}")
         self.do(lambda store: store.put_limit(limit), mishap)
 
-    @precondition(lambda self: self.workers)
-    @rule(who=plans.positions, what=st.sampled_from(["drain", "stop"]), mishap=mishaps(Fault.REPEATED))
-    def command(self, who: int, what: str, mishap: Mishap) -> None:
-        worker = self.worker(who)
-        self.say(f"command {worker.id[0]} {what}")
-        self.do(lambda store: store.command(worker.id, what), mishap)
-
     @rule(states=st.none() | st.sets(st.sampled_from(State), min_size=1), queue=st.sampled_from([None, "q", "r"]))
-    def read(self, states: set[State] | None, queue: str | None) -> None:
-        """What the snapshots do not ask: results, filters, unknown ids."""
+    def look_closer(self, states: set[State] | None, queue: str | None) -> None:
+        """Ask what the snapshots do not: results, filters, unknown ids; and that of another store object."""
         wanted = JobFilter(states=None if states is None else tuple(sorted(states)), queue=queue, task="t")
         ids = [*self.ids, bytes(16)]
         self.say(f"read {wanted}")
         self.do(lambda store: store.list_jobs(wanted, limit=2), Fault.NONE, shape=_ids_of)
         self.do(lambda store: store.results(ids), Fault.NONE)
         self.do(lambda store: store.get_jobs([bytes(16)]), Fault.NONE)
+        self.duel.reopen()
 
 
 def _ids_of(page: JobPage) -> object:
     return [job.id for job in page.jobs]
-
-
-def _hex(ids: list[bytes]) -> list[str]:
-    return [job.hex() for job in ids]

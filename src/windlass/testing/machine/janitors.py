@@ -22,19 +22,11 @@ from windlass.testing.machine.situation import Situation
 class JanitorRules(Situation):
     """What time and janitors do."""
 
-    @rule(by=plans.forward)
-    def time_passes(self, by: Span) -> None:
+    @rule(by=plans.forward | plans.back)
+    def clock_moves(self, by: Span) -> None:
+        """Time passes, or somebody sets the clock."""
         self.say(f"clock += {by}")
         self.duel.clock.move(by)
-
-    @rule(by=plans.back)
-    def clock_steps_back(self, by: Span) -> None:
-        self.say(f"clock += {by}")
-        self.duel.clock.move(by)
-
-    @rule()
-    def reopen(self) -> None:
-        self.duel.reopen()
 
     @precondition(lambda self: self.duel.late)
     @rule(which=st.integers(0, 3))
@@ -60,36 +52,36 @@ class JanitorRules(Situation):
         self.say(f"reap {signs} {limit}")
         self.do(lambda store: store.reap(signs, limit), mishap)
 
-    @rule(limit=st.sampled_from([200, 200, 1]), mishap=mishaps(Fault.REPEATED))
     def reap_now(self, limit: int, mishap: Mishap) -> None:
         """By fresh signs, as a reaper would that had watched for long enough."""
         self.say("observe, reap")
         signs = self.do(lambda store: store.observe(), Fault.NONE, shape=_signs) or []
         self.do(lambda store: store.reap(signs, limit), mishap, repeats_change_nothing=False)
 
-    @rule(limit=st.sampled_from([1000, 1000, 1, 2]), mishap=mishaps(Fault.LATE))
-    def promote(self, limit: int, mishap: Mishap) -> None:
-        self.say(f"promote {limit}")
-        self.do(lambda store: store.promote(limit), mishap)
-
-    @rule(limit=st.sampled_from([1000, 1000, 1]), mishap=mishaps())
-    def purge(self, limit: int, mishap: Mishap) -> None:
-        self.say(f"purge {limit}")
-        self.do(lambda store: store.purge(limit), mishap)
+    @rule(
+        what=st.sampled_from(["promote", "purge", "release_edges", "reap"]),
+        limit=st.sampled_from([200, 200, 1, 2]),
+        mishap=mishaps(Fault.LATE),
+    )
+    def janitor(self, what: str, limit: int, mishap: Mishap) -> None:
+        self.say(f"{what} {limit}")
+        if what == "promote":
+            self.do(lambda store: store.promote(limit), mishap)
+        elif what == "purge":
+            self.do(lambda store: store.purge(limit), mishap)
+        elif what == "reap":
+            self.reap_now(limit, mishap)
+        else:
+            self.do(lambda store: store.release_edges(limit), mishap, shape=_nothing, repeats_change_nothing=False)
 
     @rule(mishap=st.sampled_from([Fault.CRASH, Fault.LOST, Fault.REPEATED]))
     def everything_due(self, mishap: Fault) -> None:
-        """A janitor's whole round, one verb of which is repeated or lost."""
+        """A janitor's whole round, each verb of which is then lost or repeated."""
         self.say("janitor")
         for act in _ROUND:
             done = self.do(act, Fault.NONE)
             if done is not None and not done.more:
                 self.do(act, mishap)
-
-    @rule(limit=st.sampled_from([256, 1, 2]), mishap=mishaps())
-    def release_edges(self, limit: int, mishap: Mishap) -> None:
-        self.say(f"release_edges {limit}")
-        self.do(lambda store: store.release_edges(limit), mishap, shape=_nothing, repeats_change_nothing=False)
 
     @precondition(lambda self: not self.drains)
     @rule(limit=st.sampled_from([256, 1, 2]))

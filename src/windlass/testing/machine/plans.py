@@ -30,13 +30,9 @@ Mishap: TypeAlias = Fault | int
 
 
 def mishaps(*also: Fault) -> st.SearchStrategy[Mishap]:
-    """Mostly nothing; the faults that any verb may meet, and ``also``."""
-    plain = [Fault.NONE] * 4
-    return st.one_of(
-        st.sampled_from([*plain, Fault.CRASH, Fault.LOST, *also]),
-        st.sampled_from([*plain, Fault.LOST, *also]),
-        st.integers(0, 12),
-    )
+    """Mostly nothing; else a fault that any verb may meet, or one of ``also``."""
+    faults: list[Mishap] = [Fault.CRASH, Fault.LOST, Fault.LOST, *also, *also, 1, 3, 6, 12]
+    return st.sampled_from([*[Fault.NONE] * 14, *faults])
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +177,7 @@ limits = st.builds(
     Limit,
     scope=st.just(LimitScope.QUEUE),
     name=st.sampled_from(QUEUES),
-    paused=st.sampled_from([False, False, True]),
+    paused=st.sampled_from([False, False, False, False, True]),
     concurrency=st.sampled_from([None, 1, 2]),
     rate=st.sampled_from([None, None, Rate(1), Rate(2, 10 * SECOND, 2)]),
 ) | st.one_of(
@@ -189,7 +185,7 @@ limits = st.builds(
         Limit,
         scope=st.just(LimitScope.TASK),
         name=st.sampled_from(TASKS),
-        paused=st.sampled_from([False, False, True]),
+        paused=st.sampled_from([False, False, False, False, True]),
         concurrency=st.sampled_from([None, 1]),
         rate=st.sampled_from([None, None, Rate(1)]),
     ),

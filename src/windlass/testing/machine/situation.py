@@ -25,7 +25,6 @@ T = TypeVar("T")
 
 MAX_JOBS = 40
 """Jobs that one history enqueues at most: enough for everything to meet everything."""
-MAX_WORKERS = 6
 
 
 @dataclass(slots=True)

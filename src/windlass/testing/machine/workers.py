@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from hypothesis import strategies as st
-from hypothesis.stateful import precondition, rule
+from hypothesis.stateful import initialize, precondition, rule
 
+from windlass.core.clock import SECOND
+from windlass.core.lifecycle import Outcome
 from windlass.core.model import (
     ClaimAnswer,
     ClaimRequest,
@@ -18,15 +20,36 @@ from windlass.testing.claims import check_claim
 from windlass.testing.faulty import Fault
 from windlass.testing.invariants import InvariantBroken
 from windlass.testing.machine import plans
+from windlass.testing.machine.janitors import JanitorRules
 from windlass.testing.machine.plans import ClaimPlan, Mishap, SettlePlan, mishaps
-from windlass.testing.machine.situation import MAX_WORKERS, Situation, Worker
+from windlass.testing.machine.situation import Worker
 
 
-class WorkerRules(Situation):
+class WorkerRules(JanitorRules):
     """What workers do."""
 
-    @precondition(lambda self: len(self.workers) < MAX_WORKERS)
-    @rule(mishap=mishaps(Fault.REPEATED, Fault.LATE))
+    @initialize(count=st.integers(1, 3))
+    def begin_with_workers(self, count: int) -> None:
+        for _ in range(count):
+            self.open(Fault.NONE)
+
+    @rule(
+        what=st.sampled_from(["open", "open", "close", "drain", "stop"]),
+        who=plans.positions,
+        mishap=mishaps(Fault.REPEATED, Fault.LATE),
+    )
+    def session(self, what: str, who: int, mishap: Mishap) -> None:
+        """Sessions come and go, and are sent commands."""
+        worker = self.worker(who)
+        if what == "open":
+            self.open(mishap)
+        elif what == "close":
+            self.say(f"close {worker.id[0]}")
+            self.do(lambda store: store.close(worker.id), mishap)
+        else:
+            self.say(f"command {worker.id[0]} {what}")
+            self.do(lambda store: store.command(worker.id, what), mishap)
+
     def open(self, mishap: Mishap) -> None:
         worker = Worker(bytes([len(self.workers) + 1]) * 16)
         self.workers.append(worker)
@@ -34,14 +57,6 @@ class WorkerRules(Situation):
         self.say(f"open {worker.id[0]}")
         self.do(lambda store: store.open(session), mishap)
 
-    @precondition(lambda self: self.workers)
-    @rule(who=plans.positions, mishap=mishaps(Fault.REPEATED, Fault.LATE))
-    def close(self, who: int, mishap: Mishap) -> None:
-        worker = self.worker(who)
-        self.say(f"close {worker.id[0]}")
-        self.do(lambda store: store.close(worker.id), mishap)
-
-    @precondition(lambda self: self.workers)
     @rule(who=plans.positions, plan=plans.claims, mishap=mishaps(Fault.LATE))
     def claim(self, who: int, plan: ClaimPlan, mishap: Mishap) -> None:
         worker = self.worker(who)
@@ -52,6 +67,19 @@ class WorkerRules(Situation):
         if answer is not None:
             check_claim(before, request, answer)
             self.receive(worker, request, answer)
+
+    @rule(who=plans.positions, alone=st.sampled_from([False, False, True]))
+    def claim_all(self, who: int, alone: bool) -> None:
+        """As in good times, so that histories get somewhere."""
+        self.claim(who, ClaimPlan(plans.EVERYWHERE, alone), Fault.NONE)
+
+    @rule(who=plans.positions)
+    def work_off(self, who: int) -> None:
+        """Everything held succeeds, and the worker claims more in the same trip."""
+        worker = self.worker(who)
+        plan = SettlePlan(0, Outcome.SUCCEEDED)
+        worker.last_settle = [plan.settlement(*pair) for pair in worker.held.items()]
+        self.settle_now(worker, worker.last_settle, self.request(worker, ClaimPlan(plans.EVERYWHERE)), Fault.NONE)
 
     def request(self, worker: Worker, plan: ClaimPlan) -> ClaimRequest:
         if not plan.stale:
@@ -118,15 +146,18 @@ class WorkerRules(Situation):
         if request is not None and answer.claim is not None:
             self.receive(worker, request, answer.claim)
 
-    @precondition(lambda self: self.workers)
-    @rule(who=plans.positions, ahead=st.sampled_from([0, 0, 0, 1, -1]), mishap=mishaps(Fault.REPEATED, Fault.LATE))
+    @rule(
+        who=plans.positions,
+        ahead=st.sampled_from([0, 0, 0, 1, -1]),
+        mishap=mishaps(Fault.REPEATED, Fault.LATE),
+    )
     def unclaim(self, who: int, ahead: int, mishap: Mishap) -> None:
+        """As after a lost answer; or for a number that never was, or that was answered."""
         worker = self.worker(who)
         number = max(worker.number + ahead, 1)
         self.say(f"unclaim {worker.id[0]} {number}")
         self.do(lambda store: store.unclaim(worker.id, number), mishap)
 
-    @precondition(lambda self: self.workers)
     @rule(
         who=plans.positions,
         forgets=st.sampled_from([(), (), (0,), (0, 1)]),
@@ -134,10 +165,14 @@ class WorkerRules(Situation):
         mishap=mishaps(Fault.REPEATED, Fault.LATE),
     )
     def renew(self, who: int, forgets: tuple[int, ...], invents: bool, mishap: Mishap) -> None:
+        """What it forgets is given back; what it invents is lost."""
         worker = self.worker(who)
         held = [pair for position, pair in enumerate(worker.held.items()) if position not in forgets]
         if invents:
             held += [(job, token) for _, job, token in self.proofs[-3:] if job not in dict(held)]
+        self.renew_now(worker, held, mishap)
+
+    def renew_now(self, worker: Worker, held: list[tuple[bytes, int]], mishap: Mishap) -> None:
         answered = worker.answered
         self.say(f"renew {worker.id[0]} {held} {answered}")
         # The renewal counter goes on with every repetition: it is one more sign of life.
@@ -147,6 +182,17 @@ class WorkerRules(Situation):
         if answer is not None:
             kept = [] if answer.revoked else [pair for pair in held if pair in worker.held.items()]
             worker.held = {job: token for job, token in kept if job not in answer.lost}
+
+    @rule(who=plans.positions, limit=st.sampled_from([200, 200, 1]))
+    def dies(self, who: int, limit: int) -> None:
+        """One worker falls silent while the others renew; a lease later it is reaped."""
+        dead = self.worker(who)
+        self.say(f"worker {dead.id[0]} dies")
+        self.duel.clock.move(self.settings.lease + SECOND)
+        for worker in self.workers:
+            if worker is not dead:
+                self.renew_now(worker, list(worker.held.items()), Fault.NONE)
+        self.reap_now(limit, Fault.NONE)
 
     @precondition(lambda self: self.proofs)
     @rule(which=plans.positions, progress=st.sampled_from([None, 0.5]), log=st.sampled_from(["", "x\n"]))
