@@ -1,0 +1,141 @@
+"""Windlass: distributed task scheduling.
+
+This is the one public door. Names are imported when they are first used, so that ``import windlass`` costs next to
+nothing and the supervisor of worker processes stays small.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from windlass.app import App
+    from windlass.background import WorkerThread
+    from windlass.call import Call
+    from windlass.context import Current, Middleware, current
+    from windlass.core.errors import (
+        BlockingCallInLoop,
+        CapabilityMissing,
+        Dead,
+        Directive,
+        DuplicateJob,
+        EnqueueUnknown,
+        IllegalTransition,
+        InvalidArguments,
+        InvalidName,
+        InvalidOption,
+        InvalidResult,
+        InvalidURL,
+        JobCancelled,
+        JobFailed,
+        JobLost,
+        JobNotFound,
+        MissingExtra,
+        PayloadTooLarge,
+        RemoteError,
+        ResultTimeout,
+        RetryLater,
+        SchemaMismatch,
+        Snooze,
+        StaleEnqueue,
+        StoreError,
+        StoreFull,
+        StoreReadOnly,
+        StoreUnavailable,
+        UndecodablePayload,
+        UnknownParent,
+        UnknownTask,
+        UsageError,
+        WindlassError,
+    )
+    from windlass.core.retry import Retry
+    from windlass.job import Job, JobInfo, JobProgress, Status
+    from windlass.many import EnqueueMany
+    from windlass.task import CoroutineTask, FunctionTask, Task
+
+__all__ = [
+    "App",
+    "BlockingCallInLoop",
+    "Call",
+    "CapabilityMissing",
+    "CoroutineTask",
+    "Current",
+    "Dead",
+    "Directive",
+    "DuplicateJob",
+    "EnqueueMany",
+    "EnqueueUnknown",
+    "FunctionTask",
+    "IllegalTransition",
+    "InvalidArguments",
+    "InvalidName",
+    "InvalidOption",
+    "InvalidResult",
+    "InvalidURL",
+    "Job",
+    "JobCancelled",
+    "JobFailed",
+    "JobInfo",
+    "JobLost",
+    "JobNotFound",
+    "JobProgress",
+    "Middleware",
+    "MissingExtra",
+    "PayloadTooLarge",
+    "RemoteError",
+    "ResultTimeout",
+    "Retry",
+    "RetryLater",
+    "SchemaMismatch",
+    "Snooze",
+    "StaleEnqueue",
+    "Status",
+    "StoreError",
+    "StoreFull",
+    "StoreReadOnly",
+    "StoreUnavailable",
+    "Task",
+    "UndecodablePayload",
+    "UnknownParent",
+    "UnknownTask",
+    "UsageError",
+    "WindlassError",
+    "WorkerThread",
+    "current",
+]
+
+_HOMES = {
+    name: home
+    for home, names in {
+        "windlass.app": "App",
+        "windlass.background": "WorkerThread",
+        "windlass.call": "Call",
+        "windlass.context": "Current Middleware current",
+        "windlass.core.errors": (
+            "BlockingCallInLoop CapabilityMissing Dead Directive DuplicateJob EnqueueUnknown "
+            "IllegalTransition InvalidArguments InvalidName InvalidOption InvalidResult InvalidURL "
+            "JobCancelled JobFailed JobLost JobNotFound MissingExtra PayloadTooLarge RemoteError "
+            "ResultTimeout RetryLater SchemaMismatch Snooze StaleEnqueue StoreError StoreFull StoreReadOnly "
+            "StoreUnavailable UndecodablePayload UnknownParent UnknownTask UsageError WindlassError"
+        ),
+        "windlass.core.retry": "Retry",
+        "windlass.job": "Job JobInfo JobProgress Status",
+        "windlass.many": "EnqueueMany",
+        "windlass.task": "CoroutineTask FunctionTask Task",
+    }.items()
+    for name in names.split()
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

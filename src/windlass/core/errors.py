@@ -183,6 +183,11 @@ class JobLost(JobFailed):
 class JobCancelled(JobFailed):
     """The job was cancelled."""
 
+    def __init__(self, message: str | None = None, *, reason: str = "cancelled") -> None:
+        super().__init__(message)
+        self.reason = reason
+        """``"cancelled"`` (somebody asked), ``"expired"``, ``"parent"`` or ``"replaced"``."""
+
 
 class Directive(WindlassError):
     """Raised by task code to say how the attempt ends."""

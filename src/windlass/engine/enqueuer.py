@@ -89,11 +89,16 @@ class Enqueuer:
             EnqueueUnknown: the store did not answer for `RETRY_FOR` seconds; the jobs may be stored.
             StoreUnavailable: it did not answer, and the jobs were never sent.
         """
-        call = _Call(jobs, size, self._clock(), asyncio.get_running_loop().create_future())
+        return await self.submit(jobs, size)
+
+    def submit(self, jobs: Sequence[NewJob], size: int) -> asyncio.Future[list[EnqueueAnswer]]:
+        """As `enqueue`, without the waiting."""
+        loop = asyncio.get_running_loop()
+        call = _Call(jobs, size, self._clock(), loop.create_future())
         self._waiting.append(call)
         if self._flusher is None:
-            self._flusher = asyncio.get_running_loop().create_task(self._flush_all(), name="windlass-enqueue")
-        return await call.answers
+            self._flusher = loop.create_task(self._flush_all(), name="windlass-enqueue")
+        return call.answers
 
     async def aclose(self) -> None:
         """Wait until nothing is on its way any more."""

@@ -1,0 +1,392 @@
+"""The app: where tasks are registered, and what connects them with a store."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any, ParamSpec, Protocol, Self, TypeVar, overload
+
+from windlass import blocking
+from windlass.background import WorkerThread
+from windlass.call import Call
+from windlass.choices import OnConflict, Seconds, Until, check_keep, check_priority, check_timeout, choose
+from windlass.client import Client
+from windlass.connect import check_url, connect, redact
+from windlass.context import Middleware
+from windlass.core.clock import SECOND, Span, span
+from windlass.core.codec import Signature
+from windlass.core.errors import InvalidOption
+from windlass.core.ids import from_text
+from windlass.core.model import DEFAULT_PRIORITY, KEEP, KEEP_DEAD, MAX_PAYLOAD, MAX_RESULT, Settings
+from windlass.core.names import check_queue, check_task
+from windlass.core.retry import NEVER, Retry, RetryPolicy
+from windlass.core.task import TaskSpec
+from windlass.engine.config import DEFAULT_CONCURRENCY, DEFAULT_GRACE, WorkerConfig
+from windlass.engine.worker import Worker
+from windlass.job import Job
+from windlass.many import Calls, EnqueueMany, enqueue_many_sync
+from windlass.registry import check_aliases, check_new, task_name, unknown
+from windlass.store.port import Store
+from windlass.task import CoroutineTask, FunctionTask, Task
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+DEFAULT_URL = "sqlite:///windlass.db"
+
+Queues = Sequence[str] | Mapping[str, int]
+
+
+class TaskDecorator(Protocol):
+    """What ``@app.task(...)`` is applied as."""
+
+    # A function that returns a coroutine fits both overloads; the first is meant, and comes first.
+
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, function: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> CoroutineTask[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> FunctionTask[P, R]: ...
+
+
+class App:
+    """A set of tasks over one store.
+
+    The store is opened at first use, for each event loop anew; an app may be made at import time, and used from
+    several loops and threads, and after a fork.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        middleware: Iterable[Middleware] = (),
+        version: str = "",
+        result_ttl: Seconds = KEEP / SECOND,
+        dead_ttl: Seconds = KEEP_DEAD / SECOND,
+        lease: Seconds = 9.0,
+        max_lost: int = 2,
+        max_payload: int = MAX_PAYLOAD,
+        max_result: int = MAX_RESULT,
+    ) -> None:
+        """Make an app. Nothing is opened yet.
+
+        Args:
+            url: the store, such as ``sqlite:///windlass.db``; ``None``: what ``WINDLASS_URL`` says at first use, or
+                else the file ``windlass.db`` in the working directory.
+            middleware: hooks around enqueueing and attempts.
+            version: of your application, shown beside its workers.
+            result_ttl: how long finished jobs and their results are kept, unless the task says otherwise (1 day).
+            dead_ttl: the same for dead jobs (7 days).
+            lease: how long a worker may go without a sign of life before its jobs are taken back (9 s).
+            max_lost: how many workers a job may take down while running alone before it is dead.
+            max_payload: bytes of encoded arguments of one job (256 KiB).
+            max_result: bytes of one encoded result (1 MiB).
+
+        Raises:
+            InvalidURL: the URL is not understood.
+            InvalidOption: an option is impossible.
+        """
+        if url is not None:
+            check_url(url)
+        self._url = url
+        self._keep = check_keep(result_ttl, "result_ttl")
+        self._keep_dead = check_keep(dead_ttl, "dead_ttl")
+        self._settings = Settings(
+            lease=_between("lease", span(lease, "lease"), SECOND, 600 * SECOND),
+            keep=self._keep,
+            keep_dead=self._keep_dead,
+            max_lost=_between("max_lost", max_lost, 1, 1000),
+        )
+        self._max_payload = _between("max_payload", max_payload, 1024, 64 * 1024 * 1024)
+        self._max_result = _between("max_result", max_result, 1024, 64 * 1024 * 1024)
+        self.version = version
+        self._client = Client(self._connect)
+        self._tasks: dict[str, Task[..., Any]] = {}
+        for one in middleware:
+            self.middleware(one)
+
+    def _connect(self) -> Store:
+        return connect(self._resolved_url(), self._settings)
+
+    def _resolved_url(self) -> str:
+        return self._url or os.environ.get("WINDLASS_URL") or DEFAULT_URL
+
+    @property
+    def settings(self) -> Settings:
+        """What stores are opened with."""
+        return self._settings
+
+    @property
+    def url(self) -> str:
+        """The store's URL, without its password."""
+        return redact(self._resolved_url())
+
+    def __repr__(self) -> str:
+        return f"<App {self.url}, {len(self._tasks)} tasks>"
+
+    # --------------------------------------------------------------------------------------------- tasks
+
+    @overload
+    def task(  # type: ignore[overload-overlap]
+        self, function: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> CoroutineTask[P, R]: ...
+    @overload
+    def task(self, function: Callable[P, R], /) -> FunctionTask[P, R]: ...
+    @overload
+    def task(
+        self,
+        *,
+        name: str | None = None,
+        aliases: Iterable[str] = (),
+        queue: str = "default",
+        priority: int = DEFAULT_PRIORITY,
+        retry: RetryPolicy | None = None,
+        timeout: Seconds | None = None,
+        result_ttl: Seconds | None = None,
+        dead_ttl: Seconds | None = None,
+        max_snoozes: int = 1000,
+        errors: Iterable[type[BaseException]] = (),
+        unique: str | bool | None = None,
+        unique_until: Until | None = None,
+        on_conflict: OnConflict | None = None,
+        limit_by: str | None = None,
+    ) -> TaskDecorator: ...
+
+    def task(self, function: Callable[..., Any] | None = None, **options: Any) -> Any:
+        """Register a function as a task: ``@app.task`` or ``@app.task(queue="mail", timeout=30)``.
+
+        An ``async def`` runs on the worker's event loop, a plain ``def`` in a thread.
+
+        Args:
+            function: the function; generators and methods cannot be tasks.
+            name: what jobs carry; default ``module.qualname``.
+            aliases: further names under which jobs may be stored, for example after a renaming.
+            queue: where its jobs wait.
+            priority: 9 is first, 0 last, within the queue.
+            retry: the policy when an attempt fails, or one for each type of exception; default: no retry.
+            timeout: longest run of one attempt, seconds; default: none.
+            result_ttl: how long finished jobs are kept, at least 5 minutes; default: as the app says.
+            dead_ttl: the same for dead jobs.
+            max_snoozes: after so many snoozes the job is dead.
+            errors: exception classes that `Job.result` may raise again as what they are, beyond common built-ins.
+            unique: at most one unfinished job with this key; ``True``: with the same arguments.
+            unique_until: see `Task.options`.
+            on_conflict: see `Task.options`.
+            limit_by: a limit key, ``group`` or ``group:value``, whose limits apply.
+
+        Raises:
+            InvalidName: the name is not allowed, or taken.
+            InvalidOption: an option is impossible, or the function cannot be a task.
+        """
+        if function is None:
+            return lambda function: self._register(function, **options)
+        if not callable(function):
+            raise InvalidOption(f"@app.task({function!r}): options are keywords, such as @app.task(name={function!r})")
+        return self._register(function, **options)
+
+    def _register(
+        self,
+        function: Callable[..., Any],
+        *,
+        name: str | None = None,
+        aliases: Iterable[str] = (),
+        queue: str = "default",
+        priority: int = DEFAULT_PRIORITY,
+        retry: RetryPolicy | None = None,
+        timeout: Seconds | None = None,
+        result_ttl: Seconds | None = None,
+        dead_ttl: Seconds | None = None,
+        max_snoozes: int = 1000,
+        errors: Iterable[type[BaseException]] = (),
+        **choices: Any,
+    ) -> Task[..., Any]:
+        name = task_name(function) if name is None else check_task(name)
+        spec = TaskSpec(
+            name=name,
+            function=function,
+            signature=Signature(name, function, max_payload=self._max_payload, max_result=self._max_result),
+            executor="async" if inspect.iscoroutinefunction(function) else "thread",
+            aliases=check_aliases(aliases),
+            queue=check_queue(queue),
+            priority=check_priority(priority),
+            retry=_check_policy(retry),
+            timeout=None if timeout is None else check_timeout(timeout),
+            keep=self._keep if result_ttl is None else check_keep(result_ttl, "result_ttl"),
+            keep_dead=self._keep_dead if dead_ttl is None else check_keep(dead_ttl, "dead_ttl"),
+            max_snoozes=_between("max_snoozes", max_snoozes, 0, 1_000_000),
+            errors=_check_errors(errors),
+        )
+        check_new(self._client.tasks, spec)
+        kind: type[Task[..., Any]] = CoroutineTask if spec.executor == "async" else FunctionTask
+        task = kind(self._client, spec, choose(**choices))
+        for known_as in (spec.name, *spec.aliases):
+            self._client.tasks[known_as] = spec
+        self._tasks[spec.name] = task
+        return task
+
+    @property
+    def tasks(self) -> Mapping[str, Task[..., Any]]:
+        """The registered tasks by name."""
+        return dict(self._tasks)
+
+    def find_task(self, name: str) -> Task[..., Any]:
+        """The task with this name or alias. Raises `UnknownTask`, with the nearest name."""
+        spec = self._client.tasks.get(name)
+        if spec is None:
+            raise unknown(name, self._client.tasks)
+        return self._tasks[spec.name]
+
+    def middleware(self, one: Middleware) -> Middleware:
+        """Add hooks, called after those added before (``after`` hooks: before those). Returns ``one``."""
+        if not isinstance(one, Middleware):
+            raise InvalidOption(f"middleware: expected an instance of Middleware, got {one!r}")
+        self._client.middleware.append(one)
+        return one
+
+    # ---------------------------------------------------------------------------------------------- jobs
+
+    def enqueue_many(self, calls: Calls[R]) -> EnqueueMany[R]:
+        """Store a job for each call: ``jobs = await app.enqueue_many(send.bind(to, "hi") for to in addresses)``.
+
+        ``calls`` may be any iterable or async iterable, as long as you like, of calls of any tasks of this app. It is
+        read in chunks of at most 1,000 jobs and about 4 MiB, two of them in memory at once. Awaited it gives the list
+        of jobs; to hold only a few jobs at a time, iterate: ``async for job in app.enqueue_many(...)``.
+
+        If it raises, what was stored before stays stored. Raises as `Task.enqueue`.
+        """
+        return EnqueueMany(self._client, calls)
+
+    def enqueue_many_sync(self, calls: Iterable[Call[R]]) -> list[Job[R]]:
+        """As `enqueue_many`, blocking; the source is read in the caller's own thread."""
+        return list(enqueue_many_sync(self._client, calls))
+
+    def job(self, id: str) -> Job[Any]:
+        """The job with this id; the store is not asked yet. Raises `UsageError` if it is no id."""
+        return Job(self._client, from_text(id))
+
+    # ------------------------------------------------------------------------------------------- workers
+
+    @asynccontextmanager
+    async def worker(
+        self,
+        queues: Queues | None = None,
+        *,
+        concurrency: int = DEFAULT_CONCURRENCY,
+        strict: bool = False,
+        grace: float = DEFAULT_GRACE,
+    ) -> AsyncIterator[Worker]:
+        """Run a worker on this event loop, as long as the block runs: ``async with app.worker(): ...``.
+
+        If the block raises, running attempts are given back at once.
+
+        Args:
+            queues: names, or names with weights (how often a queue is asked first, relative to the others); ``None``:
+                all that the tasks of this app name.
+            concurrency: attempts that run at once.
+            strict: ask the queues always in the given order.
+            grace: seconds for which running attempts may go on at the end of the block.
+        """
+        worker = await self.new_worker(
+            self.worker_config(queues, concurrency=concurrency, strict=strict, grace=grace)
+        )
+        await worker.start()
+        try:
+            yield worker
+        except BaseException:
+            await worker.stop(0.0)
+            raise
+        await worker.stop()
+
+    def start_worker_thread(
+        self,
+        queues: Queues | None = None,
+        *,
+        concurrency: int = DEFAULT_CONCURRENCY,
+        strict: bool = False,
+        grace: float = DEFAULT_GRACE,
+    ) -> WorkerThread:
+        """Run a worker in a thread of this process, with an event loop of its own; returns when it has started.
+
+        Stop it with ``stop()`` or as a context manager; it also stops when the process ends. Arguments as `worker`.
+        """
+        self._runnable()
+        config = self.worker_config(queues, concurrency=concurrency, strict=strict, grace=grace)
+        return WorkerThread(self._client, config)
+
+    def make_worker(self, config: WorkerConfig) -> Worker:
+        """A worker that is not started yet, with a store of its own, for whoever runs an event loop for it."""
+        if not config.version:
+            config = replace(config, version=self.version)
+        return Worker(self._client.origin.twin(), self._runnable(), config, self._client.middleware)
+
+    async def new_worker(self, config: WorkerConfig) -> Worker:
+        """Make a worker on this event loop, not started yet: for who has to start and stop it by hand."""
+        return Worker((await self._client.opened()).store, self._runnable(), config, self._client.middleware)
+
+    def worker_config(self, queues: Queues | None = None, **options: Any) -> WorkerConfig:
+        """What a worker of this app is told; ``options`` are those of `WorkerConfig`. Raises `InvalidOption`."""
+        if isinstance(queues, str):
+            raise InvalidOption(f"queues={queues!r}: expected a list of names, such as [{queues!r}]")
+        if queues is None:
+            queues = sorted({"default", *(task.spec.queue for task in self._tasks.values())})
+        weights = dict(queues) if isinstance(queues, Mapping) else dict.fromkeys(queues, 1)
+        return WorkerConfig(queues=weights, version=self.version, **options)
+
+    def _runnable(self) -> Mapping[str, TaskSpec]:
+        """The tasks by name and alias, their hints resolved. Raises `InvalidOption` if one cannot be."""
+        for task in self._tasks.values():
+            task.spec.signature.resolve()
+        return self._client.tasks
+
+    # --------------------------------------------------------------------------------------------- store
+
+    async def store(self) -> Store:
+        """The opened store of the running event loop, to look into or to operate on directly."""
+        return (await self._client.opened()).store
+
+    async def aclose(self) -> None:
+        """Let go of the store on the running event loop. Idempotent; a later use opens it anew."""
+        await self._client.aclose()
+
+    def close_sync(self) -> None:
+        """Let go of the store that the ``*_sync`` calls use. Idempotent; a later use opens it anew."""
+        blocking.run(self._client.aclose)
+
+    async def __aenter__(self) -> Self:
+        await self._client.opened()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+
+def _between(what: str, value: int | Span, low: int, high: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise InvalidOption(f"{what}={value!r}: expected an integer between {low} and {high}")
+    return value
+
+
+def _check_policy(retry: object) -> RetryPolicy:
+    if retry is None:
+        return NEVER
+    if isinstance(retry, Retry):
+        return retry
+    if isinstance(retry, Mapping) and all(
+        isinstance(kind, type) and issubclass(kind, BaseException) and isinstance(policy, Retry)
+        for kind, policy in retry.items()
+    ):
+        return dict(retry)
+    raise InvalidOption(f"retry={retry!r}: expected Retry(attempts=5), or a mapping such as {{OSError: Retry()}}")
+
+
+def _check_errors(errors: Iterable[type[BaseException]]) -> tuple[type[BaseException], ...]:
+    listed = tuple(errors) if isinstance(errors, Iterable) else (errors,)
+    for kind in listed:
+        if not isinstance(kind, type) or not issubclass(kind, BaseException):
+            raise InvalidOption(f"errors: expected exception classes, such as [ValueError], got {kind!r}")
+    return listed

@@ -1,0 +1,109 @@
+"""A call: a task with its arguments bound and encoded, not yet enqueued."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Generic, TypeVar, cast
+
+from msgspec.structs import replace
+
+from windlass import blocking
+from windlass.choices import Choices, check_headers
+from windlass.client import Client
+from windlass.context import Middleware
+from windlass.core.errors import DuplicateJob, UnknownParent
+from windlass.core.ids import new_id, to_text
+from windlass.core.model import EnqueueAnswer, Enqueued, NewJob
+from windlass.core.options import encode_options
+from windlass.core.task import TaskSpec
+from windlass.job import Job
+
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Recipe:
+    """How jobs of one task with one set of options are made; decided once, so that a job costs little."""
+
+    __slots__ = ("_choices", "_template", "client", "spec")
+
+    def __init__(self, client: Client, spec: TaskSpec, choices: Choices) -> None:
+        self.client = client
+        self.spec = spec
+        self._choices = choices
+        self._template = choices.template(spec)
+
+    @property
+    def choices(self) -> Choices:
+        """The options that jobs get."""
+        return self._choices
+
+    def new_job(self, payload: bytes) -> NewJob:
+        """Make a job with a fresh id."""
+        template = self._template
+        if self.client.middleware:
+            template = replace(template, options=self._with_hooks())
+        if self._choices.unique is True:
+            key = hashlib.blake2b(payload, digest_size=16).hexdigest()
+            template = replace(template, unique=self._choices.unique_for(key))
+        return replace(template, id=new_id(), payload=payload)
+
+    def _with_hooks(self) -> bytes | None:
+        """Let middleware add headers."""
+        hooks = [one for one in self.client.middleware if type(one).enqueue is not Middleware.enqueue]
+        if not hooks:
+            return self._template.options
+        headers = dict(self._choices.headers or {})
+        for hook in hooks:
+            hook.enqueue(self.spec.name, headers)
+        return encode_options(self._choices.for_worker(check_headers(headers)))
+
+    def job(self, new: NewJob, answer: EnqueueAnswer) -> Job[object]:
+        """Turn the store's answer into a `Job`. Raises `DuplicateJob` if asked to, and `UnknownParent`."""
+        if answer.status is Enqueued.STORED:
+            return Job(self.client, new.id, self.spec)
+        if answer.status is Enqueued.UNKNOWN_PARENT:
+            raise UnknownParent(f"task {self.spec.name!r}: the store does not have a job that this one depends on")
+        holder = answer.holder or b""
+        if self._choices.on_conflict == "raise":
+            raise DuplicateJob(
+                f"task {self.spec.name!r}: job {to_text(holder)} holds the unique key and has not finished",
+                job_id=to_text(holder),
+            )
+        return Job(self.client, holder, self.spec, duplicate=True)
+
+
+class Call(Generic[R_co]):
+    """A task with its arguments bound: pass it to `App.enqueue_many`, or enqueue it later, any number of times."""
+
+    __slots__ = ("payload", "recipe")
+
+    def __init__(self, recipe: Recipe, payload: bytes) -> None:
+        self.recipe = recipe
+        self.payload = payload
+        """The arguments, encoded as JSON."""
+
+    @property
+    def task(self) -> str:
+        """The task's name."""
+        return self.recipe.spec.name
+
+    def __repr__(self) -> str:
+        return f"<Call of {self.task}, {len(self.payload)} bytes>"
+
+    async def enqueue(self) -> Job[R_co]:
+        """Store a job with these arguments. Raises as `Task.enqueue`."""
+        job = self.recipe.new_job(self.payload)
+        return cast("Job[R_co]", self.recipe.job(job, (await send(self.recipe.client, (job,), len(self.payload)))[0]))
+
+    def enqueue_sync(self) -> Job[R_co]:
+        """As `enqueue`, blocking."""
+        job = self.recipe.new_job(self.payload)
+        answers = blocking.run(lambda: send(self.recipe.client, (job,), len(self.payload)))
+        return cast("Job[R_co]", self.recipe.job(job, answers[0]))
+
+
+async def send(client: Client, jobs: Sequence[NewJob], size: int) -> list[EnqueueAnswer]:
+    """Store jobs through the store of the running event loop."""
+    opened = await client.opened()
+    return await opened.enqueuer.enqueue(jobs, size)

@@ -1,0 +1,102 @@
+"""What an app knows of its store: an opened store for each event loop, shared by all that runs on that loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from windlass.context import Middleware
+from windlass.core.task import TaskSpec
+from windlass.engine.enqueuer import Enqueuer
+from windlass.engine.waiting import ResultWaiter
+from windlass.store.port import Store
+
+
+@dataclass(slots=True, eq=False)
+class Opened:
+    """A store on one event loop, with the services of callers on that loop."""
+
+    store: Store
+    enqueuer: Enqueuer
+    results: ResultWaiter
+    connected: bool = False
+
+
+@dataclass(slots=True, eq=False, weakref_slot=True)
+class Client:
+    """The registered tasks, and the way to the store from any event loop."""
+
+    connect: Callable[[], Store]
+    """Makes the store, unopened; called once in a process, at first use."""
+    tasks: dict[str, TaskSpec] = field(default_factory=dict)
+    """By name and by alias."""
+    middleware: list[Middleware] = field(default_factory=list)
+    _origin: Store | None = None
+    """Never opened itself: each event loop has a twin of it."""
+    _by_loop: dict[asyncio.AbstractEventLoop, Opened] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        _clients.add(self)
+
+    @property
+    def origin(self) -> Store:
+        """The store, to ask for its url, settings and capabilities. Raises what `connect` raises."""
+        with self._lock:
+            if self._origin is None:
+                self._origin = self.connect()
+            return self._origin
+
+    async def opened(self) -> Opened:
+        """The store of the running event loop. Raises `StoreError` if it cannot be opened."""
+        opened = self._by_loop.get(asyncio.get_running_loop())
+        if opened is None or not opened.connected:
+            opened = self._opened_here()
+            await opened.store.connect()
+            opened.connected = True
+        return opened
+
+    def _opened_here(self) -> Opened:
+        loop = asyncio.get_running_loop()
+        origin = self.origin
+        with self._lock:
+            for gone in [other for other in self._by_loop if other.is_closed()]:
+                del self._by_loop[gone]
+            opened = self._by_loop.get(loop)
+            if opened is None:
+                store = origin.twin()
+                opened = self._by_loop[loop] = Opened(store, Enqueuer(store), ResultWaiter(store))
+            return opened
+
+    async def aclose(self) -> None:
+        """Let go of the store on the running event loop. Idempotent; a later use opens it anew."""
+        with self._lock:
+            opened = self._by_loop.pop(asyncio.get_running_loop(), None)
+        if opened is not None:
+            await opened.enqueuer.aclose()
+            await opened.results.aclose()
+            await opened.store.aclose()
+
+    def abandon(self) -> None:
+        """In a forked child: leave everything to the parent, without a word to the store."""
+        _inherited.append((self._origin, self._by_loop))
+        # The origin was never opened: what it knows (a name, a path) is good here, too, but its locks may be held.
+        self._origin, self._by_loop, self._lock = None, {}, threading.Lock()
+
+
+_clients: weakref.WeakSet[Client] = weakref.WeakSet()
+_inherited: list[object] = []
+"""Kept, so that no destructor closes what the parent still uses."""
+
+
+def _abandon_all() -> None:
+    for client in list(_clients):
+        client.abandon()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_abandon_all)

@@ -1,0 +1,144 @@
+"""Tasks: registered functions, with a way to enqueue them that has their own parameters."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Coroutine, Mapping
+from datetime import datetime
+from typing import Any, Generic, ParamSpec, Self, TypeVar, cast
+
+from windlass.call import Call, Recipe
+from windlass.choices import Choices, OnConflict, Seconds, Until, choose
+from windlass.client import Client
+from windlass.core.retry import Retry
+from windlass.core.task import TaskSpec
+from windlass.job import Job
+
+P = ParamSpec("P")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Task(Generic[P, R_co]):
+    """A registered task. Made by ``@app.task``; calling it just calls the function."""
+
+    __slots__ = ("__dict__", "_recipe")
+
+    def __init__(self, client: Client, spec: TaskSpec, choices: Choices) -> None:
+        self._recipe = Recipe(client, spec, choices)
+        functools.update_wrapper(cast("Any", self), spec.function)
+
+    @property
+    def name(self) -> str:
+        """The name that jobs carry."""
+        return self._recipe.spec.name
+
+    @property
+    def spec(self) -> TaskSpec:
+        """The function and its defaults, as the engine sees them."""
+        return self._recipe.spec
+
+    def __repr__(self) -> str:
+        return f"<Task {self.name}>"
+
+    # ----------------------------------------------------------------------------------------- enqueueing
+
+    def bind(self, *args: P.args, **kwargs: P.kwargs) -> Call[R_co]:
+        """Bind and check arguments without enqueueing: for `App.enqueue_many`, schedules and workflows.
+
+        Raises `InvalidArguments` and `PayloadTooLarge`.
+        """
+        recipe = self._recipe
+        return Call(recipe, recipe.spec.signature.encode(args, kwargs))
+
+    async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R_co]:
+        """Store a job that runs the task with these arguments. When it returns, the job is stored.
+
+        Raises:
+            InvalidArguments: they do not fit the task's parameters and type hints, or JSON cannot say them.
+            PayloadTooLarge: encoded they are larger than the limit.
+            DuplicateJob: with ``on_conflict="raise"``, an unfinished job holds the unique key.
+            EnqueueUnknown: the store stopped answering for 30 s; the job may be stored.
+            StoreError: the store could not store it.
+        """
+        return await self.bind(*args, **kwargs).enqueue()
+
+    def enqueue_sync(self, *args: P.args, **kwargs: P.kwargs) -> Job[R_co]:
+        """As `enqueue`, blocking: for code without an event loop."""
+        return self.bind(*args, **kwargs).enqueue_sync()
+
+    def options(
+        self,
+        *,
+        queue: str | None = None,
+        priority: int | None = None,
+        delay: Seconds | None = None,
+        at: datetime | None = None,
+        expires: Seconds | datetime | None = None,
+        unique: str | bool | None = None,
+        unique_until: Until | None = None,
+        on_conflict: OnConflict | None = None,
+        retry: Retry | None = None,
+        timeout: Seconds | None = None,
+        result_ttl: Seconds | None = None,
+        limit_by: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Self:
+        """The same task, whose jobs differ in these: ``await send.options(priority=9).enqueue(...)``.
+
+        Spans are seconds or a ``timedelta``; what is left out, or ``None``, stays as it is.
+
+        Args:
+            queue: the queue to wait in.
+            priority: 9 is first, 0 last, within the queue.
+            delay: not before this span from now.
+            at: not before this time (aware).
+            expires: cancelled if not started within this span, or by this time.
+            unique: at most one unfinished job of the task with this key; ``True``: with these arguments.
+            unique_until: the key is held until the job has ``"finished"`` (default) or ``"started"``.
+            on_conflict: when the key is held, ``"return"`` that job (default; see `Job.duplicate`), ``"raise"``
+                `DuplicateJob`, or ``"replace"`` that job if it has not started.
+            retry: the policy when an attempt fails.
+            timeout: longest run of one attempt.
+            result_ttl: how long the finished job and its result are kept, at least 5 minutes.
+            limit_by: a limit key, ``group`` or ``group:value``, whose limits apply.
+            headers: text that travels along, for middleware.
+
+        Raises:
+            InvalidOption: a value is impossible, or two contradict each other.
+        """
+        chosen = choose(
+            queue=queue,
+            priority=priority,
+            delay=delay,
+            at=at,
+            expires=expires,
+            unique=unique,
+            unique_until=unique_until,
+            on_conflict=on_conflict,
+            retry=retry,
+            timeout=timeout,
+            result_ttl=result_ttl,
+            limit_by=limit_by,
+            headers=headers,
+        )
+        return type(self)(self._recipe.client, self._recipe.spec, self._recipe.choices.merged(chosen))
+
+
+class CoroutineTask(Task[P, R_co]):
+    """A task that is an ``async def``; it runs on the worker's event loop."""
+
+    __slots__ = ()
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R_co]:
+        """Call the function itself, here and now; nothing is enqueued."""
+        return cast("Callable[P, Coroutine[Any, Any, R_co]]", self.spec.function)(*args, **kwargs)
+
+
+class FunctionTask(Task[P, R_co]):
+    """A task that is a plain ``def``; it runs in a thread of the worker."""
+
+    __slots__ = ()
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """Call the function itself, here and now; nothing is enqueued."""
+        return cast("Callable[P, R_co]", self.spec.function)(*args, **kwargs)
