@@ -1,0 +1,115 @@
+"""``python -m bench [NAME ...] [--quick] [--rounds N] [--list]``: measure, print a table, append to the results.
+
+A NAME is the beginning of a group's or a figure's name; without names all are measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import statistics
+import sys
+from pathlib import Path
+
+from bench.figure import Group
+from bench.report import OUT, Found, append, circumstances, table
+from bench.sample import ProbeFailed, take
+
+MODULES = ("drain", "enqueue", "roundtrip", "sleepers", "depth", "start", "idle", "imports", "memory")
+"""In the order in which they run."""
+
+Samples = dict[str, list[dict[str, float]]]
+"""By kind of probe."""
+
+
+def groups() -> list[Group]:
+    """Everything that can be measured."""
+    return [group for name in MODULES for group in importlib.import_module(f"bench.{name}").GROUPS]
+
+
+def chosen(names: list[str]) -> list[Group]:
+    """Those whose name, or the name of a figure, begins with one of ``names``."""
+    everything = groups()
+    if not names:
+        return everything
+    found = [
+        group
+        for group in everything
+        if any(label.startswith(name) for name in names for label in (group.name, *(m.name for m in group.metrics)))
+    ]
+    if not found:
+        known = ", ".join(dict.fromkeys(group.name for group in everything))
+        raise SystemExit(f"no figure is called {', '.join(names)}; there are: {known}")
+    return found
+
+
+def sample(group: Group, rounds: int, *, quick: bool) -> Samples:
+    """Take a sample of each probe in turn, ``rounds`` times, so that a change of weather meets all of them."""
+    arguments = {**group.scale, **(group.quick if quick else {})}
+    samples: Samples = {kind: [] for kind in group.probes()}
+    for round_ in range(min(rounds, group.rounds or rounds)):
+        for kind, probe in group.probes().items():
+            _say(f"{group.name} ({group.store}), round {round_ + 1}: {kind}")
+            samples[kind].append(take(probe, arguments))
+    _say("")
+    return samples
+
+
+def _say(text: str) -> None:
+    """Say in one line of the terminal what goes on; nothing where nobody watches."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def medians(group: Group, samples: Samples) -> list[Found]:
+    """Boil the samples down."""
+
+    def median(kind: str, key: str) -> float | None:
+        numbers = [one[key] for one in samples.get(kind, ()) if key in one]
+        return statistics.median(numbers) if numbers else None
+
+    found = []
+    for metric in group.metrics:
+        value = median("ours", metric.key)
+        assert value is not None, f"{group.name}: the probe gave no {metric.key}"
+        ours = [one[metric.key] for one in samples["ours"]]
+        spread = max(ours) / min(ours) if min(ours) > 0 else 1.0
+        found.append(
+            Found(group.store, metric, value, median("floor", metric.key), median("reference", metric.key), spread)
+        )
+    return found
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure what was asked for; answers 1 if a probe failed."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help="the beginning of a figure's name; default: all")
+    parser.add_argument("--quick", action="store_true", help="small numbers and one round: does it run at all?")
+    parser.add_argument("--rounds", type=int, default=None, help="samples of each probe (3; with --quick 1)")
+    parser.add_argument("--list", action="store_true", help="name the figures and stop")
+    parser.add_argument("--out", type=Path, default=OUT, help="JSON lines are appended here (%(default)s)")
+    options = parser.parse_args(arguments)
+    if options.list:
+        for group in groups():
+            print(f"{group.name} ({group.store}): " + ", ".join(metric.name for metric in group.metrics))
+        return 0
+    rounds = options.rounds or (1 if options.quick else 3)
+    everything: list[Found] = []
+    failed = 0
+    for group in chosen(options.names):
+        versions = circumstances(rounds, quick=options.quick)
+        try:
+            found = medians(group, sample(group, rounds, quick=options.quick))
+        except ProbeFailed as error:
+            failed = 1
+            print(f"\n{group.name} ({group.store}) could not be measured: {error}", file=sys.stderr)
+            continue
+        for one in found:
+            append(one, versions, options.out)
+        everything += found
+    print(table(everything))
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())

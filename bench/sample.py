@@ -1,0 +1,57 @@
+"""One sample in a process of its own: ``python -m bench.sample package.module:function '{"argument": 1}'``.
+
+The function gets an empty folder and the arguments, and returns metric name to number, printed as JSON.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from bench.figure import Probe
+
+ROOT = Path(__file__).resolve().parent.parent
+LONGEST = 600.0
+"""Seconds after which a probe is stuck."""
+
+
+class ProbeFailed(Exception):
+    """A probe ended without numbers."""
+
+
+def environment() -> dict[str, str]:
+    """The environment of probes and of the processes that they start: this checkout first on the path."""
+    path = os.pathsep.join([str(ROOT / "src"), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, "PYTHONPATH": path}
+
+
+def take(probe: Probe, arguments: dict[str, object]) -> dict[str, float]:
+    """Run a probe in a process of its own. Raises `ProbeFailed`."""
+    command = [sys.executable, "-m", "bench.sample", probe.function, json.dumps({**arguments, **probe.arguments})]
+    done = subprocess.run(
+        command, env=environment(), cwd=ROOT, capture_output=True, text=True, timeout=LONGEST, check=False
+    )
+    if done.returncode != 0:
+        raise ProbeFailed(f"{probe.function}: exit code {done.returncode}\n{done.stderr[-4000:]}")
+    numbers: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return numbers
+
+
+def main(probe: str, arguments: str) -> None:
+    """Run it and print what it measured."""
+    module, _, function = probe.partition(":")
+    folder = Path(tempfile.mkdtemp(prefix="windlass-bench-"))
+    try:
+        print(json.dumps(getattr(importlib.import_module(module), function)(folder, **json.loads(arguments))))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
