@@ -1,0 +1,222 @@
+"""One worker process: ``python -m windlass.cli.child OPTIONS [--alone] STATUS-FD CONTROL-FD``, for the
+supervisor to start.
+
+Exit codes: 0 stopped as told (or, alone, nothing left to do), 78 it could not begin for a reason that starting again
+does not change (the app, the store's URL or its layout), 1 anything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import faulthandler
+import gc
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from windlass.cli.logs import configure_logs
+from windlass.core.errors import SchemaMismatch, StoreError, UsageError
+from windlass.engine.config import DEFAULT_CONCURRENCY, DEFAULT_GRACE, WorkerConfig
+from windlass.engine.processes import HUNG, MISCONFIGURED, QUIT, READY, RECYCLE, STOP_NOW, SUSPECTS
+from windlass.engine.supervisor import MARGIN
+
+if TYPE_CHECKING:
+    from windlass.app import App
+    from windlass.engine.worker import Worker
+
+log = logging.getLogger("windlass.worker")
+
+LAST_RESORT = 3.0
+"""Seconds that the app's exit handlers have before the process ends regardless."""
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the command line says about each worker process; `windlass.cli.worker` writes it as JSON."""
+
+    app: str
+    queues: dict[str, int] | None = None
+    """``None``: all that the tasks of the app name."""
+    strict: bool = False
+    concurrency: int = DEFAULT_CONCURRENCY
+    grace: float = DEFAULT_GRACE
+    log_level: str = "INFO"
+
+
+class Line:
+    """The two pipes to the supervisor."""
+
+    def __init__(self, status: int, control: int) -> None:
+        self._status = status
+        self.control = control
+        for descriptor in (status, control):
+            os.set_inheritable(descriptor, False)  # what tasks start has no business with it
+
+    def say(self, word: bytes) -> None:
+        """Tell the supervisor; one that is gone does not hear it. Callable from any thread."""
+        try:
+            os.write(self._status, word)
+        except OSError:
+            pass
+
+    def hung(self) -> None:
+        """Show where the loop stands, and ask to be killed."""
+        faulthandler.dump_traceback(all_threads=True)
+        self.say(HUNG)
+
+
+class WorkerProcess:
+    """One worker, and those who may stop it: the supervisor, its absence, and signals sent to this process alone."""
+
+    def __init__(self, app: App, config: WorkerConfig, line: Line) -> None:
+        self._app = app
+        self.store_is_local = app.url.startswith("sqlite:")
+        self._config = config
+        self._line = line
+        self._starting: asyncio.Task[Worker] | None = None
+        self._stops: list[asyncio.Task[None]] = []
+
+    async def run(self) -> None:
+        """Run the worker until it has stopped."""
+        loop = asyncio.get_running_loop()
+        self._starting = loop.create_task(self._start())
+        loop.add_reader(self._line.control, self._hear)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        try:
+            worker = await self._starting
+        except asyncio.CancelledError:
+            return
+        self._line.say(READY)
+        await worker.wait()
+        if self._stops:
+            await asyncio.wait(self._stops)
+        elif not self._config.alone:
+            self._line.say(QUIT)
+
+    async def _start(self) -> Worker:
+        worker = await self._app.new_worker(self._config)
+        store = await self._app.store()
+        if getattr(store, "created", False):
+            log.warning("%s did not exist and was created: is that the database you meant?", store.url)
+        await worker.start()
+        return worker
+
+    def _hear(self) -> None:
+        word = os.read(self._line.control, 16)
+        if not word:
+            asyncio.get_running_loop().remove_reader(self._line.control)
+            log.error("the supervisor is gone: stopping")
+            # Nobody is left to kill this process if it cannot stop. The kernel will.
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.setitimer(signal.ITIMER_REAL, self._config.grace + MARGIN)
+            self._stop()
+        elif STOP_NOW in word:
+            self._stop(0.0)
+        else:
+            self._stop()
+
+    def _stop(self, grace: float | None = None) -> None:
+        """Stop; told so again, go on stopping, unless it is to be done now."""
+        assert self._starting is not None
+        if not self._starting.done():
+            self._starting.cancel()
+        elif not self._starting.cancelled() and (not self._stops or grace == 0.0):
+            stop = self._starting.result().stop(grace)
+            self._stops.append(asyncio.get_running_loop().create_task(stop))
+
+
+def main(arguments: list[str]) -> int:
+    """Run one worker process; answers its exit code."""
+    options = msgspec.json.decode(arguments[0], type=Options)
+    line = Line(int(arguments[-2]), int(arguments[-1]))
+    faulthandler.enable()
+    configure_logs(options.log_level)
+    try:
+        app = _load(options.app)
+        config = _configure(app, options, line, alone="--alone" in arguments)
+    except UsageError as error:
+        return _refuse(error)
+    gc.freeze()  # what is there now stays: the collector need not look at it again
+    return _run(WorkerProcess(app, config, line))
+
+
+def _run(process: WorkerProcess) -> int:
+    loop = _new_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_until_complete(process.run())
+    except (UsageError, SchemaMismatch) as error:
+        return _refuse(error)
+    except StoreError as error:
+        if process.store_is_local:
+            return _refuse(error)  # a server may come up later; a file that cannot be opened stays so
+        log.error("the worker could not start: %s", error)  # noqa: TRY400 - the message says it all
+        return 1
+    except Exception:
+        log.exception("the worker failed")
+        return 1
+    return 0
+
+
+def _load(place: str) -> App:
+    from windlass.cli.loading import load_app
+
+    app = load_app(place)
+    if app.url.startswith("memory:"):
+        raise UsageError(
+            f"app {place!r}: its store is {app.url}, which no other process can enqueue to; use sqlite:///path, "
+            "or run the worker in your own process with app.worker()"
+        )
+    return app
+
+
+def _configure(app: App, options: Options, line: Line, *, alone: bool) -> WorkerConfig:
+    return app.worker_config(
+        options.queues,
+        strict=options.strict,
+        concurrency=options.concurrency,
+        grace=options.grace,
+        alone=alone,
+        on_suspects=lambda: line.say(SUSPECTS),
+        on_hung=line.hung,
+        on_recycle=lambda: line.say(RECYCLE),
+    )
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    new: Callable[[], asyncio.AbstractEventLoop]
+    try:
+        from uvloop import new_event_loop as new
+    except ImportError:
+        new = asyncio.new_event_loop
+    return new()
+
+
+def _refuse(error: Exception) -> int:
+    log.error("%s", error)
+    return MISCONFIGURED
+
+
+def _leave(code: int) -> None:
+    """End this process, whatever threads are stuck in it; the app's exit handlers have a moment."""
+    last_resort = threading.Timer(LAST_RESORT, os._exit, (code,))
+    last_resort.daemon = True
+    last_resort.start()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            pass  # closed, by a task or by nobody being there
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    _leave(main(sys.argv[1:]))

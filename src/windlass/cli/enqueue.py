@@ -1,0 +1,109 @@
+"""``windlass enqueue``: store one job, its arguments checked as Python code would have them checked."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from windlass.cli.errors import WrongUsage
+from windlass.cli.output import note, say, say_json
+from windlass.cli.target import AppOption, JsonOption, find_app, with_app
+from windlass.core.errors import RemoteError
+from windlass.core.text import shorten
+
+if TYPE_CHECKING:
+    from windlass.app import App
+    from windlass.core.task import TaskSpec
+    from windlass.job import Job
+
+commands = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@commands.command()
+def enqueue(
+    *,
+    task: Annotated[str, typer.Argument(metavar="TASK", help="Name of the task, such as tasks.send.")],
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="[ARG...]", help="Arguments as JSON: 3, '\"text\"', '[1, 2]'.")
+    ] = None,
+    app: AppOption = None,
+    kwargs: Annotated[
+        str | None, typer.Option(metavar="JSON", help='Arguments by name: \'{"to": "a@example.org"}\'.')
+    ] = None,
+    queue: Annotated[str | None, typer.Option("--queue", "-q", metavar="NAME", help="Queue to wait in.")] = None,
+    priority: Annotated[int | None, typer.Option(metavar="0-9", help="9 is first, 0 last.")] = None,
+    delay: Annotated[float | None, typer.Option(metavar="SECONDS", help="Not before so long from now.")] = None,
+    expires: Annotated[float | None, typer.Option(metavar="SECONDS", help="Cancelled if not started by then.")] = None,
+    unique: Annotated[
+        str | None, typer.Option(metavar="KEY", help="At most one unfinished job of the task with this key.")
+    ] = None,
+    wait: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Wait so long for the result, and print it.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Store a job that runs TASK with these arguments, and print its id.
+
+    An argument that begins with a dash comes after --, as in: windlass enqueue tasks.add -- -1 2
+    """
+    positional = [_parse(text, f"argument {number}") for number, text in enumerate(arguments or [], 1)]
+    named = _parse_named(kwargs)
+    found = find_app(app)
+    wanted = found.find_task(task).options(queue=queue, priority=priority, delay=delay, expires=expires, unique=unique)
+    call = wanted.bind(*positional, **named)
+
+    async def act(_: App) -> tuple[Job[Any], object]:
+        job = await call.enqueue()
+        _say_stored(job, as_json=as_json and wait is None)
+        return job, None if wait is None else await _result(job, wanted.spec, wait)
+
+    job, result = with_app(found, act, create=True)
+    if wait is not None:
+        _say_result(job, result, as_json=as_json)
+
+
+def _say_stored(job: Job[Any], *, as_json: bool) -> None:
+    if as_json:
+        say_json({"id": job.id, "duplicate": job.duplicate})
+        return
+    if job.duplicate:
+        note("an unfinished job holds the unique key: nothing was stored, this is its id")
+    say(job.id)
+
+
+def _say_result(job: Job[Any], result: object, *, as_json: bool) -> None:
+    if as_json:
+        say_json({"id": job.id, "duplicate": job.duplicate, "result": result})
+    else:
+        say(json.dumps(result))
+
+
+async def _result(job: Job[Any], spec: TaskSpec, timeout: float) -> object:
+    """Wait for the result, as a JSON value."""
+    try:
+        return json.loads(spec.signature.encode_result(await job.result(timeout)))
+    except RemoteError as error:
+        raise CommandFailed(f"job {job.id} is dead: {error}") from None
+
+
+def _parse(text: str, what: str) -> object:
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        hint = f"; text needs quotes of its own: '{json.dumps(text)}'" if text and len(text) < 100 else ""
+        raise WrongUsage(f"{what} is not JSON: {shorten(text, 80)!a}{hint}") from None
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(name)
+
+
+def _parse_named(text: str | None) -> dict[str, object]:
+    if text is None:
+        return {}
+    named = _parse(text, "--kwargs")
+    if not isinstance(named, dict):
+        raise WrongUsage(f'--kwargs: expected a JSON object, such as \'{{"to": "a"}}\', got {shorten(text, 80)!a}')
+    return named

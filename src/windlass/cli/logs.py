@@ -1,0 +1,41 @@
+"""What a worker process writes to standard error: plain lines, as the supervisor's."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from typing import Any
+
+from windlass.core.text import printable
+
+
+class PlainFormatter(logging.Formatter):
+    """One line for each record, whatever a task's name or arguments hold; a traceback follows on lines of its own."""
+
+    converter = staticmethod(time.gmtime)
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s [%(process)d] %(name)s: %(message)s")
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 - logging's name
+        """Write the time: UTC, milliseconds."""
+        return f"{super().formatTime(record, datefmt or '%Y-%m-%dT%H:%M:%S')}.{int(record.msecs):03}Z"
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """Write the line, with nothing in it that a terminal would obey."""
+        return printable(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name; its type is logging's own
+        """Write the traceback likewise."""
+        return printable(super().formatException(ei), lines=True)
+
+
+def configure_logs(level: str) -> None:
+    """Send records of this level and above to standard error, and show what tasks print when they print it."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(PlainFormatter())
+    logging.basicConfig(level=level, handlers=[handler])
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and hasattr(stream, "reconfigure"):
+            stream.reconfigure(line_buffering=True)

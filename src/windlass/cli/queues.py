@@ -1,0 +1,118 @@
+"""``windlass queues``: list, pause and resume queues."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from windlass.cli.output import ago, iso, note, say, say_json, say_table
+from windlass.cli.target import AppOption, JsonOption, UrlOption, with_store
+from windlass.core.names import check_queue
+
+if TYPE_CHECKING:
+    from windlass.core.model import Limit, QueueRecord
+    from windlass.store.port import Store
+
+commands = typer.Typer(
+    help="List, pause and resume queues.", add_completion=False, rich_markup_mode=None, no_args_is_help=True
+)
+
+Names = Annotated[list[str], typer.Argument(metavar="QUEUE...", help="Names of queues.")]
+
+
+@commands.command("ls")
+def list_queues(app: AppOption = None, url: UrlOption = None, as_json: JsonOption = False) -> None:
+    """List queues that have unfinished jobs or a record."""
+
+    async def act(store: Store) -> tuple[list[QueueRecord], int]:
+        return await store.queues(), await store.now()
+
+    queues, now = with_store(app, url, act)
+    if as_json:
+        say_json([_record(queue) for queue in queues])
+        return
+    if not queues:
+        note("no queues: none has unfinished jobs or a record")
+        return
+    say_table(
+        ("queue", "#ready", "#running", "#scheduled", "#waiting", "#suspects", "#oldest", "limits"),
+        (
+            (
+                queue.name,
+                queue.ready,
+                queue.running,
+                queue.scheduled,
+                queue.waiting,
+                queue.suspects,
+                "" if queue.oldest_ready_at is None else ago(now - queue.oldest_ready_at),
+                _limits(queue.limit),
+            )
+            for queue in queues
+        ),
+    )
+
+
+@commands.command()
+def pause(names: Names, app: AppOption = None, url: UrlOption = None, as_json: JsonOption = False) -> None:
+    """Let workers claim nothing more from these queues. What runs goes on; jobs can still be enqueued."""
+    _set_paused(names, app, url, paused=True, as_json=as_json)
+
+
+@commands.command()
+def resume(names: Names, app: AppOption = None, url: UrlOption = None, as_json: JsonOption = False) -> None:
+    """Let workers claim from these queues again."""
+    _set_paused(names, app, url, paused=False, as_json=as_json)
+
+
+def _set_paused(names: list[str], app: str | None, url: str | None, *, paused: bool, as_json: bool) -> None:
+    import msgspec
+
+    from windlass.core.model import Limit, LimitScope
+
+    wanted = list(dict.fromkeys(check_queue(name) for name in names))
+
+    async def act(store: Store) -> set[str]:
+        # Concurrency and rate stay as they are.
+        records = {limit.name: limit for limit in await store.limits(LimitScope.QUEUE)}
+        known = {queue.name for queue in await store.queues()}
+        for name in wanted:
+            record = records.get(name) or Limit(scope=LimitScope.QUEUE, name=name)
+            await store.put_limit(msgspec.structs.replace(record, paused=paused))
+        return known
+
+    known = with_store(app, url, act)
+    if as_json:
+        say_json([{"queue": name, "paused": paused} for name in wanted])
+        return
+    for name in wanted:
+        say(f"{name} {'paused' if paused else 'resumed'}")
+        if name not in known:
+            note(f"nothing was known of queue {name} before")
+
+
+def _limits(limit: Limit | None) -> str:
+    if limit is None:
+        return ""
+    words = ["paused"] if limit.paused else []
+    words += [f"concurrency {limit.concurrency}"] if limit.concurrency is not None else []
+    if limit.rate is not None:
+        words.append(f"rate {limit.rate.count} per {limit.rate.per / 1_000_000:g} s")
+    return ", ".join(words)
+
+
+def _record(queue: QueueRecord) -> dict[str, object]:
+    limit = queue.limit
+    rate = limit.rate if limit is not None else None
+    return {
+        "queue": queue.name,
+        "paused": limit is not None and limit.paused,
+        "concurrency": None if limit is None else limit.concurrency,
+        "rate": None if rate is None else {"count": rate.count, "per": rate.per / 1_000_000, "burst": rate.burst},
+        "ready": queue.ready,
+        "running": queue.running,
+        "scheduled": queue.scheduled,
+        "waiting": queue.waiting,
+        "suspects": queue.suspects,
+        "oldest_ready_at": iso(queue.oldest_ready_at),
+    }

@@ -1,0 +1,94 @@
+"""Which app, or which store, a command is about; and the options that say so."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from urllib.parse import unquote
+
+import typer
+
+from windlass.cli.errors import WrongUsage
+
+if TYPE_CHECKING:
+    from windlass.app import App
+    from windlass.store.port import Store
+
+T = TypeVar("T")
+
+DEFAULT_URL = "sqlite:///windlass.db"
+
+AppOption = Annotated[
+    str | None,
+    typer.Option("--app", metavar="MODULE:ATTRIBUTE", help="Where the App is. Default: $WINDLASS_APP."),
+]
+UrlOption = Annotated[
+    str | None,
+    typer.Option("--url", metavar="URL", help="The store. Default: the App's, or $WINDLASS_URL, or ./windlass.db."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON; errors too, on standard error.")]
+
+
+def app_place(given: str | None) -> str:
+    """Return where the app is, from the command line or the environment."""
+    place = given or os.environ.get("WINDLASS_APP", "")
+    if not place:
+        raise WrongUsage("which app? give --app module:attribute, such as --app tasks:app, or set WINDLASS_APP")
+    return place
+
+
+def find_app(given: str | None) -> App:
+    """Load the app. Raises `AppNotFound`."""
+    from windlass.cli.loading import load_app
+
+    return load_app(app_place(given))
+
+
+def check_reachable(url: str, *, create: bool) -> None:
+    """Raise `WrongUsage` for a store that a command of its own cannot reach, and, without ``create``, for a database
+    file that does not exist: looking must not create one."""
+    if url.startswith("memory:"):
+        raise WrongUsage(f"{url} exists only inside the process that uses it: no command can look into it")
+    if url.startswith("sqlite:") and not create:
+        path = Path(unquote(url.partition("://")[2][1:])).absolute()
+        if not path.exists():
+            raise WrongUsage(f"there is no database {path}; say which store is meant with --url or --app")
+
+
+def with_store(app: str | None, url: str | None, act: Callable[[Store], Awaitable[T]], *, create: bool = False) -> T:
+    """Let ``act`` use the store that the options mean: ``--url``, else the app's, else ``$WINDLASS_URL``, else
+    ./windlass.db. Raises as `check_reachable`, `InvalidURL`, `StoreError`."""
+    if url is None and (app or os.environ.get("WINDLASS_APP")):
+        return with_app(find_app(app), lambda found: _of_app(found, act), create=create)
+    return asyncio.run(_of_url(url or os.environ.get("WINDLASS_URL") or DEFAULT_URL, act, create=create))
+
+
+def with_app(app: App, act: Callable[[App], Coroutine[Any, Any, T]], *, create: bool = False) -> T:
+    """Let ``act`` use the app, and let go of its store afterwards. Raises as `check_reachable`."""
+    check_reachable(app.url, create=create)
+
+    async def run() -> T:
+        async with app:
+            return await act(app)
+
+    return asyncio.run(run())
+
+
+async def _of_app(app: App, act: Callable[[Store], Awaitable[T]]) -> T:
+    return await act(await app.store())
+
+
+async def _of_url(url: str, act: Callable[[Store], Awaitable[T]], *, create: bool) -> T:
+    from windlass.connect import check_url, connect
+    from windlass.core.model import Settings
+
+    check_url(url)
+    check_reachable(url, create=create)
+    store = connect(url, Settings())
+    try:
+        return await act(store)
+    finally:
+        await store.aclose()

@@ -1,0 +1,86 @@
+"""``windlass worker``: checks the options, then becomes the supervisor."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from typing import Annotated
+
+import typer
+
+from windlass.cli.errors import WrongUsage
+from windlass.cli.target import AppOption, app_place
+from windlass.core.names import check_queue
+
+commands = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+_WEIGHTED = re.compile(r"(.+):([0-9]+)")
+
+QueueOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--queue",
+        "-q",
+        metavar="NAME[:WEIGHT]",
+        help="Queue to serve; may be repeated. Weight 1 to 100: how often it is asked first. "
+        "Default: all that the app's tasks name.",
+    ),
+]
+
+
+@commands.command()
+def worker(
+    *,
+    app: AppOption = None,
+    queue: QueueOption = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Serve the queues in the given order: the first until it is empty.")
+    ] = False,
+    concurrency: Annotated[int, typer.Option(min=1, max=1000, help="Attempts that each process runs at once.")] = 100,
+    processes: Annotated[int, typer.Option(min=1, max=1000, help="Worker processes.")] = 1,
+    grace: Annotated[
+        float, typer.Option(min=0, max=3600, help="Seconds that running jobs may go on after a signal to stop.")
+    ] = 25.0,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+) -> None:
+    """Run workers until SIGTERM or Ctrl-C; a second one gives everything back at once. SIGHUP replaces them."""
+    options = {
+        "app": app_place(app),
+        "queues": parse_queues(queue) if queue else None,
+        "strict": strict,
+        "concurrency": concurrency,
+        "grace": grace,
+        "log_level": _level(log_level),
+    }
+    _become(["windlass.engine.supervisor", str(processes), str(grace), "windlass.cli.child", json.dumps(options)])
+
+
+def parse_queues(given: list[str]) -> dict[str, int]:
+    """Read ``name`` and ``name:weight``. Raises `WrongUsage` or `InvalidName`."""
+    queues: dict[str, int] = {}
+    for text in given:
+        weighted = _WEIGHTED.fullmatch(text)
+        name, weight = (weighted[1], int(weighted[2])) if weighted else (text, 1)
+        check_queue(name)
+        if not 1 <= weight <= 100:
+            raise WrongUsage(f"--queue {text}: weight {weight} is not between 1 and 100")
+        if name in queues:
+            raise WrongUsage(f"--queue {text}: {name} was named before")
+        queues[name] = weight
+    return queues
+
+
+def _level(text: str) -> str:
+    if text.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+        raise WrongUsage(f"--log-level {text!a}: expected debug, info, warning or error")
+    return text.upper()
+
+
+def _become(arguments: list[str]) -> None:
+    """Replace this process by the supervisor, so that nothing of the command line stays in memory."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    os.execv(sys.executable, [sys.executable, "-m", *arguments])  # noqa: S606 - our own module, no shell wanted
