@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from windlass.cli.errors import WrongUsage
+from windlass.cli.errors import CommandFailed, WrongUsage
 from windlass.cli.output import note, say, say_json
 from windlass.cli.target import AppOption, JsonOption, find_app, with_app
 from windlass.core.errors import RemoteError
