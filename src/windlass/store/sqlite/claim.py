@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from operator import itemgetter
 from typing import Any
 
 from windlass.core.clock import Span
 from windlass.core.model import MAX_BATCH, MAX_PRIORITY, ClaimAnswer, ClaimedJob, ClaimRequest, LimitScope, Refusal
 from windlass.store.sqlite.limits import Allowances, LimitBook, limit_book
 from windlass.store.sqlite.transaction import Transaction
-from windlass.store.sqlite.writer import NeedsCare
 from windlass.store.statements import statements
 
 _SQL = statements("sqlite")
-_CLAIM_SESSION, _CLAIM_READY, _CLAIM_ONE = _SQL["claim_session"], _SQL["claim_ready"], _SQL["claim_one"]
+_CLAIM_SESSION, _FIRST, _CLAIM_FIRST = _SQL["claim_session"], _SQL["first_ready"], _SQL["claim_first"]
+_READ_READY, _CLAIM_ONE = _SQL["read_ready"], _SQL["claim_one"]
 _WALK, _WALK_SUSPECTS = _SQL["walk_ready"], _SQL["walk_suspects"]
 _STEP = 250
 """Jobs looked at in one go when each has to be looked at."""
-_POSITION = itemgetter(14, 15)
 _MOST_HELD = 50_000
 """Row numbers remembered; beyond that some are of jobs that the session lost, and all are dropped."""
 
@@ -82,29 +80,31 @@ class _Claim:
         return self._allowances.retry_in
 
     def _take_from(self, lane: int, queue: str, limit: int) -> None:
-        heavy = lane in _heavy_lanes(self._tx)
-        if self._request.alone or heavy or not _is_free(self._book, queue):
+        if self._request.alone or not _is_free(self._book, queue) or not self._take_first(lane, limit):
             self._take_each(lane, queue, limit)
-        else:
-            self._take_all(lane, limit)
 
-    def _take_all(self, lane: int, limit: int) -> None:
-        """Take what comes first, in one statement."""
+    def _take_first(self, lane: int, limit: int) -> bool:
+        """Take what comes first in the lane; answers False, and takes nothing, if some of it has expired."""
         tx = self._tx
         now = tx.now
-        rows = tx.execute(
-            _CLAIM_READY, (self._session, self._request.number, now, lane, now, limit)
-        ).fetchall()
-        if not rows:
-            return
-        size = sum([len(row[3]) for row in rows])
-        if size > self._bytes and (len(rows) > 1 or self._jobs):
-            # Too late to leave some: once more, looking at each size first, and in this lane from now on.
-            _heavy_lanes(tx).add(lane)
-            raise NeedsCare
+        rows: list[_Row] = []
+        size = 0
+        cursor = tx.execute(_FIRST, (lane, limit))
+        for row in cursor:
+            size += len(row[3])
+            if size > self._bytes and (rows or self._jobs):
+                break
+            if row[14] is not None and row[14] <= now and not row[6]:
+                cursor.close()
+                return False
+            rows.append(row)
+        # An open cursor would see what comes now.
+        cursor.close()
         self._bytes -= size
-        rows.sort(key=_POSITION)
-        self._add(lane, rows)
+        if rows:
+            tx.execute(_CLAIM_FIRST, (self._session, self._request.number, now, lane, len(rows)))
+            self._add(lane, rows)
+        return True
 
     def _take_each(self, lane: int, queue: str, limit: int) -> None:
         """Look at jobs in their order, and take those that may start and fit."""
@@ -113,12 +113,13 @@ class _Claim:
         if allowances is None:
             allowances = self._allowances = Allowances(tx, self._book)
         walk = _WALK_SUSPECTS if self._request.alone else _WALK
-        rank, seq = -1, 0
+        after = (-1, 0)
         taken: list[_Row] = []
         of_queue = allowances.governing(queue, "", None)
         while len(taken) < limit and (not of_queue or allowances.allows(of_queue)):
-            found = tx.execute(walk, (lane, rank, seq, tx.now, _STEP)).fetchall()
-            for n, task, key, size, rank, seq in found:
+            found = tx.execute(walk, (lane, *after, tx.now, _STEP)).fetchall()
+            for n, task, key, size, *position in found:
+                after = position[0], position[1]
                 if size > self._bytes and (taken or self._jobs):
                     self._bytes = 0
                     break
@@ -126,8 +127,8 @@ class _Claim:
                 if governing and not allowances.allows(governing):
                     continue
                 allowances.take(governing)
-                row = (self._session, self._request.number, tx.now, n)
-                taken.append(tx.execute(_CLAIM_ONE, row).fetchone())
+                taken.append(tx.execute(_READ_READY, (n,)).fetchone())
+                tx.execute(_CLAIM_ONE, (self._session, self._request.number, tx.now, n))
                 self._bytes -= size
                 if len(taken) == limit:
                     break
@@ -137,32 +138,30 @@ class _Claim:
             self._add(lane, taken)
 
     def _add(self, lane: int, rows: list[_Row]) -> None:
+        """Answer these rows, which are as they were before the claim."""
         tx = self._tx
         now = tx.now
-        names = tx.names.task_of
+        name_of = tx.names.task_of
         queue, requires = tx.names.lane_name(lane)
-        held = tx.held
-        for row in rows:
-            id, token, task, payload, options, rank, attempt, failures, snoozes, enqueued, since, key, n, linked, *_ = row
+        held, jobs = tx.held, self._jobs
+        for id, token, task, payload, options, rank, attempt, failures, snoozes, at, since, key, n, linked, _ in rows:  # noqa: A001
             if not linked:
                 held[id] = n
-            name = names.get(task) or tx.names.task_name(task)
-            undeliverable = 0 if since is None else max(0, now - since)
-            self._jobs.append(
+            jobs.append(
                 ClaimedJob(
                     id,
-                    token,
-                    name,
+                    token + 1,
+                    name_of.get(task) or tx.names.task_name(task),
                     payload,
                     options,
                     queue,
                     requires,
                     MAX_PRIORITY - rank,
-                    attempt,
+                    attempt + 1,
                     failures,
                     snoozes,
-                    enqueued,
-                    undeliverable,
+                    at,
+                    0 if since is None else max(0, now - since),
                     key,
                 )
             )
@@ -172,8 +171,3 @@ def _is_free(book: LimitBook, queue: str) -> bool:
     """Whether no limit touches a queue's jobs."""
     return book.spares_tasks_and_keys and queue not in book.by_scope[LimitScope.QUEUE]
 
-
-def _heavy_lanes(tx: Transaction) -> set[int]:
-    """Lanes in which a claim once brought more bytes than it may: there sizes are looked at first."""
-    lanes: set[int] = tx.memory.setdefault("heavy lanes", set())
-    return lanes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from windlass.core.clock import Instant
 from windlass.core.errors import StaleEnqueue
@@ -22,12 +23,12 @@ from windlass.core.model import (
     Reason,
 )
 from windlass.store.sqlite.edges import Cascade
-from windlass.store.sqlite.rows import RowStatement
+from windlass.store.sqlite.rows import RowStatement, blob
 from windlass.store.sqlite.transaction import Transaction
 from windlass.store.statements import statements
 
 _SQL = statements("sqlite")
-_INSERT_READY = RowStatement(_SQL["insert_ready"])
+_INSERT_PLAIN, _INSERT_READY = RowStatement(_SQL["insert_plain"]), RowStatement(_SQL["insert_ready"])
 _UNKNOWN_PARENT = EnqueueAnswer(Enqueued.UNKNOWN_PARENT)
 
 
@@ -74,21 +75,39 @@ def _store(tx: Transaction, jobs: Sequence[NewJob], cascade: Cascade) -> list[En
 def _store_ready(tx: Transaction, jobs: list[NewJob]) -> None:
     lane, task, now = tx.names.lane, tx.names.task, tx.now
     first = tx.sequences(len(jobs))
-    rows = [
-        (
-            job.id,
-            lane(job.queue, job.requires),
-            task(job.task),
-            MAX_PRIORITY - job.priority,
-            seq,
-            now,
-            job.limit_key,
-            job.options,
-            job.payload,
-        )
-        for seq, job in enumerate(jobs, first)
-    ]
-    _INSERT_READY.run(tx.db, rows)
+    if any([job.options is not None or job.limit_key is not None for job in jobs]):
+        statement = _INSERT_READY
+        rows: list[tuple[Any, ...]] = [
+            (
+                seq,
+                bytearray(job.id),
+                lane(job.queue, job.requires),
+                task(job.task),
+                MAX_PRIORITY - job.priority,
+                seq,
+                now,
+                job.limit_key,
+                blob(job.options),
+                bytearray(job.payload),
+            )
+            for seq, job in enumerate(jobs, first)
+        ]
+    else:
+        statement = _INSERT_PLAIN
+        rows = [
+            (
+                seq,
+                bytearray(job.id),
+                lane(job.queue, job.requires),
+                task(job.task),
+                MAX_PRIORITY - job.priority,
+                seq,
+                now,
+                bytearray(job.payload),
+            )
+            for seq, job in enumerate(jobs, first)
+        ]
+    statement.run(tx.db, rows)
     tx.hints.ready.update([job.queue for job in jobs])
 
 
@@ -149,14 +168,17 @@ def _insert(tx: Transaction, job: NewJob, task: int, state: State, reason: Reaso
     now, finished = tx.now, state.is_finished
     due_at = _due_at(tx, job)
     keep = tx.settings.keep
+    # Row numbers come from the sequences too, so that none is ever used twice; the first position is the same number.
+    n = tx.sequences(1)
     holds = None if job.unique is None else -job.unique.until if finished else job.unique.until
     row = (
+        n,
         job.id,
         tx.names.lane(job.queue, job.requires),
         task,
         state,
         MAX_PRIORITY - job.priority,
-        tx.sequences(1) if state is State.READY else None,
+        n if state is State.READY else None,
         linked,
         holds,
         reason,
@@ -171,8 +193,7 @@ def _insert(tx: Transaction, job: NewJob, task: int, state: State, reason: Reaso
         job.options,
         job.payload,
     )
-    n = tx.execute(_SQL["insert_job"], row).lastrowid
-    assert n is not None
+    tx.execute(_SQL["insert_job"], row)
     if state is State.READY:
         tx.hints.ready.add(job.queue)
     elif state is State.SCHEDULED and due_at is not None:

@@ -21,8 +21,8 @@ from windlass.core.model import (
 )
 from windlass.store.sqlite.claim import claim
 from windlass.store.sqlite.edges import Cascade
-from windlass.store.sqlite.rows import RowStatement
-from windlass.store.sqlite.transaction import Transaction
+from windlass.store.sqlite.rows import RowStatement, blob
+from windlass.store.sqlite.transaction import MANY, Transaction
 from windlass.store.sqlite.writer import NeedsCare
 from windlass.store.statements import statements
 
@@ -59,18 +59,20 @@ class Settle:
         """Settle the plain successes together, and return the others."""
         held, now = tx.held, tx.now
         rows = []
+        done = []
         others = []
         for settlement in self._settlements:
             n = held.pop(settlement.id, None)
             if n is not None and settlement.outcome is _SUCCEEDED:
-                rows.append((n, settlement.id, settlement.token, settlement.result, now + settlement.keep))
+                rows.append((n, settlement.token, blob(settlement.result), now + settlement.keep))
+                done.append(settlement.id)
             else:
                 others.append(settlement)
         if rows and _SUCCEED_PLAIN.run(tx.db, rows, (now,), (self._session,)) != len(rows):
             # One was lost, is repeated, or has got a dependant since it was claimed. Which? Judge each alone.
             self._careful = True
             raise NeedsCare
-        tx.hints.finished += [row[1] for row in rows]
+        tx.hints.finished += done[: MANY + 1]
         return others
 
 

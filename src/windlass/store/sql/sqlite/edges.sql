@@ -5,7 +5,7 @@ SET state = ?, reason = ?, result = ?, finished_at = ?, purge_at = ?, keep = ?, 
 WHERE n = ?;
 
 -- name: unmarked_children
-SELECT child FROM edges WHERE parent = ? AND outcome IS NULL LIMIT ?;
+SELECT child FROM edges WHERE parent = ? AND outcome IS NULL ORDER BY child LIMIT ?;
 
 -- name: mark_edge
 UPDATE edges SET outcome = ? WHERE parent = ? AND child = ?;
@@ -23,7 +23,7 @@ WHERE EXISTS (SELECT 1 FROM edges WHERE child = ? AND policy = column1 AND outco
 UPDATE jobs SET state = ?, seq = ? WHERE n = ?;
 
 -- name: open_parents
-SELECT parent FROM edges WHERE child = ? AND closed = 0 LIMIT ?;
+SELECT parent FROM edges WHERE child = ? AND closed = 0 ORDER BY parent LIMIT ?;
 
 -- name: close_edge
 UPDATE edges SET closed = 1 WHERE parent = ? AND child = ?;

@@ -1,15 +1,21 @@
 -- name: insert_ready
 -- The common case. The row group is repeated as often as there are jobs: one step of SQLite for many rows leaves the
 -- interpreter to the other threads meanwhile.
-INSERT INTO jobs (id, lane, task, state, rank, seq, enqueued_at, limit_key, options, payload)
-VALUES (?, ?, ?, 2, ?, ?, ?, ?, ?, ?)...
+INSERT INTO jobs (n, id, lane, task, state, rank, seq, enqueued_at, limit_key, options, payload)
+VALUES (?, ?, ?, ?, 2, ?, ?, ?, ?, ?, ?)...
+ON CONFLICT (id) DO NOTHING;
+
+-- name: insert_plain
+-- The same without limit keys and options: each NULL that is bound costs the driver a search for an adapter.
+INSERT INTO jobs (n, id, lane, task, state, rank, seq, enqueued_at, payload)
+VALUES (?, ?, ?, ?, 2, ?, ?, ?, ?)...
 ON CONFLICT (id) DO NOTHING;
 
 -- name: insert_job
 INSERT INTO jobs (
-    id, lane, task, state, rank, seq, linked, holds_key, reason, enqueued_at, due_at, expires_at, finished_at,
+    n, id, lane, task, state, rank, seq, linked, holds_key, reason, enqueued_at, due_at, expires_at, finished_at,
     purge_at, keep, unique_key, limit_key, options, payload
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO NOTHING;
 
 -- name: find_job

@@ -3,7 +3,7 @@ SELECT 1 FROM jobs WHERE state = 1 AND due_at < ? LIMIT 1;
 
 -- name: expired_jobs
 SELECT n, id, linked FROM jobs
-WHERE state < 3 AND attempt = 0 AND expires_at IS NOT NULL AND expires_at <= ? ORDER BY expires_at LIMIT ?;
+WHERE state < 3 AND attempt = 0 AND expires_at IS NOT NULL AND expires_at <= ? ORDER BY expires_at, n LIMIT ?;
 
 -- name: due_jobs
 SELECT n, lane FROM jobs WHERE state = 1 AND due_at <= ? ORDER BY due_at, n LIMIT ?;
@@ -15,7 +15,7 @@ UPDATE jobs SET state = 2, seq = ? WHERE n = ?;
 SELECT min(due_at) FROM jobs WHERE state = 1;
 
 -- name: purgeable_jobs
-SELECT n, id, linked FROM jobs WHERE purge_at IS NOT NULL AND purge_at <= ? ORDER BY purge_at LIMIT ?;
+SELECT n, id, linked FROM jobs WHERE purge_at IS NOT NULL AND purge_at <= ? ORDER BY purge_at, n LIMIT ?;
 
 -- name: delete_job
 DELETE FROM jobs WHERE n = ?;

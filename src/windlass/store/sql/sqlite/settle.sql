@@ -1,10 +1,10 @@
 -- name: succeed_plain
--- Parameters: now, then (row, id, token, result, end of retention) for each job, then the session.
+-- Parameters: now, then (row, token, result, end of retention) for each job, then the session. Row numbers are never used
+-- twice, so that row, token and session are the proof.
 UPDATE jobs
-SET state = 4, result = done.column4, finished_at = ?, purge_at = done.column5, settled = 1, holds_key = -holds_key
-FROM (VALUES (?, ?, ?, ?, ?)...) AS done
-WHERE jobs.n = done.column1 AND jobs.id = done.column2 AND jobs.token = done.column3
-    AND session = ? AND state = 3 AND linked = 0;
+SET state = 4, result = done.column3, finished_at = ?, purge_at = done.column4, settled = 1, holds_key = -holds_key
+FROM (VALUES (?, ?, ?, ?)...) AS done
+WHERE jobs.n = done.column1 AND jobs.token = done.column2 AND session = ? AND state = 3 AND linked = 0;
 
 -- name: read_attempt
 SELECT n, state, session, token, settled, cancel_requested, linked, lane FROM jobs WHERE id = ?;

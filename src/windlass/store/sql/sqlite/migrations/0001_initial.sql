@@ -25,7 +25,7 @@ CREATE TABLE lanes (
 CREATE TABLE tasks (n INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 
 CREATE TABLE jobs (
-    n INTEGER PRIMARY KEY,
+    n INTEGER PRIMARY KEY,                  -- from the sequences, so that no number is ever used twice
     id BLOB NOT NULL UNIQUE,
     lane INTEGER NOT NULL,
     task INTEGER NOT NULL,
