@@ -7,10 +7,9 @@ import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any, ParamSpec, Protocol, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, TypeVar, overload
 
 from windlass import blocking
-from windlass.background import WorkerThread
 from windlass.call import Call
 from windlass.choices import OnConflict, Seconds, Until, check_keep, check_priority, check_timeout, choose
 from windlass.client import Client
@@ -25,12 +24,16 @@ from windlass.core.names import check_queue, check_task
 from windlass.core.retry import NEVER, Retry, RetryPolicy
 from windlass.core.task import TaskSpec
 from windlass.engine.config import DEFAULT_CONCURRENCY, DEFAULT_GRACE, WorkerConfig
-from windlass.engine.worker import Worker
 from windlass.job import Job
 from windlass.many import Calls, EnqueueMany, enqueue_many_sync
 from windlass.registry import check_aliases, check_new, task_name, unknown
 from windlass.store.port import Store
 from windlass.task import CoroutineTask, FunctionTask, Task
+
+if TYPE_CHECKING:
+    # Producers need neither; importing them at first use makes the app cheap to import.
+    from windlass.background import WorkerThread
+    from windlass.engine.worker import Worker
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -291,9 +294,7 @@ class App:
             strict: ask the queues always in the given order.
             grace: seconds for which running attempts may go on at the end of the block.
         """
-        worker = await self.new_worker(
-            self.worker_config(queues, concurrency=concurrency, strict=strict, grace=grace)
-        )
+        worker = await self.new_worker(self.worker_config(queues, concurrency=concurrency, strict=strict, grace=grace))
         await worker.start()
         try:
             yield worker
@@ -314,18 +315,18 @@ class App:
 
         Stop it with ``stop()`` or as a context manager; it also stops when the process ends. Arguments as `worker`.
         """
+        from windlass.background import WorkerThread
+
         self._runnable()
         config = self.worker_config(queues, concurrency=concurrency, strict=strict, grace=grace)
         return WorkerThread(self._client, config)
 
-    def make_worker(self, config: WorkerConfig) -> Worker:
-        """A worker that is not started yet, with a store of its own, for whoever runs an event loop for it."""
-        if not config.version:
-            config = replace(config, version=self.version)
-        return Worker(self._client.origin.twin(), self._runnable(), config, self._client.middleware)
-
     async def new_worker(self, config: WorkerConfig) -> Worker:
         """Make a worker on this event loop, not started yet: for who has to start and stop it by hand."""
+        from windlass.engine.worker import Worker
+
+        if not config.version:
+            config = replace(config, version=self.version)
         return Worker((await self._client.opened()).store, self._runnable(), config, self._client.middleware)
 
     def worker_config(self, queues: Queues | None = None, **options: Any) -> WorkerConfig:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 
 from windlass.context import Middleware
@@ -23,7 +23,15 @@ class Opened:
     store: Store
     enqueuer: Enqueuer
     results: ResultWaiter
+    guard: AsyncGenerator[None, None] | None = None
+    """Ends with the loop, and closes the store then."""
     connected: bool = False
+
+    async def aclose(self) -> None:
+        """Let go of everything. Idempotent."""
+        await self.enqueuer.aclose()
+        await self.results.aclose()
+        await self.store.aclose()
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
@@ -57,6 +65,7 @@ class Client:
         if opened is None or not opened.connected:
             opened = self._opened_here()
             await opened.store.connect()
+            await self._guard(opened)
             opened.connected = True
         return opened
 
@@ -72,14 +81,27 @@ class Client:
                 opened = self._by_loop[loop] = Opened(store, Enqueuer(store), ResultWaiter(store))
             return opened
 
+    async def _guard(self, opened: Opened) -> None:
+        """Have the store closed when ``asyncio.run`` ends: it closes the generators that are still open then, and that
+        is the only thing that an event loop does for a library before it goes."""
+        if opened.guard is None:
+            opened.guard = self._closing_at_the_end(opened)
+            await anext(opened.guard)
+
+    async def _closing_at_the_end(self, opened: Opened) -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            self._by_loop.pop(asyncio.get_running_loop(), None)
+            await opened.aclose()
+
     async def aclose(self) -> None:
         """Let go of the store on the running event loop. Idempotent; a later use opens it anew."""
-        with self._lock:
-            opened = self._by_loop.pop(asyncio.get_running_loop(), None)
+        opened = self._by_loop.pop(asyncio.get_running_loop(), None)
         if opened is not None:
-            await opened.enqueuer.aclose()
-            await opened.results.aclose()
-            await opened.store.aclose()
+            await opened.aclose()
+            if opened.guard is not None:
+                await opened.guard.aclose()
 
     def abandon(self) -> None:
         """In a forked child: leave everything to the parent, without a word to the store."""

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
 
 from windlass.core.errors import InvalidURL
 from windlass.core.model import Settings
@@ -57,6 +54,8 @@ def _split(url: object) -> tuple[str, str]:
         raise InvalidURL(f"store URL {shown}: no scheme{hint}; {_known()}")
     if scheme in _LATER:
         raise InvalidURL(f"store URL {shown}: {scheme}:// is not in this version of Windlass; {_known()}")
+    import difflib
+
     close = difflib.get_close_matches(scheme, _OPENERS, n=1)
     guess = f"did you mean {close[0]}://? " if close else ""
     raise InvalidURL(f"store URL {shown}: unknown scheme {scheme[:40]!r}; {guess}{_known()}")
@@ -75,7 +74,9 @@ def _memory_name(url: str, rest: str) -> str:
     return rest
 
 
-def _sqlite_path(url: str, rest: str) -> Path:
+def _sqlite_path(url: str, rest: str) -> str:
+    from urllib.parse import unquote
+
     shown = ascii(redact(url))
     if not rest.startswith("/"):
         raise InvalidURL(f"store URL {shown}: three slashes for a relative path, four for an absolute one; {_known()}")
@@ -86,7 +87,7 @@ def _sqlite_path(url: str, rest: str) -> Path:
         raise InvalidURL(f"store URL {shown}: for a store in memory use memory://")
     if not path or path.endswith("/") or "\0" in path:
         raise InvalidURL(f"store URL {shown}: names no file; {_known()}")
-    return Path(path)
+    return path
 
 
 def _open_memory(url: str, rest: str, settings: Settings) -> Store:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
+import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from windlass.core.errors import InvalidName, UnknownTask
@@ -29,7 +28,7 @@ def _real_module(module: str) -> str:
     if spec is not None:
         return str(spec.name)
     file = getattr(main, "__file__", None)
-    return Path(file).stem if file else module
+    return os.path.splitext(os.path.basename(file))[0] if file else module  # noqa: PTH119, PTH122 - pathlib is slow to import
 
 
 def check_new(tasks: Mapping[str, TaskSpec], spec: TaskSpec) -> None:
@@ -59,6 +58,8 @@ def check_aliases(aliases: Iterable[str]) -> tuple[str, ...]:
 
 def unknown(name: str, known: Collection[str]) -> UnknownTask:
     """The error for a name that nobody registered, with the nearest one that somebody did."""
+    import difflib
+
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"registered are {_listed(known)}"
     return UnknownTask(f"no task {ascii(name)[:200]} is registered; {hint}")

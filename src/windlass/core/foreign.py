@@ -1,13 +1,12 @@
 """Types that msgspec does not know, and that travel all the same: pydantic models and paths.
 
-pydantic is never imported from here: who has a model has imported it already.
+Neither pydantic nor pathlib is imported from here: who has a model or a path has imported it already.
 """
 
 from __future__ import annotations
 
 import sys
 from functools import lru_cache
-from pathlib import PurePath
 from typing import Any
 
 import msgspec
@@ -15,7 +14,7 @@ import msgspec
 
 def enc_hook(value: Any) -> Any:
     """Turn ``value`` into what msgspec can encode. Raises ``NotImplementedError`` for a type that nobody knows."""
-    if isinstance(value, PurePath):
+    if _is_path(type(value)):
         return str(value)
     if is_model(type(value)):
         # Mode "json", but as objects and not as text: so a NaN inside stays one and can be found.
@@ -27,9 +26,9 @@ def dec_hook(kind: type[Any], value: Any) -> Any:
     """Build a ``kind`` from decoded JSON. Raises ``ValueError`` where the value does not fit."""
     if is_model(kind):
         return _build_model(kind, value)
-    if issubclass(kind, PurePath):
+    if _is_path(kind):
         if not isinstance(value, str):
-            raise ValueError(f"Expected `{kind.__name__}` as text, got `{type(value).__name__}`")  # noqa: TRY004
+            raise ValueError(f"Expected `{kind.__name__}` as text, got `{type(value).__name__}`")
         return kind(value)
     raise NotImplementedError(f"nothing builds a {kind.__qualname__}")
 
@@ -47,13 +46,18 @@ def _build_model(kind: type[Any], value: Any) -> Any:
 
 def is_known(kind: object) -> bool:
     """Say whether `enc_hook` and `dec_hook` know the class."""
-    return isinstance(kind, type) and (issubclass(kind, PurePath) or is_model(kind))
+    return is_model(kind) or _is_path(kind)
 
 
 def is_model(kind: object) -> bool:
     """Say whether ``kind`` is a class of pydantic models."""
     pydantic = sys.modules.get("pydantic")
     return pydantic is not None and isinstance(kind, type) and _derives(kind, pydantic.BaseModel)
+
+
+def _is_path(kind: object) -> bool:
+    pathlib = sys.modules.get("pathlib")
+    return pathlib is not None and isinstance(kind, type) and _derives(kind, pathlib.PurePath)
 
 
 @lru_cache(maxsize=1024)
