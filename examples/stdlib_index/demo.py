@@ -23,11 +23,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from windlass import Job, JobFailed, ResultTimeout
+from windlass import App, Job, JobFailed, ResultTimeout
 
 if TYPE_CHECKING:
     from report import Ended
@@ -144,7 +143,7 @@ async def index(files: Sequence[str], *, kill: bool) -> tuple[list[Ended], float
             async def kill_midway() -> None:
                 await a_third.wait()
                 if kill:
-                    await kill_a_worker(bar.console)
+                    await kill_a_worker(app, bar.console)
 
             results, _ = await asyncio.gather(asyncio.gather(*map(follow, jobs)), kill_midway())
         seconds = time.perf_counter() - began
@@ -158,20 +157,13 @@ def progress_bar() -> Progress:
     return Progress(*columns, console=console)
 
 
-class WorkerRow(msgspec.Struct):
-    """What the demo reads of ``windlass workers ls --json``."""
-
-    pid: int
-    running: int
-
-
-async def kill_a_worker(output: Console) -> None:
-    """Send SIGKILL to the worker process that holds the most jobs, as the command line sees it."""
-    process = await asyncio.create_subprocess_exec(*windlass("workers", "ls", "--json"), stdout=subprocess.PIPE)
-    said, _ = await process.communicate()
-    victim = max(msgspec.json.decode(said, type=list[WorkerRow]), key=lambda row: row.running)
-    os.kill(victim.pid, signal.SIGKILL)
-    output.print(f"SIGKILL to worker process {victim.pid}, which held {victim.running} jobs", style="bold yellow")
+async def kill_a_worker(app: App, output: Console) -> None:
+    """Send SIGKILL to the worker process that holds the most jobs (``windlass workers ls`` shows the same)."""
+    store = await app.store()
+    victim = max(await store.sessions(), key=lambda known: known.running)
+    os.kill(victim.session.pid, signal.SIGKILL)
+    text = f"SIGKILL to worker process {victim.session.pid}, which held {victim.running} jobs"
+    output.print(text, style="bold yellow")
 
 
 if __name__ == "__main__":
