@@ -7,6 +7,7 @@ import pytest
 
 from tests.integration.engine_harness import LEASE
 from windlass.core.model import Settings
+from windlass.store.memory import MemoryStore
 from windlass.store.port import Store
 from windlass.store.sqlite import SQLiteStore
 
@@ -15,9 +16,8 @@ from windlass.store.sqlite import SQLiteStore
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     """A store with a lease of one second."""
     settings = Settings(lease=LEASE)
-    made: Store = (
-        MemoryStore(settings=settings) if request.param == "memory" else SQLiteStore(tmp_path / "w.db", settings)
-    )
+    memory = request.param == "memory"
+    made: Store = MemoryStore("", settings) if memory else SQLiteStore(tmp_path / "w.db", settings)
     await made.connect()
     yield made
     await made.aclose()
