@@ -232,7 +232,7 @@ class Worker:
             self._runner.paused = False
             self._runner.fill()
         for job_id in renewal.lost:
-            self._drop(job_id, pulse.held[job_id])
+            self._drop(job_id, pulse.held.get(job_id, -1))
         for job_id in renewal.cancel:
             self._runner.end(job_id, EndReason.CANCEL)
         self._janitor.take_duty(renewal.duty)
