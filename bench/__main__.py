@@ -1,6 +1,6 @@
 """``python -m bench [NAME ...] [--quick] [--rounds N] [--list]``: measure, print a table, append to the results.
 
-A NAME is the beginning of a group's or a figure's name; without names all are measured.
+A NAME is that of a group, or what several begin with (`--list` names them); without names all are measured.
 """
 
 from __future__ import annotations
@@ -28,19 +28,16 @@ def groups() -> list[Group]:
 
 
 def chosen(names: list[str]) -> list[Group]:
-    """Those whose name, or the name of a figure, begins with one of ``names``."""
+    """Those with one of these names; where nothing is called so, those whose names begin so."""
     everything = groups()
-    if not names:
-        return everything
-    found = [
-        group
-        for group in everything
-        if any(label.startswith(name) for name in names for label in (group.name, *(m.name for m in group.metrics)))
-    ]
-    if not found:
-        known = ", ".join(dict.fromkeys(group.name for group in everything))
-        raise SystemExit(f"no figure is called {', '.join(names)}; there are: {known}")
-    return found
+    known = [group.name for group in everything]
+    wanted = set()
+    for name in names:
+        found = {name} if name in known else {label for label in known if label.startswith(name)}
+        if not found:
+            raise SystemExit(f"no figure is called {name}; there are: {', '.join(known)}")
+        wanted |= found
+    return [group for group in everything if group.name in wanted] if names else everything
 
 
 def sample(group: Group, rounds: int, *, quick: bool) -> Samples:
@@ -83,7 +80,7 @@ def medians(group: Group, samples: Samples) -> list[Found]:
 def main(arguments: list[str] | None = None) -> int:
     """Measure what was asked for; answers 1 if a probe failed."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help="the beginning of a figure's name; default: all")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="a group, or the beginning of several; default: all")
     parser.add_argument("--quick", action="store_true", help="small numbers and one round: does it run at all?")
     parser.add_argument("--rounds", type=int, default=None, help="samples of each probe (3; with --quick 1)")
     parser.add_argument("--list", action="store_true", help="name the figures and stop")

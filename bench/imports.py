@@ -37,7 +37,7 @@ def floor(folder: Path) -> dict[str, float]:
 
 def _group(name: str, names: str, aim: Aim | None) -> Group:
     return Group(
-        name=name,
+        name=name.replace(" ", "-"),
         store="-",
         metrics=(Metric("import", name, "ms", aim),),
         ours=Probe("bench.imports:ours", {"names": names}),
