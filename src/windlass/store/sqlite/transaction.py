@@ -74,24 +74,30 @@ class Transaction:
         self._clock = clock
         self._owner = os.urandom(8)
         self._next = self._end = self._reserved = 0
-        self._is_owner = False
+        self._is_owner = self._open = False
 
     def begin(self) -> None:
         """Begin; needs the write lock."""
+        self.hints.clear()
         self.execute("BEGIN IMMEDIATE")
+        self._open = True
         self._reserved, owner, self.limits_version = self.execute(_READ_META).fetchone()
         self._is_owner = owner == self._owner
         self.now = self._clock()
-        self.hints.clear()
 
     def commit(self) -> None:
         """Commit; what was done is durable, and true for everybody, when this returns."""
         if self.hints.due is not None and self.execute(_DUE_BEFORE, (self.hints.due,)).fetchone():
             self.hints.due = None
         self.execute("COMMIT")
+        self._open = False
 
     def rollback(self) -> None:
-        """Undo everything, and forget what was learnt in it."""
+        """Undo what has not been committed, if there is something, and forget what was learnt in it."""
+        if not self._open:
+            return
+        self._open = False
+        # SQLite rolls back by itself after some errors.
         if self.db.in_transaction:
             self.execute("ROLLBACK")
         self.names.forget()

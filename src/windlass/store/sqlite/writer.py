@@ -24,6 +24,7 @@ from windlass.store.sqlite.failures import is_busy, refused, translate
 from windlass.store.sqlite.lock import WriteLock
 from windlass.store.sqlite.schema import prepare
 from windlass.store.sqlite.transaction import Hints, Transaction
+from windlass.store.sqlite.turn import PATIENCE, Turn
 
 T = TypeVar("T")
 _log = logging.getLogger("windlass.store.sqlite")
@@ -32,8 +33,6 @@ _HOLD = 0.008
 """Seconds after which a transaction takes no further verb, so that other processes wait for 10 ms at most."""
 CLOSING = 5.0
 """Seconds that closing waits for the thread; it holds nothing that the end of the process would not free."""
-PATIENCE = 10.0
-"""Seconds that callers wait for somebody who does not let the lock go."""
 
 
 class NeedsCare(Exception):
@@ -52,20 +51,12 @@ class Verb(NamedTuple):
 Answers = list[tuple[asyncio.Future[Any], Any]]
 
 
-class _Stuck:
-    """A verb whose thread waits for the lock."""
-
-    def __init__(self, verb: Verb) -> None:
-        self.verb = verb
-        self.since = time.monotonic()
-        self.given_up = False
-
-
 class Writer:
     """Owns the thread, its connection and its lock. Belongs to one event loop."""
 
     # Made by the thread.
     _lock: WriteLock
+    _turn: Turn[Verb]
     _tx: Transaction
 
     def __init__(
@@ -82,10 +73,6 @@ class Writer:
         self._loop = loop
         self._send = send
         self._queue: SimpleQueue[Verb | None] = SimpleQueue()
-        self._created = False
-        self._stuck: _Stuck | None = None
-        self._guard = threading.Lock()
-        self._watch: asyncio.TimerHandle | None = None
         self._thread = threading.Thread(target=self._run, name="windlass-sqlite-writer", daemon=True)
         self.gate = threading.Lock()
         """Held whenever this thread is inside SQLite: a fork waits for it."""
@@ -107,25 +94,26 @@ class Writer:
         """Have the thread end after all that was put before, and wait for it, unless it waits for somebody else."""
         self._queue.put(None)
         await asyncio.wait([self._ended], timeout=CLOSING)
-        if self._watch is not None:
-            self._watch.cancel()
+        if hasattr(self, "_turn"):
+            self._turn.end()
 
     # ------------------------------------------------------------------------------------------- the thread
 
     def _run(self) -> None:
         try:
-            self._open()
-        except Exception as error:
-            self._answer([(self.opened, self._meaning(error)), (self._ended, None)])
-            return
-        self._answer([(self.opened, self._created)])
+            opened = self._open()
+        except Exception as error:  # noqa: BLE001 - it is raised in the caller
+            self._answer([(self.opened, self._meaning(error))])
+            opened = False
         try:
-            while (verb := self._queue.get()) is not None:
+            while opened and (verb := self._queue.get()) is not None:
                 self._write(verb)
         finally:
-            with self.gate:
-                self._tx.db.close()
-            self._lock.close()
+            if hasattr(self, "_tx"):
+                with self.gate:
+                    self._tx.db.close()
+            if hasattr(self, "_lock"):
+                self._lock.close()
             self._answer([(self._ended, None)])
 
     def inherited(self) -> sqlite3.Connection | None:
@@ -134,32 +122,29 @@ class Writer:
             self._lock.close()
         return self._tx.db if hasattr(self, "_tx") else None
 
-    def _open(self) -> None:
+    def _open(self) -> bool:
         check_place(self._path)
         self._lock = WriteLock(self._path)
+        self._turn = Turn(self._path, self._lock, self._loop, self._give_up)
+        if not self._turn.take(Verb(_nothing, self.opened)):
+            return False
         try:
-            self._lock.acquire()
-            try:
-                with self.gate:
-                    self._tx = self._prepare()
-            finally:
-                self._lock.release()
-        except BaseException:
-            self._lock.close()
-            raise
-
-    def _prepare(self) -> Transaction:
-        db = open_connection(self._path)
-        try:
-            self._created = prepare(db, self._path)
-            return Transaction(db, self._clock, self._settings)
-        except BaseException:
-            db.close()
-            raise
+            with self.gate:
+                db = open_connection(self._path)
+                try:
+                    created = prepare(db, self._path)
+                    self._tx = Transaction(db, self._clock, self._settings)
+                except BaseException:
+                    db.close()
+                    raise
+        finally:
+            self._lock.release()
+        self._answer([(self.opened, created)])
+        return True
 
     def _write(self, first: Verb) -> None:
         """Carry out this verb and what gathers behind it."""
-        if not self._take_turn(first):
+        if not self._turn.take(first):
             return
         group = [first]
         answers: Answers = []
@@ -167,16 +152,15 @@ class Writer:
         try:
             with self.gate:
                 try:
-                    self._begin()
-                    self._together(group, answers)
+                    if self._begin(group):
+                        self._together(group, answers)
                 except NeedsCare:
                     alone = True
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 - it is raised in the callers
                     # Who is to blame? Not every verb, unless there is but one, or the commit itself failed.
                     alone = 1 < len(group) > len(answers)
-                    answers = [(verb.future, self._meaning(error)) for verb in group]
-                if self._tx.db.in_transaction or alone:
-                    self._tx.rollback()
+                    answers = self._failed(group, error)
+                self._tx.rollback()
         finally:
             self._lock.release()
         if alone:
@@ -207,39 +191,59 @@ class Writer:
 
     def _write_alone(self, verb: Verb) -> None:
         """Carry out one verb in a transaction of its own, so that one bad verb fails alone."""
-        if not self._take_turn(verb):
+        if not self._turn.take(verb):
             return
+        answers: Answers = []
         try:
             with self.gate:
-                answer = self._run_alone(verb)
+                while not answers:
+                    try:
+                        if not self._begin([verb]):
+                            break
+                        answer = verb.run(self._tx)
+                        self._tx.commit()
+                        answers = [(verb.future, answer)]
+                    except NeedsCare:
+                        self._tx.rollback()
+                    except Exception as error:  # noqa: BLE001 - it is raised in the caller
+                        answers = self._failed([verb], error)
+                self._tx.rollback()
         finally:
             self._lock.release()
-        self._answer([(verb.future, answer)])
+        self._answer(answers)
         self._hint()
 
-    def _run_alone(self, verb: Verb) -> Any:
-        while True:
-            try:
-                self._begin()
-                answer = verb.run(self._tx)
-                self._tx.commit()
-                return answer
-            except NeedsCare:
-                self._tx.rollback()
-            except Exception as error:
-                self._tx.rollback()
-                return self._meaning(error)
-
-    def _begin(self) -> None:
+    def _begin(self, group: list[Verb]) -> bool:
+        """Begin a transaction; if that fails, it fails for all that wait, and the answer is False."""
         patience = time.monotonic() + PATIENCE
         while True:
             try:
                 self._tx.begin()
-                return
-            except sqlite3.OperationalError as error:
-                # Everybody who knows our lock is out: this is somebody with another program.
-                if not is_busy(error) or time.monotonic() > patience:
-                    raise
+                return True
+            except sqlite3.Error as error:
+                # Busy? Everybody who knows our lock is out: this is somebody with another program.
+                if is_busy(error) and time.monotonic() < patience:
+                    continue
+                self._answer(self._failed([*group, *self._gathered()], error))
+                return False
+
+    def _gathered(self) -> list[Verb]:
+        """Take all verbs that wait off the queue."""
+        found: list[Verb] = []
+        try:
+            while (verb := self._queue.get_nowait()) is not None:
+                found.append(verb)
+            self._queue.put(None)
+        except Empty:
+            pass
+        return found
+
+    def _failed(self, group: list[Verb], error: Exception) -> Answers:
+        return [(verb.future, self._meaning(error)) for verb in group]
+
+    def _give_up(self, verb: Verb, error: StoreUnavailable) -> None:
+        """On the loop: fail what waits. The thread goes on waiting for the lock, and later verbs with it for as long."""
+        _resolve([(each.future, error) for each in [verb, *self._gathered()]])
 
     def _answer(self, answers: Answers) -> None:
         resolve(self._loop, answers)
@@ -255,51 +259,9 @@ class Writer:
             return refused(error, self._path)
         return error
 
-    # --------------------------------------------------------------------------------- waiting for the lock
 
-    def _take_turn(self, verb: Verb) -> bool:
-        """Take the lock; say whether the verb still wants to be carried out."""
-        if self._lock.try_acquire():
-            return True
-        stuck = self._stuck = _Stuck(verb)
-        self._loop.call_soon_threadsafe(self._watch_over)
-        self._lock.acquire()
-        with self._guard:
-            self._stuck = None
-            if not stuck.given_up:
-                return True
-        self._lock.release()
-        return False
-
-    def _watch_over(self) -> None:
-        """On the loop: look every second whether the thread still waits."""
-        if self._watch is None and self._stuck is not None:
-            self._watch = self._loop.call_later(1, self._look)
-
-    def _look(self) -> None:
-        self._watch = None
-        with self._guard:
-            stuck = self._stuck
-            if stuck is not None and time.monotonic() - stuck.since > PATIENCE:
-                stuck.given_up = True
-        if stuck is not None and stuck.given_up:
-            self._give_up(stuck.verb)
-        self._watch_over()
-
-    def _give_up(self, verb: Verb) -> None:
-        """Fail what waits. The thread goes on waiting, and later verbs with it for as long."""
-        error = StoreUnavailable(
-            f"{self._path}: {self._lock.holder()} has held the write lock for more than {PATIENCE:g} s"
-        )
-        waiting: list[Verb | None] = [verb]
-        while True:
-            try:
-                waiting.append(self._queue.get_nowait())
-            except Empty:
-                break
-        if None in waiting:
-            self._queue.put(None)
-        _resolve([(each.future, error) for each in waiting if each is not None])
+def _nothing(_: Transaction) -> None:
+    """Opening is a verb that does nothing."""
 
 
 def resolve(loop: asyncio.AbstractEventLoop, answers: Answers) -> None:
