@@ -19,7 +19,7 @@ import sysconfig
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -131,14 +131,13 @@ async def index(files: Sequence[str], *, kill: bool) -> tuple[list[Ended], float
             a_third = asyncio.Event()
 
             async def follow(job: Job[FileIndex]) -> FileIndex | None:
-                try:
-                    return await job.result(timeout=PATIENCE)
-                except (JobFailed, ResultTimeout):
-                    return None  # the audit says so
-                finally:
-                    bar.advance(row)
-                    if bar.tasks[0].completed * 3 >= len(jobs):
-                        a_third.set()
+                result = None
+                with suppress(JobFailed, ResultTimeout):  # the audit says so
+                    result = await job.result(timeout=PATIENCE)
+                bar.advance(row)
+                if bar.tasks[0].completed * 3 >= len(jobs):
+                    a_third.set()
+                return result
 
             async def kill_midway() -> None:
                 await a_third.wait()
@@ -167,4 +166,8 @@ async def kill_a_worker(app: App, output: Console) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing is left running then, either
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
