@@ -91,9 +91,10 @@ def _sqlite_path(url: str, rest: str) -> str:
 
 
 def _open_memory(url: str, rest: str, settings: Settings) -> Store:
+    name = _memory_name(url, rest)
     from windlass.store.memory import MemoryStore
 
-    return MemoryStore(_memory_name(url, rest), settings)
+    return MemoryStore(name, settings)
 
 
 def _open_sqlite(url: str, rest: str, settings: Settings) -> Store:

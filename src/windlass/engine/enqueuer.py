@@ -169,9 +169,10 @@ class Enqueuer:
                     for call in batch:
                         call.doubtful = True
                 if self._clock() - began + back_off > RETRY_FOR:
-                    self._give_up_waiting(error)
+                    self._give_up_waiting(error, began)
                     raise
-                log.warning("enqueue: %s; trying again in %.2f s", error, back_off)
+                if back_off == FIRST_BACK_OFF:
+                    log.warning("enqueue: %s; trying again for %.0f s", error, RETRY_FOR)
                 await self._sleep(back_off)
                 back_off = min(back_off * 2, LONGEST_BACK_OFF)
 
@@ -184,11 +185,10 @@ class Enqueuer:
             self._offset_until = answered + CLOCK_TRUST
         return self._offset + round(self._clock() * SECOND)
 
-    def _give_up_waiting(self, error: StoreUnavailable) -> None:
-        """Tell those who have waited just as long behind this batch; they were never sent."""
-        oldest = self._clock() - RETRY_FOR
+    def _give_up_waiting(self, error: StoreUnavailable, began: float) -> None:
+        """Tell those who have waited behind this batch for as long; they were never sent."""
         for call in self._waiting:
-            if call.arrived <= oldest:
+            if call.arrived <= began:
                 call.fail(error)
         self._waiting = deque(call for call in self._waiting if not call.answers.done())
 

@@ -1,0 +1,95 @@
+"""Store URLs: which store they mean, what is said about those that mean none, and that passwords never show."""
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from windlass.connect import check_url, connect, redact
+from windlass.core.errors import InvalidURL
+from windlass.core.model import Settings
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("windlass.db", "no scheme; for a SQLite file write sqlite:///windlass.db"),
+        ("", "no scheme"),
+        ("sqlit:///x.db", "unknown scheme 'sqlit'; did you mean sqlite://?"),
+        ("mongodb://host", "unknown scheme 'mongodb'; known are memory://"),
+        ("sqlite://x.db", "three slashes for a relative path, four for an absolute one"),
+        ("sqlite://host/x.db", "three slashes"),
+        ("sqlite:///", "names no file"),
+        ("sqlite:///dir/", "names no file"),
+        ("sqlite:///:memory:", "use memory://"),
+        ("sqlite:///x.db?mode=ro", "takes no options"),
+        ("sqlite:///x%00.db", "names no file"),
+        ("memory://two words", "the name may have"),
+        ("redis://localhost", "redis:// is not in this version"),
+        ("postgresql://localhost/db", "postgresql:// is not in this version"),
+        (None, "expected a str, got NoneType"),
+        (42, "expected a str, got int"),
+    ],
+)
+def test_a_url_that_means_no_store_says_what_would(url: Any, said: str) -> None:
+    for door in (check_url, lambda url: connect(url, Settings())):
+        with pytest.raises(InvalidURL) as caught:
+            door(url)
+        assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("sqlite:///x.db", "x.db"),
+        ("sqlite:////srv/x.db", "/srv/x.db"),
+        ("SQLite:////srv/x.db", "/srv/x.db"),
+        ("sqlite:////srv/a%20b%3F.db", "/srv/a b?.db"),
+        ("sqlite:////srv/a b.db", "/srv/a b.db"),
+    ],
+)
+def test_sqlite_paths(url: str, path: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    wanted = path if path.startswith("/") else f"{tmp_path}/{path}"
+    assert connect(url, Settings()).url == f"sqlite:///{wanted}"
+
+
+def test_memory_by_name() -> None:
+    for url in ("memory://", "memory://tests"):
+        assert connect(url, Settings()).url.startswith("memory://")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://user:secret@host:6379/0", "redis://user:***@host:6379/0"),
+        ("redis://:se/cr@et@host/0", "redis://:***@host/0"),
+        ("postgresql://u:p%40ss@h/db?sslpassword=secret&x=1", "postgresql://u:***@h/db?sslpassword=***&x=1"),
+        ("amqp://h/?token=secret#f", "amqp://h/?token=***#f"),
+        ("redis://host/0", "redis://host/0"),
+        ("sqlite:////srv/x.db", "sqlite:////srv/x.db"),
+    ],
+)
+def test_passwords_do_not_show(url: str, shown: str) -> None:
+    assert redact(url) == shown
+
+
+@given(st.text("se:/@?#&=cret.", max_size=12), st.sampled_from(["redis", "rediss", "nonsense", "postgresql"]))
+def test_no_password_gets_into_a_message(noise: str, scheme: str) -> None:
+    with pytest.raises(InvalidURL) as caught:
+        check_url(f"{scheme}://user:{noise}hunter2{noise}@host/db")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_checking_a_url_imports_no_adapter() -> None:
+    code = """
+import sys
+from windlass.connect import check_url
+check_url("sqlite:///x.db"); check_url("memory://")
+assert not [name for name in sys.modules if name.startswith("windlass.store.")], sorted(sys.modules)
+assert "sqlite3" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
