@@ -1,0 +1,326 @@
+"""The store: the port, spoken to one lock."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Collection, Sequence
+from typing import Concatenate, ParamSpec, TypeVar
+
+from windlass.core.clock import Instant
+from windlass.core.errors import StoreUnavailable, UsageError
+from windlass.core.model import (
+    MAX_BATCH,
+    MAX_LANES,
+    CancelAnswer,
+    ClaimAnswer,
+    ClaimRequest,
+    Edge,
+    EnqueueResult,
+    JobFilter,
+    JobPage,
+    JobRecord,
+    JobResult,
+    Limit,
+    LimitScope,
+    NewJob,
+    Note,
+    Progress,
+    QueueRecord,
+    Renewal,
+    ReplayAnswer,
+    Session,
+    SessionRecord,
+    SessionSign,
+    Settings,
+    Settlement,
+    SettleResult,
+    SkipAnswer,
+)
+from windlass.store.memory import claim, enqueue, insights, janitor, limits, operators, sessions, settle
+from windlass.store.memory.data import Data, Step
+from windlass.store.memory.wake import Subscription
+from windlass.store.port import Capability
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_named: dict[str, Data] = {}
+"""The data of each name, for as long as the process lives."""
+
+
+def _system_clock() -> Instant:
+    return time.time_ns() // 1000
+
+
+class MemoryStore:
+    """A store in the memory of this process: for tests, and for jobs that may be forgotten.
+
+    All store objects of one name are the same store, and stay so until the process ends; without a name it is private
+    to the object and its twins. Nothing survives the process, and nothing crosses a fork: in the child a named store
+    is empty, and an unnamed one raises `StoreUnavailable`.
+
+    Args:
+        name: of the store; empty for a private one.
+        settings: what the store must know beyond its name; the same for all of one name.
+        clock: answers the store's clock in microseconds since the epoch; the system's, unless a test says otherwise.
+    """
+
+    def __init__(
+        self, name: str = "", settings: Settings | None = None, clock: Callable[[], Instant] | None = None
+    ) -> None:
+        self._name = name
+        self._settings = settings or Settings()
+        self._clock = clock or _system_clock
+        self._data = _data_of(name)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._subscriptions: list[Subscription] = []
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"MemoryStore({self._name!r})"
+
+    @property
+    def capabilities(self) -> Capability:
+        """See `Store.capabilities`."""
+        return Capability.NONE
+
+    @property
+    def url(self) -> str:
+        """See `Store.url`."""
+        return f"memory://{self._name}"
+
+    @property
+    def settings(self) -> Settings:
+        """See `Store.settings`."""
+        return self._settings
+
+    # ------------------------------------------------------------------------------------------------ life
+
+    async def connect(self) -> None:
+        """See `Store.connect`."""
+        self._check()
+
+    async def aclose(self) -> None:
+        """See `Store.aclose`. The data stay, for other store objects."""
+        self._closed = True
+        for subscription in self._subscriptions:
+            subscription.close()
+        self._subscriptions.clear()
+
+    async def migrate(self, *, finish: bool = False) -> list[str]:
+        """See `Store.migrate`. There is nothing to migrate, ever."""
+        del finish
+        return []
+
+    def twin(self) -> MemoryStore:
+        """See `Store.twin`."""
+        twin = MemoryStore(self._name, self._settings, self._clock)
+        twin._data = self._data
+        return twin
+
+    def _check(self) -> None:
+        if self._closed:
+            raise StoreUnavailable(f"{self.url}: this store object was closed")
+        if self._data.pid != os.getpid():
+            if not self._name:
+                raise StoreUnavailable(f"{self.url}: this store is in the memory of another process, before a fork")
+            self._data = _data_of(self._name)
+        running = asyncio.get_running_loop()
+        if self._loop is None or self._loop.is_closed():
+            self._loop = running
+        elif self._loop is not running:
+            raise UsageError(f"{self.url}: this store object belongs to another event loop; make a twin() for this one")
+
+    def _do(self, verb: Callable[Concatenate[Step, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Carry out a verb, and tell others of it."""
+        self._check()
+        data = self._data
+        with data.lock:
+            step = Step(data, self._clock(), self._settings)
+            answer = verb(step, *args, **kwargs)
+        for subscription in data.listeners.who_hears(step.hints):
+            subscription.wake_soon()
+        return answer
+
+    def _ask(self, question: Callable[Concatenate[Data, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        self._check()
+        with self._data.lock:
+            return question(self._data, *args, **kwargs)
+
+    # ------------------------------------------------------------------------------------------------ jobs
+
+    async def enqueue(
+        self, jobs: Sequence[NewJob], edges: Sequence[Edge] = (), *, first_sent: Instant
+    ) -> EnqueueResult:
+        """See `JobStore.enqueue`."""
+        _check_batch("enqueue", jobs)
+        _check_batch("enqueue", edges)
+        return self._do(enqueue.enqueue, jobs, edges, first_sent)
+
+    async def claim(self, session: bytes, request: ClaimRequest) -> ClaimAnswer:
+        """See `JobStore.claim`."""
+        _check_request(request)
+        return self._do(claim.claim, session, request)
+
+    async def settle(
+        self, session: bytes, settlements: Sequence[Settlement], claim: ClaimRequest | None = None
+    ) -> SettleResult:
+        """See `JobStore.settle`."""
+        _check_batch("settle", settlements)
+        if len({settlement.id for settlement in settlements}) != len(settlements):
+            raise UsageError("settle: a job is named twice; ids within one call must be distinct")
+        if claim is not None:
+            _check_request(claim)
+        return self._do(settle.settle, session, settlements, claim)
+
+    async def unclaim(self, session: bytes, request: int) -> None:
+        """See `JobStore.unclaim`."""
+        self._do(settle.unclaim, session, request)
+
+    async def renew(self, session: bytes, held: Sequence[tuple[bytes, int]], answered: int) -> Renewal:
+        """See `JobStore.renew`."""
+        return self._do(sessions.renew, session, held, answered)
+
+    async def annotate(self, session: bytes, notes: Sequence[Note]) -> None:
+        """See `JobStore.annotate`."""
+        _check_batch("annotate", notes)
+        self._do(settle.annotate, session, notes)
+
+    # -------------------------------------------------------------------------------- sessions and janitor
+
+    async def open(self, session: Session) -> None:
+        """See `JobStore.open`."""
+        self._do(sessions.open_session, session)
+
+    async def close(self, session: bytes) -> None:
+        """See `JobStore.close`."""
+        self._do(sessions.close_session, session)
+
+    async def observe(self) -> list[SessionSign]:
+        """See `JobStore.observe`."""
+        return self._do(sessions.observe)
+
+    async def reap(self, signs: Sequence[SessionSign], limit: int = 200) -> Progress:
+        """See `JobStore.reap`."""
+        _check_batch("reap", signs)
+        _check_limit("reap", limit)
+        return self._do(sessions.reap, signs, limit)
+
+    async def promote(self, limit: int = 1000) -> Progress:
+        """See `JobStore.promote`."""
+        _check_limit("promote", limit)
+        return self._do(janitor.promote, limit)
+
+    async def release_edges(self, limit: int = 256) -> Progress:
+        """See `JobStore.release_edges`."""
+        _check_limit("release_edges", limit)
+        return self._do(janitor.release_edges, limit)
+
+    async def purge(self, limit: int = 1000) -> Progress:
+        """See `JobStore.purge`."""
+        _check_limit("purge", limit)
+        return self._do(janitor.purge, limit)
+
+    # ------------------------------------------------------------------------------------------- operators
+
+    async def cancel(self, ids: Sequence[bytes]) -> list[CancelAnswer]:
+        """See `JobStore.cancel`."""
+        _check_batch("cancel", ids)
+        return self._do(operators.cancel, ids)
+
+    async def replay(self, ids: Sequence[bytes]) -> list[ReplayAnswer]:
+        """See `JobStore.replay`."""
+        _check_batch("replay", ids)
+        return self._do(operators.replay, ids)
+
+    async def skip(self, id: bytes, result: bytes) -> SkipAnswer:
+        """See `JobStore.skip`."""
+        return self._do(operators.skip, id, result)
+
+    async def delete(self, ids: Sequence[bytes]) -> int:
+        """See `JobStore.delete`."""
+        _check_batch("delete", ids)
+        return self._do(operators.delete, ids)
+
+    async def put_limit(self, limit: Limit) -> None:
+        """See `JobStore.put_limit`."""
+        self._do(limits.put_limit, limit)
+
+    async def command(self, session: bytes, command: str) -> bool:
+        """See `JobStore.command`."""
+        return self._do(sessions.command, session, command)
+
+    # -------------------------------------------------------------------------------------------- insights
+
+    async def now(self) -> Instant:
+        """See `Insights.now`."""
+        self._check()
+        return self._clock()
+
+    async def get_jobs(self, ids: Sequence[bytes]) -> list[JobRecord | None]:
+        """See `Insights.get_jobs`."""
+        _check_batch("get_jobs", ids)
+        return self._ask(insights.get_jobs, ids)
+
+    async def results(self, ids: Sequence[bytes]) -> list[JobResult | None]:
+        """See `Insights.results`."""
+        _check_batch("results", ids)
+        return self._ask(insights.results, ids)
+
+    async def list_jobs(self, filter: JobFilter, *, limit: int = 50, cursor: bytes | None = None) -> JobPage:
+        """See `Insights.list_jobs`."""
+        _check_limit("list_jobs", limit)
+        return self._ask(insights.list_jobs, filter, limit, cursor)
+
+    async def counts(self) -> dict[tuple[str, int], int]:
+        """See `Insights.counts`."""
+        return self._ask(insights.counts)
+
+    async def queues(self) -> list[QueueRecord]:
+        """See `Insights.queues`."""
+        return self._ask(insights.queues)
+
+    async def limits(self, scope: LimitScope | None = None) -> list[Limit]:
+        """See `Insights.limits`."""
+        return self._ask(insights.limits, scope)
+
+    async def sessions(self) -> list[SessionRecord]:
+        """See `Insights.sessions`."""
+        return self._ask(insights.sessions)
+
+    # ------------------------------------------------------------------------------------------- notifier
+
+    def subscribe(self, channels: Collection[str], wake: Callable[[], None]) -> Subscription:
+        """See `Notifier.subscribe`."""
+        self._check()
+        subscription = Subscription(self._data.listeners, channels, wake, asyncio.get_running_loop())
+        self._subscriptions = [known for known in self._subscriptions if not known.closed]
+        self._subscriptions.append(subscription)
+        self._data.listeners.add(subscription)
+        return subscription
+
+
+def _data_of(name: str) -> Data:
+    if not name:
+        return Data()
+    data = _named.setdefault(name, Data())
+    if data.pid != os.getpid():
+        data = _named[name] = Data()
+    return data
+
+
+def _check_batch(verb: str, batch: Sequence[object]) -> None:
+    if len(batch) > MAX_BATCH:
+        raise UsageError(f"{verb}: {len(batch)} records in one call, at most {MAX_BATCH} are allowed")
+
+
+def _check_limit(verb: str, limit: int) -> None:
+    if not 0 < limit <= MAX_BATCH:
+        raise UsageError(f"{verb}: limit={limit} is not between 1 and {MAX_BATCH}")
+
+
+def _check_request(request: ClaimRequest) -> None:
+    if len(request.lanes) > MAX_LANES:
+        raise UsageError(f"claim: {len(request.lanes)} lanes, at most {MAX_LANES} are allowed")
