@@ -35,7 +35,7 @@ def test_the_examples_of_a_page_run(page: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("page", pages(), ids=_name)
 def test_every_python_block_is_tested_or_says_why_not(page: Path) -> None:
-    fences = re.findall(r"^\s*```\s*(\S+)", page.read_text(), re.MULTILINE)
+    fences = re.findall(r"^[ \t]*```[ \t]*(\S+)", page.read_text(), re.MULTILINE)
     steps = read_steps(page.read_text())
     assert len([fence for fence in fences if fence.startswith(("py", "console"))]) == len(steps)
 
