@@ -30,7 +30,7 @@ def test_hello(tmp_path: Path) -> None:
 
 def test_progress_and_cancel(tmp_path: Path) -> None:
     said = run([str(EXAMPLES / "progress_and_cancel.py")], tmp_path)
-    assert said.count("cancelled:") == 2
+    assert said.count("cancelled: job") == 2
     assert "running: " in said
     assert "3 chunks, this time to the end" in said
 
