@@ -346,6 +346,10 @@ class App:
 
     # --------------------------------------------------------------------------------------------- store
 
+    def new_store(self) -> Store:
+        """Make a store that is not opened yet, for the caller to close: to migrate it before anybody else opens it."""
+        return self._connect()
+
     async def store(self) -> Store:
         """The opened store of the running event loop, to look into or to operate on directly."""
         return (await self._client.opened()).store
