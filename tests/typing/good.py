@@ -1,0 +1,84 @@
+"""What a user's type checker must accept, and infer. Checked by mypy, never run."""
+
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, assert_type
+
+from windlass import App, Call, CoroutineTask, FunctionTask, Job, Retry
+
+app = App("memory://")
+
+
+@app.task(queue="mail", retry=Retry(attempts=5), timeout=30)
+async def send(to: str, body: str, *, copies: int = 1) -> int:
+    return copies
+
+
+@app.task
+def total(*numbers: float) -> float:
+    return sum(numbers)
+
+
+@app.task
+async def nothing() -> None: ...
+
+
+assert_type(total(1, 2), float)
+assert_type(total.name, str)
+
+
+def call() -> Coroutine[Any, Any, int]:
+    return send("a", "b")
+
+
+async def enqueue() -> None:
+    job = await send.enqueue("a", "b", copies=2)
+    assert_type(job, Job[int])
+    assert_type(await job.result(timeout=10), int)
+    assert_type(await (await total.enqueue(1, 2.5)).result(), float)
+    assert_type(await (await nothing.enqueue()).result(), None)
+    assert_type(await send("a", "b"), int)
+    assert_type(job.duplicate, bool)
+
+
+async def options() -> None:
+    urgent = send.options(priority=9, delay=timedelta(seconds=5), expires=datetime.now(UTC), unique="a")
+    assert_type(await (await urgent.enqueue("a", "b")).result(), int)
+    assert_type(urgent.bind("a", "b"), Call[int])
+    assert_type(total.options(unique=True, on_conflict="raise", unique_until="started")(1.0), float)
+
+
+async def many() -> None:
+    assert_type(send.bind("a", "b"), Call[int])
+    jobs = await app.enqueue_many(send.bind(to, "x") for to in ("a", "b"))
+    assert_type(jobs, list[Job[int]])
+    async for job in app.enqueue_many([total.bind(1)]):
+        assert_type(job, Job[float])
+
+    async def source() -> AsyncIterator[Call[int]]:
+        yield send.bind("a", "b")
+
+    assert_type(await app.enqueue_many(source()), list[Job[int]])
+
+    def mixed() -> Iterator[Call[int | float]]:
+        yield send.bind("a", "b")
+        yield total.bind(1)
+
+    assert_type(await app.enqueue_many(mixed()), list[Job[int | float]])
+    calls: list[Call[object]] = [send.bind("a", "b"), nothing.bind()]
+    await app.enqueue_many(calls)
+
+
+def blocking() -> None:
+    assert_type(send.enqueue_sync("a", "b"), Job[int])
+    assert_type(send.enqueue_sync("a", "b").result_sync(timeout=1), int)
+    assert_type(app.enqueue_many_sync(total.bind(n) for n in range(3)), list[Job[float]])
+    with app.start_worker_thread(["mail"], concurrency=4) as worker:
+        worker.stop(grace=1)
+
+
+def takes_tasks(coroutine: CoroutineTask[[], None], function: FunctionTask[[], None]) -> None: ...
+
+
+def covariance(job: Job[int], call: Call[int]) -> tuple[Job[object], Call[float]]:
+    return job, call
