@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, TypeVar, overl
 
 from windlass import blocking
 from windlass.call import Call
-from windlass.choices import OnConflict, Seconds, Until, check_keep, check_priority, check_timeout, choose
+from windlass.choices import NONE, OnConflict, Seconds, Until, check_keep, check_priority, check_timeout, choose
 from windlass.client import Client
 from windlass.connect import check_url, connect, redact
 from windlass.context import Middleware
@@ -226,7 +226,7 @@ class App:
         )
         check_new(self._client.tasks, spec)
         kind: type[Task[..., Any]] = CoroutineTask if spec.executor == "async" else FunctionTask
-        task = kind(self._client, spec, choose(**choices))
+        task = kind(self._client, spec, NONE.merged(choose(**choices)))
         for known_as in (spec.name, *spec.aliases):
             self._client.tasks[known_as] = spec
         self._tasks[spec.name] = task

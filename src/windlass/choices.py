@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -46,10 +46,14 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
 
     def merged(self, newer: Choices) -> Choices:
         """What both say; where they differ, what ``newer`` says. Raises `InvalidOption` if they contradict."""
-        said = {name: value for name in self.__struct_fields__ if (value := getattr(newer, name)) is not None}
+        said: dict[str, Any] = {
+            name: value for name in self.__struct_fields__ if (value := getattr(newer, name)) is not None
+        }
         if newer.headers and self.headers:
             said["headers"] = self.headers | newer.headers
-        return check_together(msgspec.structs.replace(self, **said))
+        if newer.unique is False:
+            said |= {"unique_until": newer.unique_until, "on_conflict": newer.on_conflict}
+        return _check_together(msgspec.structs.replace(self, **said))
 
     def template(self, spec: TaskSpec) -> NewJob:
         """A job of the task, but for its id and payload (and its key, where the arguments are the key)."""
@@ -95,28 +99,27 @@ def choose(
     limit_by: str | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Choices:
-    """Check options as people give them; `windlass.Task.options` says what each means. Raises `InvalidOption`."""
-    return check_together(
-        Choices(
-            queue=None if queue is None else check_queue(queue),
-            priority=None if priority is None else check_priority(priority),
-            delay=None if delay is None else span(delay, "delay"),
-            at=None if at is None else instant(at, "at"),
-            expires_in=None if expires is None or isinstance(expires, datetime) else span(expires, "expires"),
-            expires_at=instant(expires, "expires") if isinstance(expires, datetime) else None,
-            unique=_check_unique(unique),
-            unique_until=_one_of("unique_until", unique_until, ("finished", "started")),
-            on_conflict=_one_of("on_conflict", on_conflict, ("return", "raise", "replace")),
-            retry=check_retry(retry),
-            timeout=None if timeout is None else check_timeout(timeout),
-            keep=None if result_ttl is None else check_keep(result_ttl, "result_ttl"),
-            limit_by=None if limit_by is None else check_key("limit", limit_by),
-            headers=None if headers is None else check_headers(headers),
-        )
+    """Check options as people give them, each by itself; `windlass.Task.options` says what each means. `Choices.merged`
+    checks them together. Raises `InvalidOption`."""
+    return Choices(
+        queue=None if queue is None else check_queue(queue),
+        priority=None if priority is None else check_priority(priority),
+        delay=None if delay is None else span(delay, "delay"),
+        at=None if at is None else instant(at, "at"),
+        expires_in=None if expires is None or isinstance(expires, datetime) else span(expires, "expires"),
+        expires_at=instant(expires, "expires") if isinstance(expires, datetime) else None,
+        unique=_check_unique(unique),
+        unique_until=_one_of("unique_until", unique_until, ("finished", "started")),
+        on_conflict=_one_of("on_conflict", on_conflict, ("return", "raise", "replace")),
+        retry=check_retry(retry),
+        timeout=None if timeout is None else check_timeout(timeout),
+        keep=None if result_ttl is None else check_keep(result_ttl, "result_ttl"),
+        limit_by=None if limit_by is None else check_key("limit", limit_by),
+        headers=None if headers is None else check_headers(headers),
     )
 
 
-def check_together(choices: Choices) -> Choices:
+def _check_together(choices: Choices) -> Choices:
     """Refuse options that contradict each other."""
     if choices.delay is not None and choices.at is not None:
         raise InvalidOption("delay and at: give one of the two")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from windlass.choices import choose
+from windlass.choices import NONE, choose
 from windlass.core.clock import DAY, MINUTE, SECOND
 from windlass.core.codec import Signature
 from windlass.core.errors import InvalidName, InvalidOption
@@ -63,7 +63,7 @@ SPEC = TaskSpec(
 )
 def test_an_impossible_option_is_refused_with_a_reason(options: dict[str, Any], said: str) -> None:
     with pytest.raises(InvalidOption) as caught:
-        choose(**options)
+        NONE.merged(choose(**options))
     assert said in str(caught.value)
 
 
@@ -118,3 +118,11 @@ def test_later_options_win_and_contradictions_are_found_across_both() -> None:
         first.merged(choose(at=SOON))
     with pytest.raises(InvalidOption, match="expires"):
         first.merged(choose(expires=30))
+
+
+def test_a_unique_key_can_be_refined_and_taken_back() -> None:
+    keyed = choose(unique="k").merged(choose(on_conflict="raise"))
+    assert (keyed.unique, keyed.on_conflict) == ("k", "raise")
+    plain = keyed.merged(choose(unique=False))
+    assert plain.template(SPEC).unique is None
+    assert plain.on_conflict is None
