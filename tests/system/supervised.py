@@ -69,12 +69,22 @@ class Supervised:
         """Wait for the next start of a child; answers its process id."""
         return int(self.next(r"worker (\d+) started")[1])
 
+    def ready(self, count: int = 1) -> None:
+        """Wait until so many workers have opened their sessions."""
+        for _ in range(count):
+            self.next("claims jobs")
+
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
     def ended(self) -> int:
         """Wait until it has ended; answers the exit code."""
         return self.process.wait(PATIENCE)
+
+
+def worker_command(*arguments: str) -> list[str]:
+    """``windlass worker`` with these arguments."""
+    return [sys.executable, "-m", "windlass", "worker", *arguments]
 
 
 def supervise_script(folder: Path, processes: int = 1, grace: float = 5, mode: str = "ready", **env: str) -> Supervised:

@@ -31,10 +31,10 @@ PRODUCERS = 100
 
 @commands.command()
 def bench(
-    jobs: Annotated[int, typer.Option(min=100, max=1_000_000, help="Jobs to enqueue and drain.")] = 20_000,
+    jobs: Annotated[int, typer.Option(min=100, max=1_000_000, metavar="N", help="Jobs to enqueue and drain.")] = 20_000,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure enqueueing, draining and latency on a temporary SQLite file, with one worker in this process."""
+    """Measure this machine. Enqueueing, draining and latency, on a temporary SQLite file, with one worker."""
     with tempfile.TemporaryDirectory(prefix="windlass-bench-") as folder:
         url = f"sqlite:///{Path(folder).absolute()}/bench.db"
         figures = asyncio.run(_measure(url, jobs))

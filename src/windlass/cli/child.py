@@ -106,6 +106,8 @@ class WorkerProcess:
         if getattr(store, "created", False):
             log.warning("%s did not exist and was created: is that the database you meant?", store.url)
         await worker.start()
+        slots = 1 if self._config.alone else self._config.concurrency
+        log.info("claims jobs of %s: %d slots, %s", ", ".join(self._config.queues), slots, store.url)
         return worker
 
     def _hear(self) -> None:

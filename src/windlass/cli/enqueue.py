@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from windlass.cli.errors import CommandFailed, WrongUsage
+from windlass.cli.errors import WrongUsage
 from windlass.cli.output import note, say, say_json
 from windlass.cli.target import AppOption, JsonOption, find_app, with_app
-from windlass.core.errors import RemoteError
+from windlass.core.errors import JobFailed, RemoteError
 from windlass.core.text import shorten
 
 if TYPE_CHECKING:
-    from windlass.app import App
     from windlass.core.task import TaskSpec
     from windlass.job import Job
 
@@ -26,7 +25,7 @@ def enqueue(
     *,
     task: Annotated[str, typer.Argument(metavar="TASK", help="Name of the task, such as tasks.send.")],
     arguments: Annotated[
-        list[str] | None, typer.Argument(metavar="[ARG...]", help="Arguments as JSON: 3, '\"text\"', '[1, 2]'.")
+        list[str] | None, typer.Argument(metavar="ARG", help="Arguments as JSON: 3, '\"text\"', '[1, 2]'.")
     ] = None,
     app: AppOption = None,
     kwargs: Annotated[
@@ -44,7 +43,7 @@ def enqueue(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Store a job that runs TASK with these arguments, and print its id.
+    """Store a job. It runs TASK with these arguments; the answer is its id.
 
     An argument that begins with a dash comes after --, as in: windlass enqueue tasks.add -- -1 2
     """
@@ -54,12 +53,13 @@ def enqueue(
     wanted = found.find_task(task).options(queue=queue, priority=priority, delay=delay, expires=expires, unique=unique)
     call = wanted.bind(*positional, **named)
 
-    async def act(_: App) -> tuple[Job[Any], object]:
+    async def act() -> tuple[Job[Any], object]:
         job = await call.enqueue()
-        _say_stored(job, as_json=as_json and wait is None)
+        if wait is None or not as_json:
+            _say_stored(job, as_json=as_json)
         return job, None if wait is None else await _result(job, wanted.spec, wait)
 
-    job, result = with_app(found, act, create=True)
+    job, result = with_app(found, act)
     if wait is not None:
         _say_result(job, result, as_json=as_json)
 
@@ -85,7 +85,7 @@ async def _result(job: Job[Any], spec: TaskSpec, timeout: float) -> object:
     try:
         return json.loads(spec.signature.encode_result(await job.result(timeout)))
     except RemoteError as error:
-        raise CommandFailed(f"job {job.id} is dead: {error}") from None
+        raise JobFailed(f"job {job.id} is dead: {error}") from None
 
 
 def _parse(text: str, what: str) -> object:
@@ -103,7 +103,10 @@ def _refuse_constant(name: str) -> object:
 def _parse_named(text: str | None) -> dict[str, object]:
     if text is None:
         return {}
-    named = _parse(text, "--kwargs")
+    try:
+        named = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        named = None
     if not isinstance(named, dict):
         raise WrongUsage(f'--kwargs: expected a JSON object, such as \'{{"to": "a"}}\', got {shorten(text, 80)!a}')
     return named

@@ -11,6 +11,7 @@ from windlass.cli.errors import CommandFailed, WrongUsage
 from windlass.cli.ids import parse_ids
 from windlass.cli.output import ago, iso, note, say, say_fields, say_json, say_table
 from windlass.cli.target import AppOption, JsonOption, UrlOption, with_store
+from windlass.core.errors import JobNotFound
 from windlass.core.ids import from_text, to_text
 
 if TYPE_CHECKING:
@@ -25,13 +26,17 @@ commands = typer.Typer(
     no_args_is_help=True,
 )
 
-Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Job ids.")]
+Ids = Annotated[list[str], typer.Argument(metavar="ID", help="Job ids.")]
 StateOption = Annotated[
     list[str] | None,
-    typer.Option("--state", help="waiting, scheduled, ready, running, succeeded, dead or cancelled; may be repeated."),
+    typer.Option(
+        "--state",
+        metavar="STATE",
+        help="waiting, scheduled, ready, running, succeeded, dead or cancelled; may be repeated.",
+    ),
 ]
-QueueOption = Annotated[str | None, typer.Option("--queue", "-q", help="Only of this queue.")]
-TaskOption = Annotated[str | None, typer.Option("--task", help="Only of this task.")]
+QueueOption = Annotated[str | None, typer.Option("--queue", "-q", metavar="NAME", help="Only of this queue.")]
+TaskOption = Annotated[str | None, typer.Option("--task", metavar="NAME", help="Only of this task.")]
 
 
 @commands.command("ls")
@@ -42,8 +47,8 @@ def list_jobs(
     state: StateOption = None,
     queue: QueueOption = None,
     task: TaskOption = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 50,
-    cursor: Annotated[str | None, typer.Option(help="Go on where an earlier page ended.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="At most so many.")] = 50,
+    cursor: Annotated[str | None, typer.Option(metavar="CURSOR", help="Go on where an earlier page ended.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List jobs, newest first."""
@@ -84,7 +89,7 @@ def show(
     wanted = from_text(id)
     (job,) = with_store(app, url, lambda store: store.get_jobs([wanted]))
     if job is None:
-        raise CommandFailed(f"there is no job {to_text(wanted)}: it never was, or its retention is over")
+        raise JobNotFound(f"there is no job {to_text(wanted)}: it never was, or its retention is over")
     from windlass.cli.details import fields, record
 
     if as_json:
@@ -95,7 +100,7 @@ def show(
 
 @commands.command()
 def cancel(ids: Ids, app: AppOption = None, url: UrlOption = None, as_json: JsonOption = False) -> None:
-    """Cancel jobs: at once if they have not started, else their worker is told."""
+    """Cancel jobs. One that has not started is cancelled at once, of one that runs the worker is told."""
     wanted = parse_ids(ids)
     answers = with_store(app, url, lambda store: store.cancel(wanted))
     words = {0: "cancelled", 1: "asked to stop", 2: "finished already", 3: "unknown"}
@@ -104,7 +109,7 @@ def cancel(ids: Ids, app: AppOption = None, url: UrlOption = None, as_json: Json
 
 @commands.command()
 def replay(ids: Ids, app: AppOption = None, url: UrlOption = None, as_json: JsonOption = False) -> None:
-    """Run dead or cancelled jobs again, with a fresh retry budget."""
+    """Run dead or cancelled jobs again. They keep their ids, and have a fresh retry budget."""
     wanted = parse_ids(ids)
     answers = with_store(app, url, lambda store: store.replay(wanted))
     words = {0: "ready again", 1: "neither dead nor cancelled", 2: "another job holds its unique key", 3: "unknown"}
@@ -114,7 +119,7 @@ def replay(ids: Ids, app: AppOption = None, url: UrlOption = None, as_json: Json
 @commands.command()
 def purge(
     *,
-    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID...]", help="Finished jobs to delete now.")] = None,
+    ids: Annotated[list[str] | None, typer.Argument(metavar="ID", help="Finished jobs to delete now.")] = None,
     app: AppOption = None,
     url: UrlOption = None,
     state: StateOption = None,
@@ -122,8 +127,8 @@ def purge(
     task: TaskOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Delete finished jobs: those named, those that --state, --queue and --task select, or else those whose retention
-    is over.
+    """Delete finished jobs. Those named, or those that --state, --queue and --task select, or else those whose
+    retention is over.
 
     A job that finished less than five minutes ago, or that unfinished jobs depend on, stays.
     """

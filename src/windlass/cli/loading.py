@@ -69,9 +69,13 @@ def _where(error: BaseException) -> str:
     """Name the line that raised."""
     if isinstance(error, SyntaxError):
         return ""  # its own message names the line
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
-    own = [frame for frame in frames if frame.filename != __file__]
-    return f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
+    ours = str(Path(__file__).parents[1])
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if "importlib" not in frame.filename and not frame.filename.startswith(ours)
+    ]
+    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
 
 
 def _what(found: object) -> str:

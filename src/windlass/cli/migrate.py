@@ -22,7 +22,7 @@ def migrate(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Bring the stored layout up to this version of Windlass. Creates it where there is none; safe to repeat."""
+    """Bring a store up to this version. Creates it where there is none; safe to repeat."""
     done = with_store(app, url, lambda store: store.migrate(finish=finish), create=True)
     if as_json:
         say_json({"done": done})

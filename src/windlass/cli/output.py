@@ -12,7 +12,6 @@ from windlass.core.clock import SECOND, Instant, Span, to_datetime
 from windlass.core.text import printable
 
 if TYPE_CHECKING:
-    from rich.table import Table
     from rich.text import Text
 
 WIDE = 100_000
@@ -30,8 +29,9 @@ STYLES = {
 
 
 def say_json(value: object) -> None:
-    """Print one JSON value."""
-    say(json.dumps(value, indent=2 if _is_terminal() else None, ensure_ascii=False))
+    """Print one JSON value: a line of its own, or, in a terminal, many."""
+    # As ASCII, so that a terminal has nothing to obey: JSON itself allows C1 controls and marks that reverse the text.
+    say(json.dumps(value, indent=2 if _is_terminal() else None))
 
 
 def say(line: str) -> None:
@@ -61,7 +61,11 @@ def say_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, whole
         )
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
-    _print(Console(width=None if _is_terminal() else WIDE, highlight=False), table)
+    console = Console(width=None if _is_terminal() else WIDE, highlight=False)
+    with console.capture() as shown:
+        console.print(table)
+    for line in shown.get().splitlines():
+        say(line.rstrip())
 
 
 def say_fields(fields: Iterable[tuple[str, object]]) -> None:
@@ -71,13 +75,6 @@ def say_fields(fields: Iterable[tuple[str, object]]) -> None:
     for name, value in shown:
         text = printable(str(value), lines=True)
         say(f"{name:<{width}}  " + text.replace("\n", "\n" + " " * (width + 2)))
-
-
-def _print(console: object, table: Table) -> None:
-    from rich.console import Console
-
-    assert isinstance(console, Console)
-    console.print(table, soft_wrap=False)
 
 
 def _cell(value: object) -> Text:

@@ -18,7 +18,7 @@ commands = typer.Typer(
     help="List, pause and resume queues.", add_completion=False, rich_markup_mode=None, no_args_is_help=True
 )
 
-Names = Annotated[list[str], typer.Argument(metavar="QUEUE...", help="Names of queues.")]
+Names = Annotated[list[str], typer.Argument(metavar="QUEUE", help="Names of queues.")]
 
 
 @commands.command("ls")
@@ -55,13 +55,13 @@ def list_queues(app: AppOption = None, url: UrlOption = None, as_json: JsonOptio
 
 @commands.command()
 def pause(names: Names, app: AppOption = None, url: UrlOption = None, as_json: JsonOption = False) -> None:
-    """Let workers claim nothing more from these queues. What runs goes on; jobs can still be enqueued."""
+    """Pause queues. Workers claim nothing more from them; what runs goes on; jobs can still be enqueued."""
     _set_paused(names, app, url, paused=True, as_json=as_json)
 
 
 @commands.command()
 def resume(names: Names, app: AppOption = None, url: UrlOption = None, as_json: JsonOption = False) -> None:
-    """Let workers claim from these queues again."""
+    """Resume queues. Workers claim from them again."""
     _set_paused(names, app, url, paused=False, as_json=as_json)
 
 

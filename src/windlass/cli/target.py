@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
@@ -61,34 +60,43 @@ def check_reachable(url: str, *, create: bool) -> None:
 def with_store(app: str | None, url: str | None, act: Callable[[Store], Awaitable[T]], *, create: bool = False) -> T:
     """Let ``act`` use the store that the options mean: ``--url``, else the app's, else ``$WINDLASS_URL``, else
     ./windlass.db. Raises as `check_reachable`, `InvalidURL`, `StoreError`."""
-    if url is None and (app or os.environ.get("WINDLASS_APP")):
-        return with_app(find_app(app), lambda found: _of_app(found, act), create=create)
-    return asyncio.run(_of_url(url or os.environ.get("WINDLASS_URL") or DEFAULT_URL, act, create=create))
+
+    async def run() -> T:
+        store = _new_store(app, url, create=create)
+        try:
+            return await act(store)
+        finally:
+            await store.aclose()
+
+    return _run(run)
 
 
-def with_app(app: App, act: Callable[[App], Coroutine[Any, Any, T]], *, create: bool = False) -> T:
-    """Let ``act`` use the app, and let go of its store afterwards. Raises as `check_reachable`."""
-    check_reachable(app.url, create=create)
+def with_app(app: App, act: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Let ``act`` use the app, and let go of its store afterwards. Raises `WrongUsage` for a store in memory."""
+    check_reachable(app.url, create=True)
 
     async def run() -> T:
         async with app:
-            return await act(app)
+            return await act()
 
-    return asyncio.run(run())
-
-
-async def _of_app(app: App, act: Callable[[Store], Awaitable[T]]) -> T:
-    return await act(await app.store())
+    return _run(run)
 
 
-async def _of_url(url: str, act: Callable[[Store], Awaitable[T]], *, create: bool) -> T:
+def _run(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    import asyncio  # here, since `windlass worker` has no use for it
+
+    return asyncio.run(main())
+
+
+def _new_store(place: str | None, url: str | None, *, create: bool) -> Store:
     from windlass.connect import check_url, connect
     from windlass.core.model import Settings
 
-    check_url(url)
-    check_reachable(url, create=create)
-    store = connect(url, Settings())
-    try:
-        return await act(store)
-    finally:
-        await store.aclose()
+    if not url and (place or os.environ.get("WINDLASS_APP")):
+        app = find_app(place)
+        check_reachable(app.url, create=create)
+        return app.new_store()
+    where = url or os.environ.get("WINDLASS_URL") or DEFAULT_URL
+    check_url(where)
+    check_reachable(where, create=create)
+    return connect(where, Settings())

@@ -38,14 +38,19 @@ def worker(
     strict: Annotated[
         bool, typer.Option("--strict", help="Serve the queues in the given order: the first until it is empty.")
     ] = False,
-    concurrency: Annotated[int, typer.Option(min=1, max=1000, help="Attempts that each process runs at once.")] = 100,
-    processes: Annotated[int, typer.Option(min=1, max=1000, help="Worker processes.")] = 1,
+    concurrency: Annotated[
+        int, typer.Option(min=1, max=1000, metavar="N", help="Attempts that each process runs at once.")
+    ] = 100,
+    processes: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="Worker processes.")] = 1,
     grace: Annotated[
-        float, typer.Option(min=0, max=3600, help="Seconds that running jobs may go on after a signal to stop.")
+        float,
+        typer.Option(
+            min=0, max=3600, metavar="SECONDS", help="How long running jobs may go on after a signal to stop."
+        ),
     ] = 25.0,
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    log_level: Annotated[str, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")] = "info",
 ) -> None:
-    """Run workers until SIGTERM or Ctrl-C; a second one gives everything back at once. SIGHUP replaces them."""
+    """Run workers. SIGTERM or Ctrl-C stops them, a second one at once; SIGHUP replaces them one by one."""
     options = {
         "app": app_place(app),
         "queues": parse_queues(queue) if queue else None,

@@ -1,0 +1,68 @@
+"""``windlass worker`` at a terminal, and what other commands show while one runs."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.integration.cli_session import Session
+from tests.system.supervised import Supervised, worker_command
+
+APP = ("--app", "tasks:app")
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Session:
+    return Session(tmp_path)
+
+
+def start_worker(session: Session, *arguments: str, **env: str) -> Supervised:
+    return Supervised(worker_command(*APP, *arguments), session.folder, session.environment(env))
+
+
+def test_worker_refuses(session: Session) -> None:
+    (session.folder / "inmemory.py").write_text("from windlass import App\napp = App('memory://')\n")
+    (session.folder / "nowhere.py").write_text("from windlass import App\napp = App('sqlite:////nowhere/at/all.db')\n")
+    (session.folder / "broken.py").write_text("1 / 0\n")
+    for arguments in (
+        (),
+        ("--app", "tsks:app"),
+        ("--app", "broken:app", "--processes", "3"),
+        ("--app", "inmemory:app"),
+        ("--app", "nowhere:app"),
+        (*APP, "-q", "bad queue"),
+        (*APP, "-q", "a:0"),
+        (*APP, "-q", "a:101"),
+        (*APP, "-q", "a", "-q", "a:2"),
+        (*APP, "--concurrency", "0"),
+        (*APP, "--processes", "none"),
+        (*APP, "--grace", "-1"),
+        (*APP, "--grace", "nan"),
+        (*APP, "--log-level", "loud"),
+        (*APP, "extra"),
+    ):
+        assert session.run("worker", *arguments).returncode == 2
+    session.check("worker_refuses")
+
+
+def test_a_job_from_the_command_line_to_a_worker_and_back(session: Session) -> None:
+    session.run("workers", "ls", *APP)
+    with start_worker(session, "--processes", "2", "--concurrency", "7") as worker:
+        worker.next("jobs.db did not exist and was created")
+        worker.ready(2)
+        assert session.run("enqueue", *APP, "tasks.add", "1", "2", "--wait", "20").stdout.splitlines()[1:] == ["3"]
+        done = session.run("enqueue", *APP, "tasks.later", '"2026-01-31T12:00:00Z"', "--wait", "20", "--json")
+        assert done.returncode == 0
+        session.run("enqueue", *APP, "tasks.send", r'"\u001b[31mred\u0007"', "--wait", "20")
+        session.run("enqueue", *APP, "tasks.add", "1", "2", "-q", "nobody", "--wait", "0.1")
+        (dead,) = session.json("jobs", "ls", *APP, "--state", "dead")["jobs"]
+        session.run("jobs", "show", *APP, dead["id"])
+        session.check("worker")
+        workers = session.json("workers", "ls", *APP)
+        assert sorted(worker["state"] for worker in workers) == ["live", "live"]
+        assert {tuple(worker["queues"]) for worker in workers} == {("default", "mail")}
+        assert {worker["slots"] for worker in workers} == {7}
+        table = session.run("workers", "ls", *APP).stdout
+        assert all(str(worker["pid"]) in table and worker["session"] in table for worker in workers)
+        worker.process.terminate()
+        assert worker.ended() == 0
+    assert session.json("workers", "ls", *APP) == []
