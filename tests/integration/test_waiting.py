@@ -112,7 +112,8 @@ async def test_jobs_awaited_together_are_asked_for_together_at_most_a_thousand_a
     await bench.finish_all()
     results = await asyncio.gather(*(bench.waiter.wait(job, SOON) for job in jobs))
     assert [result.id for result in results] == jobs
-    assert sorted(bench.store.asked) == [500, 1000]
+    assert bench.store.asked[0] == 1000
+    assert len(bench.store.asked) <= 6  # late hints may make it ask again
 
 
 async def test_one_job_awaited_by_many_is_subscribed_once(bench: Bench) -> None:
