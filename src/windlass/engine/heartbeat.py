@@ -110,8 +110,10 @@ class Heartbeat:
         try:
             # Waiting longer would not help: the lease counts from the sending.
             renewal = await asyncio.wait_for(store.renew(holding.session, held, answered), self._lease)
-        except (StoreError, TimeoutError) as error:
+        except StoreError as error:
             log.warning("the lease could not be renewed: %s", error)
+        except TimeoutError:
+            log.warning("the lease could not be renewed: the store has not answered for %g s", self._lease)
         self._worker_loop.call_soon_threadsafe(self._on_renewal, Pulse(holding, dict(held), sent_at, renewal))
 
     async def _pause(self) -> None:

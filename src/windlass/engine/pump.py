@@ -201,10 +201,7 @@ class Pump:
         for settlement in batch:
             held.pop(settlement.id, None)
         self._signals.emit("settled", len(batch))
-        if Settled.LOST in answers:
-            for settlement, answer in zip(batch, answers, strict=True):
-                if answer is Settled.LOST:
-                    log.warning("job %s was lost: the outcome of this attempt is dropped", to_text(settlement.id))
+        log_lost(batch, answers)
 
     def _claimed(self, holding: Holding, claim: ClaimRequest, answer: ClaimAnswer) -> None:
         jobs = answer.jobs
@@ -216,3 +213,11 @@ class Pump:
         if jobs:
             self._signals.emit("claimed", len(jobs))
             self.take(jobs)
+
+
+def log_lost(batch: list[Settlement], answers: list[Settled]) -> None:
+    """Say which outcomes the store refused."""
+    if Settled.LOST in answers:
+        for settlement, answer in zip(batch, answers, strict=True):
+            if answer is Settled.LOST:
+                log.warning("job %s was lost: the outcome of this attempt is dropped", to_text(settlement.id))

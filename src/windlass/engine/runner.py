@@ -26,6 +26,8 @@ SWEEP = 0.05
 each would cost more than many tasks do."""
 REMIND = 5.0
 """Seconds after which a coroutine that has swallowed its cancellation is cancelled again."""
+HEED = 2.0
+"""Seconds that a function has to look at `Current.cancelled` before its thread counts as stuck."""
 
 
 class Runner:
@@ -52,8 +54,8 @@ class Runner:
         self._buffer: deque[tuple[ClaimedJob, float]] = deque()
         self.running: dict[bytes, Attempt] = {}
         """Job id to attempt. Read by the heartbeat's thread, too."""
-        self._given_up: set[Attempt] = set()
-        """Attempts that nobody waits for any more, and that still occupy a slot."""
+        self._given_up: dict[Attempt, float] = {}
+        """Attempts that nobody waits for any more, and that still occupy a slot; and since when, monotonic clock."""
         self._sweeper: asyncio.TimerHandle | None = None
         self._swept_at = 0.0
         self.became_idle = asyncio.Event()
@@ -73,13 +75,14 @@ class Runner:
         return not self.running and not self._buffer
 
     def stuck(self, now: float) -> int:
-        """Count the threads whose attempts are over their time and go on."""
+        """Count the slots of attempts that were asked to end a while ago, and go on."""
+        asked_by = now - HEED
         overdue = sum(
             1
             for attempt in self.running.values()
-            if attempt.task_handle is None and attempt.deadline is not None and attempt.deadline < now
+            if attempt.task_handle is None and attempt.deadline is not None and attempt.deadline < asked_by
         )
-        return overdue + len(self._given_up)
+        return overdue + sum(1 for since in self._given_up.values() if since < asked_by)
 
     def take(self, jobs: Sequence[ClaimedJob]) -> None:
         """Run these, each as soon as a slot is free."""
@@ -184,7 +187,7 @@ class Runner:
             self._lanes.ran(job.queue, time.monotonic() - attempt.started_at)
             self._settle(settlement)
         else:
-            self._given_up.discard(attempt)
+            self._given_up.pop(attempt, None)
         if self._buffer:
             self.fill()
         elif not self.running:
@@ -228,7 +231,7 @@ class Runner:
 
     def _give_up(self, attempt: Attempt) -> None:
         del self.running[attempt.job.id]
-        self._given_up.add(attempt)
+        self._given_up[attempt] = time.monotonic()
 
     def close(self) -> None:
         """Stop looking after time. Attempts that still run are on their own."""

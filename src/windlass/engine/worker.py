@@ -21,7 +21,7 @@ from windlass.engine.heartbeat import Heartbeat, Pulse
 from windlass.engine.holding import Holding
 from windlass.engine.janitor import Janitor
 from windlass.engine.lanes import LanePlan
-from windlass.engine.pump import Pump
+from windlass.engine.pump import Pump, log_lost
 from windlass.engine.runner import Runner
 from windlass.engine.service import Service
 from windlass.engine.signals import SILENT, Signals
@@ -203,12 +203,12 @@ class Worker:
 
     async def _reopen(self) -> None:
         """The session is over: drop what it held, and begin a new one. What is finished may still be accepted."""
-        log.warning("the session was revoked: %d attempts are cancelled", len(self._runner.running))
         self._runner.end_all(EndReason.LOST)
         waiting = self._pump.outbox.waiting
         while batch := self._pump.outbox.next_batch():
-            await self._store.settle(self._holding.session, batch)
+            answers = (await self._store.settle(self._holding.session, batch)).answers
             del waiting[: len(batch)]
+            log_lost(batch, answers)
         self._holding = Holding()
         await self._open_session()
         self._revoked = False
@@ -228,9 +228,10 @@ class Worker:
             self._revoke()
             return
         self._extend_lease(pulse.sent_at)
-        if not self._stopping:
+        if self._runner.paused and not self._stopping:
             self._runner.paused = False
             self._runner.fill()
+            self._hinted()
         for job_id in renewal.lost:
             self._drop(job_id, pulse.held.get(job_id, -1))
         for job_id in renewal.cancel:
@@ -249,7 +250,7 @@ class Worker:
         stuck = self._runner.stuck(time.monotonic())
         if stuck * 4 >= self._slots and stuck and not self._recycling:
             self._recycling = True
-            log.error("%d of %d slots are held by threads past their timeout", stuck, self._slots)
+            log.error("%d of %d slots are held by attempts that should have ended", stuck, self._slots)
             if self._config.on_recycle is not None:
                 self._config.on_recycle()
 
@@ -272,6 +273,8 @@ class Worker:
             self._stop_task = asyncio.get_running_loop().create_task(self.stop(grace))
 
     def _revoke(self) -> None:
+        if not self._revoked:
+            log.warning("the session was revoked: %d attempts are cancelled", len(self._runner.running))
         self._revoked = True
         self._runner.paused = True
         self._runner.end_all(EndReason.LOST)
