@@ -28,7 +28,6 @@ from windlass.core.model import ClaimRequest, Lane, NewJob, Session, Settlement
 from windlass.store.sqlite import SQLiteStore
 
 
-
 class Timing(NamedTuple):
     """What is worth knowing of a run."""
 

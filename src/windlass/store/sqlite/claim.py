@@ -170,4 +170,3 @@ class _Claim:
 def _is_free(book: LimitBook, queue: str) -> bool:
     """Whether no limit touches a queue's jobs."""
     return book.spares_tasks_and_keys and queue not in book.by_scope[LimitScope.QUEUE]
-

@@ -24,7 +24,9 @@ def translate(error: sqlite3.Error, path: str) -> StoreError:
     if code == _FULL or (code == _IOERR and _is_full(path)):
         return StoreFull(f"no room left on the disk of {path}; nothing of this call was stored")
     if code == _READONLY:
-        return StoreReadOnly(f"{path} may not be written to ({error}); it, -wal, -shm and the directory must be writable")
+        return StoreReadOnly(
+            f"{path} may not be written to ({error}); it, -wal, -shm and the directory must be writable"
+        )
     if code == _NOTADB:
         return SchemaMismatch(f"{path} is not a SQLite database")
     if code == _CORRUPT:

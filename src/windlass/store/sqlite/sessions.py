@@ -183,5 +183,3 @@ def command(tx: Transaction, session: bytes, command: str) -> bool:
     tx.execute(_SQL["add_command"], (session, command))
     tx.hints.sessions.add(session)
     return True
-
-

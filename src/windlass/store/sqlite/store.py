@@ -153,7 +153,9 @@ class SQLiteStore:
 
     def _check_loop(self) -> None:
         if asyncio.get_running_loop() is not self._loop:
-            raise UsageError(f"{self._path}: this store object belongs to another event loop; make a twin() for this one")
+            raise UsageError(
+                f"{self._path}: this store object belongs to another event loop; make a twin() for this one"
+            )
 
     async def _write(self, run: Callable[[Transaction], T | Exception]) -> T:
         writer = self._live
