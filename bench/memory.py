@@ -36,9 +36,11 @@ async def _ours(folder: Path, early: int, late: int) -> dict[str, float]:
                 produced[number] = resident_mib(os.getpid())
             yield add.bind(number, 1)
 
-    await app.enqueue_many(calls(0, early))
+    async for _ in app.enqueue_many(calls(0, early)):
+        pass
     first = await add.enqueue(0, 0)
-    await app.enqueue_many(calls(early, late))
+    async for _ in app.enqueue_many(calls(early, late)):
+        pass
     second = await add.enqueue(0, 0)
     with deployment.worker(folder, "--concurrency", "400") as process:
         await first.result(timeout=PATIENCE)
