@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, TypeVar, overload
 
@@ -296,12 +297,25 @@ class App:
         """
         worker = await self.new_worker(self.worker_config(queues, concurrency=concurrency, strict=strict, grace=grace))
         await worker.start()
+        with self._working():
+            try:
+                yield worker
+            except BaseException:
+                await worker.stop(0.0)
+                raise
+            await worker.stop()
+
+    @contextmanager
+    def _working(self) -> Iterator[None]:
+        """Remember that this loop must not be blocked by a wait for a result."""
+        loops, loop = self._client.working_loops, asyncio.get_running_loop()
+        outermost = loop not in loops
+        loops.add(loop)
         try:
-            yield worker
-        except BaseException:
-            await worker.stop(0.0)
-            raise
-        await worker.stop()
+            yield
+        finally:
+            if outermost:
+                loops.discard(loop)
 
     def start_worker_thread(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 from types import TracebackType
 
 from windlass.blocking import LoopThread
@@ -20,7 +21,10 @@ class WorkerThread:
         self._client = client
         self._config = config
         self._thread: LoopThread | None = LoopThread("windlass-worker")
+        self._inherited: LoopThread | None = None
+        """In a forked child: kept, so that no destructor closes what the parent still uses."""
         self._worker: Worker | None = None
+        self._process = os.getpid()
         try:
             self._thread.submit(self._start()).result()
         except BaseException:
@@ -35,12 +39,15 @@ class WorkerThread:
 
     @property
     def running(self) -> bool:
-        """Whether it has not been stopped."""
-        return self._thread is not None
+        """Whether it has not been stopped, and runs in this process."""
+        return self._thread is not None and self._process == os.getpid()
 
     def stop(self, grace: float | None = None) -> None:
         """Stop claiming, let running attempts go on for ``grace`` seconds (``None``: as configured), give the rest
         back, and end the thread. Idempotent."""
+        if self._process != os.getpid():
+            # A forked child: thread and worker are its parent's.
+            self._thread, self._inherited = None, self._thread
         thread = self._thread
         if thread is None:
             return

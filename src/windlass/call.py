@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from typing import Generic, TypeVar, cast
 
@@ -18,6 +19,8 @@ from windlass.core.model import EnqueueAnswer, Enqueued, NewJob
 from windlass.core.options import encode_options
 from windlass.core.task import TaskSpec
 from windlass.job import Job
+
+log = logging.getLogger("windlass")
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -55,7 +58,10 @@ class Recipe:
             return self._template.options
         headers = dict(self._choices.headers or {})
         for hook in hooks:
-            hook.enqueue(self.spec.name, headers)
+            try:
+                hook.enqueue(self.spec.name, headers)
+            except Exception:
+                log.exception("middleware %s failed before enqueueing %s", type(hook).__name__, self.spec.name)
         return encode_options(self._choices.for_worker(check_headers(headers)))
 
     def job(self, new: NewJob, answer: EnqueueAnswer) -> Job[object]:

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 
 from windlass.context import Middleware
+from windlass.core.errors import BlockingCallInLoop
 from windlass.core.task import TaskSpec
 from windlass.engine.enqueuer import Enqueuer
 from windlass.engine.waiting import ResultWaiter
@@ -43,6 +44,8 @@ class Client:
     tasks: dict[str, TaskSpec] = field(default_factory=dict)
     """By name and by alias."""
     middleware: list[Middleware] = field(default_factory=list)
+    working_loops: set[asyncio.AbstractEventLoop] = field(default_factory=set)
+    """Loops on which a worker of the app runs beside other code."""
     _origin: Store | None = None
     """Never opened itself: each event loop has a twin of it."""
     _by_loop: dict[asyncio.AbstractEventLoop, Opened] = field(default_factory=dict)
@@ -92,16 +95,32 @@ class Client:
         try:
             yield
         finally:
-            self._by_loop.pop(asyncio.get_running_loop(), None)
+            self._forget(opened)
             await opened.aclose()
 
     async def aclose(self) -> None:
         """Let go of the store on the running event loop. Idempotent; a later use opens it anew."""
-        opened = self._by_loop.pop(asyncio.get_running_loop(), None)
+        opened = self._by_loop.get(asyncio.get_running_loop())
         if opened is not None:
+            self._forget(opened)
             await opened.aclose()
             if opened.guard is not None:
                 await opened.guard.aclose()
+
+    def _forget(self, opened: Opened) -> None:
+        """Take it out of use; by now somebody may have opened another one on the same loop."""
+        loop = asyncio.get_running_loop()
+        if self._by_loop.get(loop) is opened:
+            del self._by_loop[loop]
+
+    def check_may_wait(self) -> None:
+        """Raise `BlockingCallInLoop` on the thread of an event loop that runs a worker of this app: a blocking wait
+        would stop the very worker that could end it."""
+        if self.working_loops and asyncio._get_running_loop() in self.working_loops:
+            raise BlockingCallInLoop(
+                "a blocking wait for a result on the event loop that runs this app's worker would never end; "
+                "await job.result(), or run the worker with app.start_worker_thread()"
+            )
 
     def abandon(self) -> None:
         """In a forked child: leave everything to the parent, without a word to the store."""

@@ -118,6 +118,7 @@ class Job(Generic[R_co]):
 
     def result_sync(self, timeout: float | None = None) -> R_co:
         """As `result`, blocking."""
+        self._client.check_may_wait()
         return blocking.run(lambda: self.result(timeout))
 
     def _raise(self, outcome: JobResult, spec: TaskSpec | None) -> NoReturn:

@@ -142,6 +142,16 @@ async def test_a_blocking_call_on_a_workers_loop_is_refused_with_advice(app: App
     await app.aclose()
 
 
+async def test_a_blocking_wait_beside_a_worker_on_the_same_loop_is_refused(app: App) -> None:
+    double = double_of(app)
+    async with app.worker():
+        job = double.enqueue_sync(1)
+        with pytest.raises(BlockingCallInLoop, match="start_worker_thread"):
+            job.result_sync(SOON)
+        assert await asyncio.to_thread(job.result_sync, SOON) == 2
+    await app.aclose()
+
+
 def test_a_blocking_call_on_the_facades_own_thread_is_refused(app: App) -> None:
     double = double_of(app)
 
@@ -328,6 +338,31 @@ def test_children_of_a_fork_start_afresh_and_the_parent_goes_on(tmp_path: Path) 
         """,
     )
     assert out == "child\ngrandchild\n7\n"
+
+
+def test_a_forked_child_leaves_its_parents_worker_thread_alone(tmp_path: Path) -> None:
+    out = run_script(
+        tmp_path,
+        """
+        import os, sys, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads: what this test is about
+        from windlass import App
+        app = App()
+
+        @app.task
+        def double(n: int) -> int: return 2 * n
+
+        with app.start_worker_thread() as worker:
+            assert double.enqueue_sync(1).result_sync(10) == 2
+            pid = os.fork()
+            if pid == 0:
+                print(worker, flush=True)
+                sys.exit(0)  # with the exit handlers that it inherited
+            assert os.waitpid(pid, 0)[1] == 0
+            print(worker, double.enqueue_sync(2).result_sync(10))
+        """,
+    )
+    assert out == "<WorkerThread stopped>\n<WorkerThread running> 4\n"
 
 
 def test_a_worker_thread_stops_when_the_script_ends(tmp_path: Path) -> None:

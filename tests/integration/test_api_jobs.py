@@ -509,6 +509,23 @@ async def test_middleware_adds_headers_and_surrounds_attempts(app: App) -> None:
     assert log == [f"a before {headers}", f"b before {headers}", "b after ValueError", "a after ValueError"]
 
 
+async def test_a_hook_that_raises_at_enqueue_is_logged_and_costs_nothing_else(
+    app: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(Middleware):
+        def enqueue(self, task: str, headers: dict[str, str]) -> None:
+            raise RuntimeError("broken hook")
+
+    @app.task
+    async def double(n: int) -> int:
+        return 2 * n
+
+    app.middleware(Broken())
+    async with app.worker():
+        assert await (await double.enqueue(1)).result(SOON) == 2
+    assert "Broken failed before enqueueing" in caplog.text
+
+
 # -------------------------------------------------------------------------------------------------------- repr
 
 
