@@ -124,7 +124,7 @@ def test_any_bytes_decode_or_end_in_one_of_two_errors(payload: bytes) -> None:
 OPTIONS = st.builds(
     JobOptions,
     retry=st.none() | st.builds(Retry, attempts=st.integers(1, 9), delay=st.floats(0, 60)),
-    timeout=st.none() | st.integers(0, 10**12),
+    timeout=st.none() | st.integers(1, 10**12),
     keep=st.none() | st.integers(0, 10**12),
     headers=st.none() | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), st.just("v"), max_size=3),
 )
@@ -151,3 +151,10 @@ def test_what_a_newer_producer_says_is_left_out_and_the_rest_holds() -> None:
     assert decode_options(newer) == JobOptions(retry=Retry(attempts=7), keep=5)
     assert decode_options(b'{"retry":{"attempts":-7},"keep":5}') == JobOptions(keep=5)
     assert decode_options(b"[" * 100_000) == NO_OPTIONS
+
+
+@pytest.mark.parametrize("span", [b"-1", b"9" * 18, b"1e3", b"true"])
+def test_impossible_spans_are_left_out(span: bytes) -> None:
+    options = decode_options(b'{"timeout":%s,"keep":%s,"headers":{"a":"b"}}' % (span, span))
+    assert options == JobOptions(headers={"a": "b"})
+    assert decode_options(b'{"timeout":0,"keep":0}') == JobOptions(keep=0)

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from windlass.core.clock import MAX_SPAN, Span
 from windlass.core.retry import Retry
 from windlass.core.task import JobOptions
 
@@ -27,9 +28,20 @@ def decode_options(data: bytes | None) -> JobOptions:
     if data is None:
         return NO_OPTIONS
     try:
-        return _decode(data)
+        options = _decode(data)
     except (ValueError, RecursionError, MemoryError):
-        return _decode_what_can_be(data)
+        options = _decode_what_can_be(data)
+    if _is_possible(options.timeout, 1) and _is_possible(options.keep, 0):
+        return options
+    return msgspec.structs.replace(
+        options,
+        timeout=options.timeout if _is_possible(options.timeout, 1) else None,
+        keep=options.keep if _is_possible(options.keep, 0) else None,
+    )
+
+
+def _is_possible(span: Span | None, least: Span) -> bool:
+    return span is None or least <= span <= MAX_SPAN
 
 
 def _decode_what_can_be(data: bytes) -> JobOptions:
