@@ -1,4 +1,4 @@
-"""Records from a hostile or broken producer, under a real worker: dead, or put back with a reason; the worker goes on."""
+"""Records from a hostile or broken producer, under a real worker: dead or put back, with a reason; it goes on."""
 
 import asyncio
 from collections.abc import AsyncIterator
