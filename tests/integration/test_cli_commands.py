@@ -68,6 +68,7 @@ def test_enqueue_refuses(session: Session) -> None:
         ("tasks.add", "1", "2", "--priority", "high"),
         ("tasks.add", "1", "2", "--delay", "-1"),
         ("tasks.add", "1", "2", "--delay", "nan"),
+        ("tasks.add", "1", "2", "--del", "3"),
         ("tasks.add", "1", "2", "--delay", "60", "--expires", "30"),
         ("tasks.add", "1", "2", "--queue", "bad queue"),
         ("tasks.add", "1", "2", "--unique", ""),

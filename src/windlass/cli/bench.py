@@ -12,28 +12,31 @@ import tempfile
 import time
 from collections.abc import Awaitable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
+from windlass.cli.arguments import Argument, between, command
 from windlass.cli.output import say_json, say_table
-from windlass.cli.target import JsonOption
+from windlass.cli.target import JSON
 
 if TYPE_CHECKING:
     from windlass.app import App
     from windlass.task import Task
 
-commands = typer.Typer(add_completion=False, rich_markup_mode=None)
-
 QUEUE = "bench"
 PRODUCERS = 100
 
 
-@commands.command()
-def bench(
-    jobs: Annotated[int, typer.Option(min=100, max=1_000_000, metavar="N", help="Jobs to enqueue and drain.")] = 20_000,
-    as_json: JsonOption = False,
-) -> None:
+@command(
+    Argument(
+        "--jobs",
+        type=between(100, 1_000_000, int),
+        default=20_000,
+        metavar="N",
+        help="Jobs to enqueue and drain. Default: 20,000.",
+    ),
+    JSON,
+)
+def bench(*, jobs: int, as_json: bool) -> None:
     """Measure this machine. Enqueueing, draining and latency, on a temporary SQLite file, with one worker."""
     with tempfile.TemporaryDirectory(prefix="windlass-bench-") as folder:
         url = f"sqlite:///{Path(folder).absolute()}/bench.db"
@@ -116,3 +119,6 @@ async def _round_trips(app: App, task: Task[[int, int], int], trips: int) -> lis
 
 def _round(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
+
+
+COMMAND = bench

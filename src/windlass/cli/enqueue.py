@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
+from windlass.cli.arguments import Argument, between, command
 from windlass.cli.errors import WrongUsage
 from windlass.cli.output import note, say, say_json
-from windlass.cli.target import AppOption, JsonOption, find_app, with_app
+from windlass.cli.target import APP, JSON, find_app, with_app
+from windlass.core.clock import MAX_SPAN, SECOND
 from windlass.core.errors import JobFailed, RemoteError
 from windlass.core.text import shorten
 
@@ -17,37 +17,41 @@ if TYPE_CHECKING:
     from windlass.core.task import TaskSpec
     from windlass.job import Job
 
-commands = typer.Typer(add_completion=False, rich_markup_mode=None)
+SPAN = between(0, MAX_SPAN // SECOND, float)
 
 
-@commands.command()
+@command(
+    Argument("task", metavar="TASK", help="Name of the task, such as tasks.send."),
+    Argument("arguments", nargs="*", metavar="ARG", help="Arguments as JSON: 3, '\"text\"', '[1, 2]'."),
+    APP,
+    Argument("--kwargs", metavar="JSON", help='Arguments by name: \'{"to": "a@example.org"}\'.'),
+    Argument("-q", "--queue", metavar="NAME", help="Queue to wait in."),
+    Argument("--priority", type=between(0, 9, int), metavar="0-9", help="9 is first, 0 last."),
+    Argument("--delay", type=SPAN, metavar="SECONDS", help="Not before so long from now."),
+    Argument("--expires", type=SPAN, metavar="SECONDS", help="Cancelled if not started by then."),
+    Argument("--unique", metavar="KEY", help="At most one unfinished job of the task with this key."),
+    Argument("--wait", type=SPAN, metavar="SECONDS", help="Wait so long for the result, and print it."),
+    JSON,
+)
 def enqueue(
     *,
-    task: Annotated[str, typer.Argument(metavar="TASK", help="Name of the task, such as tasks.send.")],
-    arguments: Annotated[
-        list[str] | None, typer.Argument(metavar="ARG", help="Arguments as JSON: 3, '\"text\"', '[1, 2]'.")
-    ] = None,
-    app: AppOption = None,
-    kwargs: Annotated[
-        str | None, typer.Option(metavar="JSON", help='Arguments by name: \'{"to": "a@example.org"}\'.')
-    ] = None,
-    queue: Annotated[str | None, typer.Option("--queue", "-q", metavar="NAME", help="Queue to wait in.")] = None,
-    priority: Annotated[int | None, typer.Option(metavar="0-9", help="9 is first, 0 last.")] = None,
-    delay: Annotated[float | None, typer.Option(metavar="SECONDS", help="Not before so long from now.")] = None,
-    expires: Annotated[float | None, typer.Option(metavar="SECONDS", help="Cancelled if not started by then.")] = None,
-    unique: Annotated[
-        str | None, typer.Option(metavar="KEY", help="At most one unfinished job of the task with this key.")
-    ] = None,
-    wait: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Wait so long for the result, and print it.")
-    ] = None,
-    as_json: JsonOption = False,
+    task: str,
+    arguments: list[str],
+    app: str | None,
+    kwargs: str | None,
+    queue: str | None,
+    priority: int | None,
+    delay: float | None,
+    expires: float | None,
+    unique: str | None,
+    wait: float | None,
+    as_json: bool,
 ) -> None:
     """Store a job. It runs TASK with these arguments; the answer is its id.
 
     An argument that begins with a dash comes after --, as in: windlass enqueue tasks.add -- -1 2
     """
-    positional = [_parse(text, f"argument {number}") for number, text in enumerate(arguments or [], 1)]
+    positional = [_parse(text, f"argument {number}") for number, text in enumerate(arguments, 1)]
     named = _parse_named(kwargs)
     found = find_app(app)
     wanted = found.find_task(task).options(queue=queue, priority=priority, delay=delay, expires=expires, unique=unique)
@@ -110,3 +114,6 @@ def _parse_named(text: str | None) -> dict[str, object]:
     if not isinstance(named, dict):
         raise WrongUsage(f'--kwargs: expected a JSON object, such as \'{{"to": "a"}}\', got {shorten(text, 80)!a}')
     return named
+
+
+COMMAND = enqueue

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
+from windlass.cli.arguments import Argument, Group, between, command
 from windlass.cli.errors import CommandFailed, WrongUsage
 from windlass.cli.ids import parse_ids
 from windlass.cli.output import ago, iso, note, say, say_fields, say_json, say_table
-from windlass.cli.target import AppOption, JsonOption, UrlOption, with_store
+from windlass.cli.target import STORE, with_store
 from windlass.core.errors import JobNotFound
 from windlass.core.ids import from_text, to_text
 
@@ -19,37 +18,35 @@ if TYPE_CHECKING:
     from windlass.core.model import JobFilter, JobPage, JobRecord
     from windlass.store.port import Store
 
-commands = typer.Typer(
-    help="List, show, cancel, replay and purge jobs.",
-    add_completion=False,
-    rich_markup_mode=None,
-    no_args_is_help=True,
-)
-
-Ids = Annotated[list[str], typer.Argument(metavar="ID", help="Job ids.")]
-StateOption = Annotated[
-    list[str] | None,
-    typer.Option(
+IDS = Argument("ids", nargs="+", metavar="ID", help="Job ids.")
+SELECTION = (
+    Argument(
         "--state",
+        action="append",
         metavar="STATE",
         help="waiting, scheduled, ready, running, succeeded, dead or cancelled; may be repeated.",
     ),
-]
-QueueOption = Annotated[str | None, typer.Option("--queue", "-q", metavar="NAME", help="Only of this queue.")]
-TaskOption = Annotated[str | None, typer.Option("--task", metavar="NAME", help="Only of this task.")]
+    Argument("-q", "--queue", metavar="NAME", help="Only of this queue."),
+    Argument("--task", metavar="NAME", help="Only of this task."),
+)
 
 
-@commands.command("ls")
+@command(
+    *STORE,
+    *SELECTION,
+    Argument("--limit", type=between(1, 1000, int), default=50, metavar="N", help="At most so many. Default: 50."),
+    Argument("--cursor", metavar="CURSOR", help="Go on where an earlier page ended."),
+)
 def list_jobs(
     *,
-    app: AppOption = None,
-    url: UrlOption = None,
-    state: StateOption = None,
-    queue: QueueOption = None,
-    task: TaskOption = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="At most so many.")] = 50,
-    cursor: Annotated[str | None, typer.Option(metavar="CURSOR", help="Go on where an earlier page ended.")] = None,
-    as_json: JsonOption = False,
+    app: str | None,
+    url: str | None,
+    as_json: bool,
+    state: list[str] | None,
+    queue: str | None,
+    task: str | None,
+    limit: int,
+    cursor: str | None,
 ) -> None:
     """List jobs, newest first."""
     wanted = _filter(state, queue, task)
@@ -78,13 +75,8 @@ def list_jobs(
         note(f"there are more: --cursor {following}")
 
 
-@commands.command()
-def show(
-    id: Annotated[str, typer.Argument(metavar="ID", help="Job id.")],
-    app: AppOption = None,
-    url: UrlOption = None,
-    as_json: JsonOption = False,
-) -> None:
+@command(Argument("id", metavar="ID", help="Job id."), *STORE)
+def show(*, id: str, app: str | None, url: str | None, as_json: bool) -> None:
     """Show everything about one job."""
     wanted = from_text(id)
     (job,) = with_store(app, url, lambda store: store.get_jobs([wanted]))
@@ -98,8 +90,8 @@ def show(
         say_fields(fields(job))
 
 
-@commands.command()
-def cancel(ids: Ids, app: AppOption = None, url: UrlOption = None, as_json: JsonOption = False) -> None:
+@command(IDS, *STORE)
+def cancel(*, ids: list[str], app: str | None, url: str | None, as_json: bool) -> None:
     """Cancel jobs. One that has not started is cancelled at once, of one that runs the worker is told."""
     wanted = parse_ids(ids)
     answers = with_store(app, url, lambda store: store.cancel(wanted))
@@ -107,8 +99,8 @@ def cancel(ids: Ids, app: AppOption = None, url: UrlOption = None, as_json: Json
     _say_answers(wanted, [words[answer] for answer in answers], good=("cancelled", "asked to stop"), as_json=as_json)
 
 
-@commands.command()
-def replay(ids: Ids, app: AppOption = None, url: UrlOption = None, as_json: JsonOption = False) -> None:
+@command(IDS, *STORE)
+def replay(*, ids: list[str], app: str | None, url: str | None, as_json: bool) -> None:
     """Run dead or cancelled jobs again. They keep their ids, and have a fresh retry budget."""
     wanted = parse_ids(ids)
     answers = with_store(app, url, lambda store: store.replay(wanted))
@@ -116,23 +108,23 @@ def replay(ids: Ids, app: AppOption = None, url: UrlOption = None, as_json: Json
     _say_answers(wanted, [words[answer] for answer in answers], good=("ready again",), as_json=as_json)
 
 
-@commands.command()
+@command(Argument("ids", nargs="*", metavar="ID", help="Finished jobs to delete now."), *STORE, *SELECTION)
 def purge(
     *,
-    ids: Annotated[list[str] | None, typer.Argument(metavar="ID", help="Finished jobs to delete now.")] = None,
-    app: AppOption = None,
-    url: UrlOption = None,
-    state: StateOption = None,
-    queue: QueueOption = None,
-    task: TaskOption = None,
-    as_json: JsonOption = False,
+    ids: list[str],
+    app: str | None,
+    url: str | None,
+    as_json: bool,
+    state: list[str] | None,
+    queue: str | None,
+    task: str | None,
 ) -> None:
     """Delete finished jobs. Those named, or those that --state, --queue and --task select, or else those whose
     retention is over.
 
     A job that finished less than five minutes ago, or that unfinished jobs depend on, stays.
     """
-    wanted = parse_ids(ids or [])
+    wanted = parse_ids(ids)
     selection = _filter(state, queue, task) if state or queue or task else None
     if wanted and selection:
         raise WrongUsage("give ids, or --state, --queue and --task, not both")
@@ -227,3 +219,13 @@ def _summary(job: JobRecord) -> dict[str, object]:
         "due_at": iso(job.due_at),
         "finished_at": iso(job.finished_at),
     }
+
+
+COMMAND = Group(
+    "List, show, cancel, replay and purge jobs.",
+    ls=list_jobs,
+    show=show,
+    cancel=cancel,
+    replay=replay,
+    purge=purge,
+)

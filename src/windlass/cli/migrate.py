@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
+from windlass.cli.arguments import Argument, command
 from windlass.cli.output import say, say_json
-from windlass.cli.target import AppOption, JsonOption, UrlOption, with_store
-
-commands = typer.Typer(add_completion=False, rich_markup_mode=None)
+from windlass.cli.target import STORE, with_store
 
 
-@commands.command()
-def migrate(
-    app: AppOption = None,
-    url: UrlOption = None,
-    finish: Annotated[
-        bool,
-        typer.Option("--finish", help="Also stop writing the layout of the version before: no older worker is left."),
-    ] = False,
-    as_json: JsonOption = False,
-) -> None:
+@command(
+    *STORE,
+    Argument(
+        "--finish",
+        action="store_true",
+        help="Also stop writing the layout of the version before: no older worker is left.",
+    ),
+)
+def migrate(*, app: str | None, url: str | None, as_json: bool, finish: bool) -> None:
     """Bring a store up to this version. Creates it where there is none; safe to repeat."""
     done = with_store(app, url, lambda store: store.migrate(finish=finish), create=True)
     if as_json:
@@ -29,3 +23,6 @@ def migrate(
         return
     for sentence in done or ["the layout is up to date"]:
         say(sentence)
+
+
+COMMAND = migrate

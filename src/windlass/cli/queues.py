@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
+from windlass.cli.arguments import Argument, Group, command
 from windlass.cli.output import ago, iso, note, say, say_json, say_table
-from windlass.cli.target import AppOption, JsonOption, UrlOption, with_store
+from windlass.cli.target import STORE, with_store
 from windlass.core.names import check_queue
 
 if TYPE_CHECKING:
     from windlass.core.model import Limit, QueueRecord
     from windlass.store.port import Store
 
-commands = typer.Typer(
-    help="List, pause and resume queues.", add_completion=False, rich_markup_mode=None, no_args_is_help=True
-)
-
-Names = Annotated[list[str], typer.Argument(metavar="QUEUE", help="Names of queues.")]
+NAMES = Argument("names", nargs="+", metavar="QUEUE", help="Names of queues.")
 
 
-@commands.command("ls")
-def list_queues(app: AppOption = None, url: UrlOption = None, as_json: JsonOption = False) -> None:
+@command(*STORE)
+def list_queues(*, app: str | None, url: str | None, as_json: bool) -> None:
     """List queues that have unfinished jobs or a record."""
 
     async def act(store: Store) -> tuple[list[QueueRecord], int]:
@@ -53,14 +48,14 @@ def list_queues(app: AppOption = None, url: UrlOption = None, as_json: JsonOptio
     )
 
 
-@commands.command()
-def pause(names: Names, app: AppOption = None, url: UrlOption = None, as_json: JsonOption = False) -> None:
+@command(NAMES, *STORE)
+def pause(*, names: list[str], app: str | None, url: str | None, as_json: bool) -> None:
     """Pause queues. Workers claim nothing more from them; what runs goes on; jobs can still be enqueued."""
     _set_paused(names, app, url, paused=True, as_json=as_json)
 
 
-@commands.command()
-def resume(names: Names, app: AppOption = None, url: UrlOption = None, as_json: JsonOption = False) -> None:
+@command(NAMES, *STORE)
+def resume(*, names: list[str], app: str | None, url: str | None, as_json: bool) -> None:
     """Resume queues. Workers claim from them again."""
     _set_paused(names, app, url, paused=False, as_json=as_json)
 
@@ -116,3 +111,6 @@ def _record(queue: QueueRecord) -> dict[str, object]:
         "suspects": queue.suspects,
         "oldest_ready_at": iso(queue.oldest_ready_at),
     }
+
+
+COMMAND = Group("List, pause and resume queues.", ls=list_queues, pause=pause, resume=resume)

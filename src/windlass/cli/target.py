@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Coroutine
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
-from urllib.parse import unquote
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import typer
-
+from windlass.cli.arguments import Argument
 from windlass.cli.errors import WrongUsage
 
 if TYPE_CHECKING:
@@ -20,15 +17,11 @@ T = TypeVar("T")
 
 DEFAULT_URL = "sqlite:///windlass.db"
 
-AppOption = Annotated[
-    str | None,
-    typer.Option("--app", metavar="MODULE:ATTRIBUTE", help="Where the App is. Default: $WINDLASS_APP."),
-]
-UrlOption = Annotated[
-    str | None,
-    typer.Option("--url", metavar="URL", help="The store. Default: the App's, or $WINDLASS_URL, or ./windlass.db."),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON; errors too, on standard error.")]
+APP = Argument("--app", metavar="MODULE:ATTRIBUTE", help="Where the App is, such as tasks:app. Default: $WINDLASS_APP.")
+URL = Argument("--url", metavar="URL", help="The store. Default: the App's, or $WINDLASS_URL, or ./windlass.db.")
+JSON = Argument("--json", action="store_true", dest="as_json", help="Print JSON; errors too, on standard error.")
+STORE = (APP, URL, JSON)
+"""For commands that need only the store."""
 
 
 def app_place(given: str | None) -> str:
@@ -52,6 +45,9 @@ def check_reachable(url: str, *, create: bool) -> None:
     if url.startswith("memory:"):
         raise WrongUsage(f"{url} exists only inside the process that uses it: no command can look into it")
     if url.startswith("sqlite:") and not create:
+        from pathlib import Path
+        from urllib.parse import unquote
+
         path = Path(unquote(url.partition("://")[2][1:])).absolute()
         if not path.exists():
             raise WrongUsage(f"there is no database {path}; say which store is meant with --url or --app")

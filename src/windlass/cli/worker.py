@@ -6,49 +6,52 @@ import json
 import os
 import re
 import sys
-from typing import Annotated
 
-import typer
-
+from windlass.cli.arguments import Argument, between, command
 from windlass.cli.errors import WrongUsage
-from windlass.cli.target import AppOption, app_place
+from windlass.cli.target import APP, app_place
 from windlass.core.names import check_queue
-
-commands = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 _WEIGHTED = re.compile(r"(.+):([0-9]+)")
 
-QueueOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--queue",
+
+@command(
+    APP,
+    Argument(
         "-q",
+        "--queue",
+        action="append",
         metavar="NAME[:WEIGHT]",
         help="Queue to serve; may be repeated. Weight 1 to 100: how often it is asked first. "
         "Default: all that the app's tasks name.",
     ),
-]
-
-
-@commands.command()
+    Argument("--strict", action="store_true", help="Serve the queues in the given order: the first until it is empty."),
+    Argument(
+        "--concurrency",
+        type=between(1, 1000, int),
+        default=100,
+        metavar="N",
+        help="Attempts that each process runs at once. Default: 100.",
+    ),
+    Argument("--processes", type=between(1, 1000, int), default=1, metavar="N", help="Worker processes. Default: 1."),
+    Argument(
+        "--grace",
+        type=between(0, 3600, float),
+        default=25.0,
+        metavar="SECONDS",
+        help="How long running jobs may go on after a signal to stop. Default: 25.",
+    ),
+    Argument("--log-level", default="info", metavar="LEVEL", help="debug, info, warning or error. Default: info."),
+)
 def worker(
     *,
-    app: AppOption = None,
-    queue: QueueOption = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Serve the queues in the given order: the first until it is empty.")
-    ] = False,
-    concurrency: Annotated[
-        int, typer.Option(min=1, max=1000, metavar="N", help="Attempts that each process runs at once.")
-    ] = 100,
-    processes: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="Worker processes.")] = 1,
-    grace: Annotated[
-        float,
-        typer.Option(
-            min=0, max=3600, metavar="SECONDS", help="How long running jobs may go on after a signal to stop."
-        ),
-    ] = 25.0,
-    log_level: Annotated[str, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")] = "info",
+    app: str | None,
+    queue: list[str] | None,
+    strict: bool,
+    concurrency: int,
+    processes: int,
+    grace: float,
+    log_level: str,
 ) -> None:
     """Run workers. SIGTERM or Ctrl-C stops them, a second one at once; SIGHUP replaces them one by one."""
     options = {
@@ -89,3 +92,6 @@ def _become(arguments: list[str]) -> None:
         if stream is not None:
             stream.flush()
     os.execv(sys.executable, [sys.executable, "-m", *arguments])  # noqa: S606 - our own module, no shell wanted
+
+
+COMMAND = worker

@@ -4,25 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import typer
-
+from windlass.cli.arguments import Group, command
 from windlass.cli.output import ago, iso, note, say_json, say_table
-from windlass.cli.target import AppOption, JsonOption, UrlOption, with_store
+from windlass.cli.target import STORE, with_store
 
 if TYPE_CHECKING:
     from windlass.core.model import SessionRecord
     from windlass.store.port import Store
 
-commands = typer.Typer(help="List workers.", add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
-
-@commands.callback()
-def _group() -> None:
-    """List workers."""
-
-
-@commands.command("ls")
-def list_workers(app: AppOption = None, url: UrlOption = None, as_json: JsonOption = False) -> None:
+@command(*STORE)
+def list_workers(*, app: str | None, url: str | None, as_json: bool) -> None:
     """List the workers that the store knows, oldest first."""
 
     async def act(store: Store) -> tuple[list[SessionRecord], int]:
@@ -75,3 +67,6 @@ def _record(record: SessionRecord, now: int) -> dict[str, object]:
         "opened_at": iso(record.opened_at),
         "lease_until": iso(record.lease_until),
     }
+
+
+COMMAND = Group("List workers.", ls=list_workers)

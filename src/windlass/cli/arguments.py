@@ -1,0 +1,176 @@
+"""How a command declares its arguments, reads them, and explains them.
+
+The parsing is argparse's: it loads in a fifth of the time of the libraries that build on it, and that time is part of
+every worker's start. The help is ours, so that it reads the same on every version of Python.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from windlass.cli.errors import WrongUsage
+
+
+class Argument:
+    """One option or positional argument: as `argparse.ArgumentParser.add_argument`, with a ``help`` that is shown."""
+
+    def __init__(self, *names: str, help: str, metavar: str = "", **options: Any) -> None:
+        self.names = names
+        self.help = help
+        self.metavar = metavar
+        self.options = options
+
+    @property
+    def is_option(self) -> bool:
+        """Whether it is named on the command line."""
+        return self.names[0].startswith("-")
+
+    @property
+    def shown(self) -> str:
+        """The argument as help and usage write it."""
+        if self.is_option:
+            return f"{', '.join(self.names)} {self.metavar}".rstrip()
+        many = "..." if self.options.get("nargs") in ("*", "+") else ""
+        return f"[{self.metavar}{many}]" if self.options.get("nargs") == "*" else self.metavar + many
+
+    def add_to(self, parser: argparse.ArgumentParser) -> None:
+        """Declare it to argparse."""
+        options = dict(self.options)
+        if self.metavar:
+            options["metavar"] = self.metavar
+        if options.get("nargs") == "*":
+            options["default"] = []  # or argparse calls it required
+        parser.add_argument(*self.names, **options)
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises `WrongUsage` where argparse would print and exit."""
+
+    def error(self, message: str) -> NoReturn:
+        """See `argparse.ArgumentParser.error`."""
+        raise WrongUsage(f"{message} (see: {self.prog} --help)")
+
+
+class Command:
+    """A function that a command line can call; its docstring is its help."""
+
+    def __init__(self, function: Callable[..., None], arguments: Sequence[Argument]) -> None:
+        self._function = function
+        self._arguments = arguments
+        self._text = "\n".join(line.strip() for line in (function.__doc__ or "").strip().splitlines())
+
+    @property
+    def summary(self) -> str:
+        """The first sentence of its help."""
+        return self._text.partition(". ")[0].partition(".\n")[0].rstrip(".") + "."
+
+    def run(self, prog: str, given: Sequence[str]) -> None:
+        """Read the arguments and call the function with them, or print the help."""
+        if _asks_for_help(given):
+            print(self._help(prog))
+            return
+        parser = Parser(prog=prog, add_help=False, allow_abbrev=False)
+        for argument in self._arguments:
+            argument.add_to(parser)
+        self._function(**vars(parser.parse_intermixed_args(given)))
+
+    def _help(self, prog: str) -> str:
+        positional = [argument for argument in self._arguments if not argument.is_option]
+        options = [(one.shown, one.help) for one in self._arguments if one.is_option]
+        parts = [
+            " ".join(["usage:", prog, "[OPTIONS]", *(argument.shown for argument in positional)]),
+            *(_fill(paragraph) for paragraph in self._text.split("\n\n")),
+        ]
+        if positional:
+            parts.append("arguments:\n" + table((one.shown, one.help) for one in positional))
+        parts.append("options:\n" + table([*options, ("--help", "Show this.")]))
+        return "\n\n".join(parts)
+
+
+class Group:
+    """Commands behind a common word: ``windlass jobs ls``."""
+
+    def __init__(self, summary: str, **commands: Command) -> None:
+        self.summary = summary
+        self._commands = commands
+
+    def run(self, prog: str, given: Sequence[str]) -> None:
+        """Run the command that the first argument names, or print what there is."""
+        if given and given[0] in self._commands:
+            self._commands[given[0]].run(f"{prog} {given[0]}", given[1:])
+            return
+        listed = [(name, command.summary) for name, command in self._commands.items()]
+        choose(prog, given, self.summary, listed)
+
+
+def command(*arguments: Argument) -> Callable[[Callable[..., None]], Command]:
+    """Make a function a `Command` with these arguments; it gets them as keywords."""
+    return lambda function: Command(function, arguments)
+
+
+def choose(prog: str, given: Sequence[str], summary: str, commands: Sequence[tuple[str, str]]) -> None:
+    """Print the help that lists the commands. Raises `WrongUsage` where something else was meant."""
+    text = f"usage: {prog} COMMAND [OPTIONS]\n\n{_fill(summary)}\n\ncommands:\n{table(commands)}"
+    if _asks_for_help(given):
+        print(text)
+    elif not given:
+        raise WrongUsage(f"which command?\n\n{text}")
+    else:
+        raise WrongUsage(f"there is no command {given[0]!a}{guess(given[0], [name for name, _ in commands])}")
+
+
+def guess(word: str, known: Sequence[str]) -> str:
+    """Say which of the known words may have been meant, or which there are."""
+    import difflib  # here: only mistakes need it
+
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(known)}"
+
+
+def between(low: float, high: float, kind: type[int] | type[float]) -> Callable[[str], float]:
+    """Make a reader of numbers, with bounds that a message can name."""
+
+    def read(text: str) -> float:
+        try:
+            number = kind(text)
+        except ValueError:
+            number = kind(high) + 1
+        if not low <= number <= high:
+            what = "a whole number" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(f"{text[:40]!a}: expected {what} from {low:.12g} to {high:.12g}")
+        return number
+
+    return read
+
+
+def table(rows: Any) -> str:
+    """Write names and explanations in two columns."""
+    import textwrap  # here, as in `_fill`: `windlass worker` has no help to show
+
+    listed = list(rows)
+    indent = max(len(name) for name, _ in listed) + 4
+    lines = []
+    for name, text in listed:
+        folded = textwrap.wrap(text, max(20, _width() - indent)) or [""]
+        lines.append(f"  {name:<{indent - 2}}{folded[0]}".rstrip())
+        lines.extend(" " * indent + line for line in folded[1:])
+    return "\n".join(lines)
+
+
+def _fill(text: str) -> str:
+    import textwrap
+
+    return textwrap.fill(" ".join(text.split()), _width())
+
+
+def _width() -> int:
+    import shutil
+
+    return min(100, shutil.get_terminal_size().columns)
+
+
+def _asks_for_help(given: Sequence[str]) -> bool:
+    before_dashes = given[: given.index("--")] if "--" in given else given
+    return "--help" in before_dashes or "-h" in before_dashes
