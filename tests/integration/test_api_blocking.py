@@ -258,7 +258,7 @@ def run_script(tmp_path: Path, code: str) -> str:
         capture_output=True,
         text=True,
         timeout=50,
-        env={**os.environ, "WINDLASS_URL": f"sqlite:///{tmp_path}/w.db"},
+        env={**os.environ, "WINDLASS_URL": f"sqlite:///{tmp_path}/w.db", "PYTHONASYNCIODEBUG": ""},
     )
     assert done.returncode == 0, done.stderr
     assert not done.stderr
