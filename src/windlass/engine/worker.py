@@ -16,6 +16,7 @@ from windlass.core.ids import to_text
 from windlass.core.model import ClaimAnswer, ClaimRequest, Refusal, Session
 from windlass.core.task import TaskSpec
 from windlass.engine.attempt import EndReason
+from windlass.engine.claimer import Claimer
 from windlass.engine.config import WorkerConfig
 from windlass.engine.heartbeat import Heartbeat, Pulse
 from windlass.engine.holding import Holding
@@ -68,11 +69,8 @@ class Worker:
         self._ticked_at = time.monotonic()
         self._finishing = False
         """Nothing runs any more; what is in the outbox goes, then the claim loop ends."""
-        self._look = True
-        """There may be something to claim: a hint has come, or enough time has passed since the last look."""
-        self._armed = False
         self._recycling = False
-        self._subscriptions: list[Subscription] = []
+        self._session_hints: Subscription | None = None
         self._services: list[Service] = []
         self._lease_guard: asyncio.TimerHandle | None = None
         self._stop_task: asyncio.Task[None] | None = None
@@ -98,6 +96,7 @@ class Worker:
         self._pump.take = self._runner.take
         self._pump.more_edges = self._janitor.edges_waiting
         self._suspects = SuspectTurn(self._config)
+        self._claimer = Claimer(self._lanes, self._suspects, self._runner, self._pump.wake)
         self._heartbeat = Heartbeat(
             self._store, lambda: self._holding, self._renewed, self._is_hung, self._config.on_hung
         )
@@ -189,17 +188,14 @@ class Worker:
 
     def _subscribe(self) -> None:
         self._unsubscribe()
-        ready = [f"ready/{queue}" for queue in self._config.queues]
+        self._claimer.subscribe(self._store, self._config.queues)
         session = [f"session/{self._holding.session.hex()}"]
-        self._ready_hints = self._store.subscribe(ready, self._hinted)
-        self._ready_hints.disarm()
-        self._armed = False
-        self._subscriptions = [self._ready_hints, self._store.subscribe(session, self._heartbeat.poke)]
+        self._session_hints = self._store.subscribe(session, self._heartbeat.poke)
 
     def _unsubscribe(self) -> None:
-        for subscription in self._subscriptions:
-            subscription.close()
-        self._subscriptions = []
+        self._claimer.unsubscribe()
+        if self._session_hints is not None:
+            self._session_hints.close()
 
     async def _reopen(self) -> None:
         """The session is over: drop what it held, and begin a new one. What is finished may still be accepted."""
@@ -212,7 +208,6 @@ class Worker:
         self._holding = Holding()
         await self._open_session()
         self._revoked = False
-        self._look = True
         self._heartbeat.poke()
 
     def _renewed(self, pulse: Pulse) -> None:
@@ -231,7 +226,7 @@ class Worker:
         if self._runner.paused and not self._stopping:
             self._runner.paused = False
             self._runner.fill()
-            self._hinted()
+            self._claimer.hint()
         for job_id in renewal.lost:
             self._drop(job_id, pulse.held.get(job_id, -1))
         for job_id in renewal.cancel:
@@ -321,7 +316,7 @@ class Worker:
             answer = await pump.trip()
             if answer is not None:
                 self._heard(answer)
-            if pump.outbox.waiting or self._revoked or (answer is not None and self._look):
+            if pump.outbox.waiting or self._revoked or (answer is not None and self._claimer.look):
                 continue
             await self._sleep(answer)
 
@@ -329,17 +324,8 @@ class Worker:
         """Draw the conclusions from the answer to a claim."""
         if answer.refused in (Refusal.REVOKED, Refusal.UNKNOWN_SESSION):
             self._revoke()
-        elif answer.jobs or answer.more:
-            self._look = True
-            self._disarm()
-        elif not self._armed:
-            # Hints are asked for *before* the last look, so that no job falls between the look and the sleep.
-            self._ready_hints.arm()
-            self._armed = self._look = True
-        else:
-            self._look = False
-            if self._suspects.found_none(time.monotonic()):
-                self._begin_stop(None)
+        elif self._claimer.hear(answer):
+            self._begin_stop(None)
 
     async def _sleep(self, answer: ClaimAnswer | None) -> None:
         pause = POLL
@@ -347,28 +333,9 @@ class Worker:
             pause = min(pause, max(0.001, answer.retry_in / SECOND))
         self._signals.emit("idle")
         if await self._pump.sleep(pause):
-            self._look = True
-
-    def _hinted(self) -> None:
-        self._look = True
-        self._pump.wake()
-
-    def _disarm(self) -> None:
-        if self._armed:
-            self._armed = False
-            self._ready_hints.disarm()
+            self._claimer.look = True
 
     def _next_claim(self) -> ClaimRequest | None:
-        if self._stopping or self._revoked or self._runner.paused or not (self._look or self._pump.outbox.waiting):
+        if self._stopping or self._revoked:
             return None
-        alone = self._suspects.claim_alone(empty=not self._holding.held)
-        if alone is None:
-            return None
-        now = time.monotonic()
-        occupied = self._runner.occupied
-        if not alone and occupied and self._lanes.capacity(now) - occupied < max(1, self._lanes.capacity(now) // 4):
-            return None
-        lanes = self._lanes.request(occupied, now)
-        if not lanes:
-            return None
-        return ClaimRequest(self._holding.next_number(), lanes, alone)
+        return self._claimer.next_claim(self._holding, free_ride=bool(self._pump.outbox.waiting))

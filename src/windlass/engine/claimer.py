@@ -1,0 +1,76 @@
+"""Decides when to look for jobs, and what to ask for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+
+from windlass.core.model import ClaimAnswer, ClaimRequest
+from windlass.engine.holding import Holding
+from windlass.engine.lanes import LanePlan
+from windlass.engine.runner import Runner
+from windlass.engine.suspects import SuspectTurn
+from windlass.store.port import Notifier, Subscription
+
+
+class Claimer:
+    """The claims of one worker."""
+
+    def __init__(self, lanes: LanePlan, suspects: SuspectTurn, runner: Runner, wake: Callable[[], None]) -> None:
+        self._lanes = lanes
+        self._suspects = suspects
+        self._runner = runner
+        self._wake = wake
+        self._hints: Subscription | None = None
+        self._armed = False
+        self.look = True
+        """There may be something to claim: a hint has come, or enough time has passed since the last look."""
+
+    def subscribe(self, store: Notifier, queues: Iterable[str]) -> None:
+        """Hear of jobs that become ready in these queues, in place of what was subscribed to before."""
+        self.unsubscribe()
+        self._hints = store.subscribe([f"ready/{queue}" for queue in queues], self.hint)
+        self._hints.disarm()
+        self.look = True
+
+    def unsubscribe(self) -> None:
+        """Hear of nothing any more."""
+        if self._hints is not None:
+            self._hints.close()
+        self._hints, self._armed = None, False
+
+    def hint(self) -> None:
+        """Have the next trip look for jobs."""
+        self.look = True
+        self._wake()
+
+    def next_claim(self, holding: Holding, *, free_ride: bool) -> ClaimRequest | None:
+        """Say what to ask for now, if anything. ``free_ride``: a trip is made anyway, so that a look costs little."""
+        if self._runner.paused or not (self.look or free_ride):
+            return None
+        alone = self._suspects.claim_alone(empty=not holding.held)
+        if alone is None:
+            return None
+        now = time.monotonic()
+        occupied = self._runner.occupied
+        capacity = self._lanes.capacity(now)
+        if occupied and not alone and capacity - occupied < max(1, capacity // 4):
+            return None
+        lanes = self._lanes.request(occupied, now)
+        return ClaimRequest(holding.next_number(), lanes, alone) if lanes else None
+
+    def hear(self, answer: ClaimAnswer) -> bool:
+        """Draw the conclusions from an answer; say whether the worker has nothing left to live for."""
+        if answer.jobs or answer.more:
+            self.look = True
+            if self._armed and self._hints is not None:
+                self._armed = False
+                self._hints.disarm()
+        elif not self._armed and self._hints is not None:
+            # Hints are asked for *before* the last look, so that no job falls between the look and the sleep.
+            self._hints.arm()
+            self._armed = self.look = True
+        else:
+            self.look = False
+            return self._suspects.found_none(time.monotonic())
+        return False
