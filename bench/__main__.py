@@ -1,4 +1,4 @@
-"""``python -m bench [NAME ...] [--quick] [--rounds N] [--list]``: measure, print a table, append to the results.
+"""``python -m bench [NAME ...] [--quick] [--rounds N] [--patience S] [--list]``: measure, print, append to the results.
 
 A NAME is that of a group, or what several begin with (`--list` names them); without names all are measured.
 """
@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from bench.figure import Group
+from bench.quiet import wait_for_quiet
 from bench.report import OUT, Found, append, circumstances, table
 from bench.sample import ProbeFailed, take
 
@@ -40,16 +41,19 @@ def chosen(names: list[str]) -> list[Group]:
     return [group for group in everything if group.name in wanted] if names else everything
 
 
-def sample(group: Group, rounds: int, *, quick: bool) -> Samples:
-    """Take a sample of each probe in turn, ``rounds`` times, so that a change of weather meets all of them."""
+def sample(group: Group, rounds: int, *, quick: bool, patience: float) -> tuple[Samples, float]:
+    """Take a sample of each probe in turn, ``rounds`` times, so that a change of weather meets all of them; answers
+    also how busy others kept the machine, at the worst."""
     arguments = {**group.scale, **(group.quick if quick else {})}
     samples: Samples = {kind: [] for kind in group.probes()}
+    busy = 0.0
     for round_ in range(min(rounds, group.rounds or rounds)):
         for kind, probe in group.probes().items():
             _say(f"{group.name} ({group.store}), round {round_ + 1}: {kind}")
+            busy = max(busy, wait_for_quiet(patience))
             samples[kind].append(take(probe, arguments))
     _say("")
-    return samples
+    return samples, busy
 
 
 def _say(text: str) -> None:
@@ -83,6 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="a group, or the beginning of several; default: all")
     parser.add_argument("--quick", action="store_true", help="small numbers and one round: does it run at all?")
     parser.add_argument("--rounds", type=int, default=None, help="samples of each probe (3; with --quick 1)")
+    parser.add_argument("--patience", type=float, default=0.0, help="seconds to wait for others to be quiet (0)")
     parser.add_argument("--list", action="store_true", help="name the figures and stop")
     parser.add_argument("--out", type=Path, default=OUT, help="JSON lines are appended here (%(default)s)")
     options = parser.parse_args(arguments)
@@ -96,13 +101,14 @@ def main(arguments: list[str] | None = None) -> int:
     for group in chosen(options.names):
         versions = circumstances(rounds, quick=options.quick)
         try:
-            found = medians(group, sample(group, rounds, quick=options.quick))
+            samples, busy = sample(group, rounds, quick=options.quick, patience=options.patience)
         except ProbeFailed as error:
             failed = 1
             print(f"\n{group.name} ({group.store}) could not be measured: {error}", file=sys.stderr)
             continue
+        found = medians(group, samples)
         for one in found:
-            append(one, versions, options.out)
+            append(one, {**versions, "busy": round(busy, 2)}, options.out)
         everything += found
     print(table(everything))
     return failed
