@@ -122,7 +122,8 @@ async def test_one_job_awaited_by_many_is_subscribed_once(bench: Bench) -> None:
     results = await asyncio.gather(*(bench.waiter.wait(job, SOON) for _ in range(50)))
     assert {result.id for result in results} == {job}
     assert bench.store.subscribed == 1
-    assert bench.store.asked == [1]
+    assert set(bench.store.asked) == {1}
+    assert len(bench.store.asked) <= 2  # a late hint may make it ask again
 
 
 async def test_an_unknown_job_is_found_out_while_others_wait_on(bench: Bench) -> None:
