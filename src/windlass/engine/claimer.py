@@ -59,6 +59,11 @@ class Claimer:
         lanes = self._lanes.request(occupied, now)
         return ClaimRequest(holding.next_number(), lanes, alone) if lanes else None
 
+    def became_free(self, holding: Holding) -> bool:
+        """Whether the last trip took home what kept this worker from claiming a suspect, so that the next one may
+        follow at once: nothing else will wake it."""
+        return self.look and not holding.held and self._suspects.alone and not self._runner.paused
+
     def hear(self, answer: ClaimAnswer) -> bool:
         """Draw the conclusions from an answer; say whether the worker has nothing left to live for."""
         if answer.jobs or answer.more:

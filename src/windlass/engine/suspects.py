@@ -37,10 +37,15 @@ class SuspectTurn:
             return True
         return False
 
+    @property
+    def alone(self) -> bool:
+        """Whether this worker claims suspects only, for now."""
+        return self._only or self._exclusive
+
     def claim_alone(self, *, empty: bool) -> bool | None:
         """Say how to claim next: False ordinarily, True for a suspect alone, ``None`` not at all: the worker must be
         empty first."""
-        if not (self._only or self._exclusive):
+        if not self.alone:
             return False
         return True if empty else None
 

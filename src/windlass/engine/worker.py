@@ -318,6 +318,8 @@ class Worker:
                 self._heard(answer)
             if pump.outbox.waiting or self._revoked or (answer is not None and self._claimer.look):
                 continue
+            if not self._stopping and self._claimer.became_free(self._holding):
+                continue
             await self._sleep(answer)
 
     def _heard(self, answer: ClaimAnswer) -> None:
