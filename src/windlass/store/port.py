@@ -196,11 +196,12 @@ class JobStore(Protocol):
         """Cancel jobs that have not started; flag those that run (the flag travels with `renew`). Idempotent."""
 
     async def replay(self, ids: Sequence[bytes]) -> list[ReplayAnswer]:
-        """Make dead and cancelled jobs ready again, or waiting where a parent has not succeeded: same id, token and
-        attempt number go on, failures, losses and snoozes from 0; its edges armed anew; cancel flag, expiry, suspect
-        mark, undeliverable-since, result, progress and reason cleared; errors stay. Open edges of it to dependants that
-        are still waiting are unmarked. Refused while another job holds its unique key. A repeated call answers
-        ``NOT_DEAD``."""
+        """Make dead and cancelled jobs ready again, or waiting: same id, token and attempt number go on, failures,
+        losses and snoozes from 0; cancel flag, expiry, suspect mark, undeliverable-since, result, progress and reason
+        cleared; errors stay. Its edges are armed anew: one that asks for success is open where its parent has not
+        succeeded, any other where its parent is unfinished, and it waits if those that are open leave it undecided.
+        Open edges of it to dependants that are still waiting are unmarked. Refused while another job holds its unique
+        key. A repeated call answers ``NOT_DEAD``."""
 
     async def skip(self, id: bytes, result: bytes) -> SkipAnswer:
         """Declare a waiting, scheduled or ready job succeeded with this result. A repeated call answers ``STARTED``."""

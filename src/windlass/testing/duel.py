@@ -10,7 +10,7 @@ from typing import Protocol, TypeAlias, TypeVar
 
 from windlass.core.clock import Instant, Span
 from windlass.core.errors import WindlassError
-from windlass.core.model import Settings
+from windlass.core.model import Progress, Settings
 from windlass.store.port import Store
 from windlass.testing.faulty import Fault, FaultyStore, Script
 from windlass.testing.invariants import Watcher
@@ -20,6 +20,10 @@ T = TypeVar("T")
 
 START: Instant = 1_800_000_000_000_000
 """Where the injected clock starts."""
+
+
+MOST_CALLS = 10_000
+"""Far more calls of a bounded verb than any history leaves work for."""
 
 
 class MakeStore(Protocol):
@@ -255,9 +259,13 @@ class Duel:
 
     def drain(self, limit: int) -> None:
         """Let the cursors of both catch up, ``limit`` edges at a time."""
-        for store in (self._store.inner, self._model):
-            while store is not None and self._run(store.release_edges(limit)).more:
-                pass
+        self.finish(lambda store: store.release_edges(limit))
+
+    def finish(self, act: Act[Progress]) -> None:
+        """Let both do a bounded verb until there is no more to do."""
+        self._run(_finish(self._store.inner, act))
+        if self._model is not None:
+            self._run(_finish(self._model, act))
 
     def _snapshot(self) -> Snapshot:
         return self._run(take(self._store))
@@ -267,3 +275,10 @@ class Duel:
         twin = self._store.inner.twin()
         self._run(self._store.inner.aclose())
         self._store.inner = twin
+
+
+async def _finish(store: Store, act: Act[Progress]) -> None:
+    for _ in range(MOST_CALLS):
+        if not (await act(store)).more:
+            return
+    raise Divergence(f"a bounded verb has had more to do {MOST_CALLS} times: it does not get on")
