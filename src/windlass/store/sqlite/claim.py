@@ -116,16 +116,18 @@ class _Claim:
         after = (-1, 0)
         taken: list[_Row] = []
         of_queue = allowances.governing(queue, "", None)
-        while len(taken) < limit and (not of_queue or allowances.allows(of_queue)):
+        while len(taken) < limit:
             found = tx.execute(walk, (lane, *after, tx.now, _STEP)).fetchall()
+            if not found or (of_queue and not allowances.allows(of_queue)):
+                break
             for n, task, key, size, *position in found:
                 after = position[0], position[1]
-                if size > self._bytes and (taken or self._jobs):
-                    self._bytes = 0
-                    break
                 governing = allowances.governing(queue, tx.names.task_name(task), key)
                 if governing and not allowances.allows(governing):
                     continue
+                if size > self._bytes and (taken or self._jobs):
+                    self._bytes = 0
+                    break
                 allowances.take(governing)
                 taken.append(tx.execute(_READ_READY, (n,)).fetchone())
                 tx.execute(_CLAIM_ONE, (self._session, self._request.number, tx.now, n))

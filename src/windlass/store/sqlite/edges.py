@@ -8,7 +8,7 @@ from typing import NamedTuple
 from windlass.core.clock import Instant, Span
 from windlass.core.graph import MAX_EDGES_PER_CALL, EdgePolicy, Verdict, verdict
 from windlass.core.lifecycle import State
-from windlass.core.model import Progress, Reason
+from windlass.core.model import KEEP_AT_LEAST, Progress, Reason
 from windlass.store.sqlite.transaction import Transaction
 from windlass.store.statements import statements
 
@@ -35,6 +35,7 @@ class Cascade:
         self._tx = tx
         self._budget = budget
         self._finished: deque[_Finished] = deque()
+        self._pending: set[bytes] = set()
         self.moved = 0
         """Edges marked and closed so far."""
 
@@ -50,11 +51,12 @@ class Cascade:
     ) -> None:
         """Make a job finished. Its edges follow in `run`."""
         now = self._tx.now
+        keep = max(keep, KEEP_AT_LEAST)
         row = (state, reason, result, now, None if linked else now + keep, keep if linked else None, n)
         self._tx.execute(_FINISH, row)
         self._tx.hints.finished.append(id)
         if linked:
-            self._finished.append(_Finished(n, id, state))
+            self.follow(n, id, state)
 
     def cancel(self, n: int, id: bytes, linked: int, reason: Reason) -> None:
         """Make a job cancelled, by the store itself."""
@@ -63,6 +65,7 @@ class Cascade:
     def follow(self, n: int, id: bytes, state: State) -> None:
         """Queue up a job that is finished already."""
         self._finished.append(_Finished(n, id, state))
+        self._pending.add(id)
 
     def run(self) -> bool:
         """Mark and close edges until all is done or the budget is spent; say whether something was left behind."""
@@ -73,6 +76,8 @@ class Cascade:
                     self._tx.execute(_SQL["leave_behind"], (left.n,))
                 return True
             self._finished.popleft()
+            self._pending.discard(job.id)
+            self._tx.execute(_SQL["catch_up"], (job.n,))
             self._tx.execute(_START_RETENTION, (self._tx.now, job.id))
         return False
 
@@ -103,7 +108,9 @@ class Cascade:
         parents = execute(_SQL["open_parents"], (job.n, left + 1)).fetchall()
         for (parent,) in parents[:left]:
             execute(_SQL["close_edge"], (parent, job.n))
-            execute(_START_RETENTION, (self._tx.now, parent))
+            # A parent whose own turn is still to come is not done with.
+            if parent not in self._pending:
+                execute(_START_RETENTION, (self._tx.now, parent))
         self.moved += min(left, len(parents))
         return len(parents) <= left
 
@@ -130,9 +137,7 @@ def release_edges(tx: Transaction, limit: int) -> Progress:
     """Carry on behind the cursor."""
     cascade = Cascade(tx, limit)
     jobs = tx.execute(_SQL["left_behind"], (limit,)).fetchall()
-    # Off the list first: retention does not start while a job is on it. What cannot be done now is put back.
     for n, id, state in jobs:
-        tx.execute(_SQL["catch_up"], (n,))
         cascade.follow(n, id, State(state))
     more = cascade.run() or tx.execute(_SQL["any_left_behind"]).fetchone() is not None
     return Progress(done=cascade.moved, more=more)

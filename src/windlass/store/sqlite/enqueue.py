@@ -10,6 +10,7 @@ from windlass.core.errors import StaleEnqueue
 from windlass.core.graph import Verdict, verdict
 from windlass.core.lifecycle import State
 from windlass.core.model import (
+    KEEP_AT_LEAST,
     MAX_PRIORITY,
     STALE_AFTER,
     STORED,
@@ -167,7 +168,7 @@ def _first_state(tx: Transaction, job: NewJob, says: Verdict) -> tuple[State, Re
 def _insert(tx: Transaction, job: NewJob, task: int, state: State, reason: Reason, *, linked: bool) -> int:
     now, finished = tx.now, state.is_finished
     due_at = _due_at(tx, job)
-    keep = tx.settings.keep
+    keep = max(tx.settings.keep, KEEP_AT_LEAST)
     # Row numbers come from the sequences too, so that none is ever used twice; the first position is the same number.
     n = tx.sequences(1)
     holds = None if job.unique is None else -job.unique.until if finished else job.unique.until
@@ -226,8 +227,7 @@ def _add_edge(tx: Transaction, edge: Edge, cascade: Cascade) -> EdgeAnswer:
     mark = _ended(parent[1])
     tx.execute(_SQL["insert_edge"], (edge.parent, child_n, edge.policy, mark, 0))
     tx.execute(_SQL["gain_dependant"], (parent[0],))
-    if mark is not None:
-        cascade.judge(child_n)
+    cascade.judge(child_n)
     return EdgeAnswer.ADDED
 
 

@@ -36,7 +36,8 @@ def _expire(tx: Transaction, limit: int) -> tuple[int, bool]:
     for n, id, linked in jobs[:limit]:
         cascade.cancel(n, id, linked, Reason.EXPIRED)
     cascade.run()
-    return min(len(jobs), limit), len(jobs) > limit
+    more = len(jobs) > limit and tx.execute(_SQL["expired_jobs"], (tx.now, 1)).fetchone() is not None
+    return min(len(jobs), limit), more
 
 
 def purge(tx: Transaction, limit: int) -> Progress:

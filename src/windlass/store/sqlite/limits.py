@@ -114,9 +114,9 @@ class Allowances:
                 self._bucket(scope, name, limit.rate).spend()
 
     def save(self) -> None:
-        """Write the buckets that were spent from."""
+        """Write the buckets that changed."""
         for (scope, name), bucket in self._buckets.items():
-            if bucket.spent:
+            if bucket.changed:
                 self._tx.execute(_SQL["put_bucket"], (scope, name, bucket.debt, bucket.at, bucket.full_at()))
 
     def _runs(self, scope: LimitScope, name: str) -> int:
@@ -152,11 +152,12 @@ class _Bucket:
 
     def __init__(self, rate: Rate, debt: int, at: Instant, now: Instant) -> None:
         self._rate = rate
-        # A clock that was set back lets nothing flow in meanwhile. A smaller burst than before caps the debt.
+        # A clock that was set back lets nothing flow in meanwhile, and is believed from here on. A smaller burst than
+        # before caps the debt.
         left = debt - max(0, now - at) * rate.count
         self.debt = min(max(0, left), rate.burst * rate.per)
         self.at = now
-        self.spent = False
+        self.changed = at > now
 
     def wait(self) -> Span:
         """Time until there is a token; 0: now."""
@@ -166,7 +167,7 @@ class _Bucket:
     def spend(self) -> None:
         """Take a token."""
         self.debt += self._rate.per
-        self.spent = True
+        self.changed = True
 
     def full_at(self) -> Instant:
         return self.at + -(-self.debt // self._rate.count)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from windlass.core.graph import Verdict
 from windlass.core.lifecycle import State
 from windlass.core.model import KEEP_AT_LEAST, CancelAnswer, Reason, ReplayAnswer, SkipAnswer
-from windlass.store.sqlite.edges import Cascade
+from windlass.store.sqlite.edges import Cascade, judge_marks
 from windlass.store.sqlite.janitor import delete_job
 from windlass.store.sqlite.transaction import Transaction
 from windlass.store.statements import statements
@@ -68,7 +69,8 @@ def _rearm(tx: Transaction, n: int, id: bytes) -> bool:
     tx.execute(_SQL["rearm_children"], (id,))
     tx.execute(_SQL["rearm_parents"], (n,))
     tx.execute(_SQL["hold_parents"], (n,))
-    return tx.execute(_SQL["has_unmarked_parent"], (n,)).fetchone() is not None
+    waits = tx.execute(_SQL["has_unmarked_parent"], (n,)).fetchone() is not None
+    return waits and judge_marks(tx, n) is not Verdict.GO
 
 
 def skip(tx: Transaction, id: bytes, result: bytes) -> SkipAnswer:

@@ -10,6 +10,7 @@ from windlass.core.errors import UsageError
 from windlass.core.graph import MAX_EDGES_PER_CALL
 from windlass.core.lifecycle import EVENT_OF, Outcome, State, after
 from windlass.core.model import (
+    KEEP_AT_LEAST,
     MAX_ERRORS,
     MAX_LOG,
     ClaimRequest,
@@ -64,7 +65,7 @@ class Settle:
         for settlement in self._settlements:
             n = held.pop(settlement.id, None)
             if n is not None and settlement.outcome is _SUCCEEDED:
-                rows.append((n, settlement.token, blob(settlement.result), now + settlement.keep))
+                rows.append((n, settlement.token, blob(settlement.result), now + max(settlement.keep, KEEP_AT_LEAST)))
                 done.append(settlement.id)
             else:
                 others.append(settlement)

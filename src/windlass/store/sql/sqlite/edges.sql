@@ -39,7 +39,7 @@ WHERE id = ?2 AND state >= 4 AND purge_at IS NULL
 INSERT OR IGNORE INTO releases (job) VALUES (?);
 
 -- name: left_behind
-SELECT jobs.n, jobs.id, jobs.state FROM releases JOIN jobs ON jobs.n = releases.job ORDER BY releases.job LIMIT ?;
+SELECT jobs.n, jobs.id, jobs.state FROM releases JOIN jobs ON jobs.n = releases.job ORDER BY releases.k LIMIT ?;
 
 -- name: catch_up
 DELETE FROM releases WHERE job = ?;

@@ -15,9 +15,11 @@ SET state = ?, seq = ?, failures = 0, losses = 0, snoozes = 0, suspect = 0, canc
 WHERE n = ?;
 
 -- name: rearm_parents
--- An edge is satisfied again if its parent has succeeded. One whose parent is gone keeps the mark it had.
+-- As their parents stand now; one that its parent's end does not satisfy (policy 0: it must succeed) waits for another end
+-- of it, a replay. One whose parent is gone keeps the mark that it had.
 UPDATE edges SET closed = 0, outcome = (
-    SELECT CASE WHEN jobs.state = 4 THEN 4 END FROM jobs WHERE jobs.id = edges.parent
+    SELECT CASE WHEN jobs.state = 4 OR (jobs.state > 4 AND edges.policy > 0) THEN jobs.state END
+    FROM jobs WHERE jobs.id = edges.parent
 )
 WHERE child = ? AND EXISTS (SELECT 1 FROM jobs WHERE jobs.id = edges.parent);
 

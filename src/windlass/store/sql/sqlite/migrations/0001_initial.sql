@@ -83,8 +83,8 @@ CREATE INDEX edges_unmarked ON edges (parent) WHERE outcome IS NULL;
 CREATE INDEX edges_open ON edges (parent) WHERE closed = 0;
 CREATE INDEX edges_open_child ON edges (child) WHERE closed = 0;
 
--- The durable cursor: finished jobs with edges still to mark or to close.
-CREATE TABLE releases (job INTEGER PRIMARY KEY);
+-- The durable cursor: finished jobs with edges still to mark or to close, in the order in which they finished.
+CREATE TABLE releases (k INTEGER PRIMARY KEY, job INTEGER NOT NULL UNIQUE);
 
 CREATE TABLE errors (
     job INTEGER NOT NULL,
