@@ -67,7 +67,7 @@ class Line:
 
     def hung(self) -> None:
         """Show where the loop stands, and ask to be killed."""
-        faulthandler.dump_traceback(all_threads=True)
+        faulthandler.dump_traceback(sys.stderr, all_threads=True)
         self.say(HUNG)
 
 
@@ -86,6 +86,14 @@ class WorkerProcess:
         """Run the worker until it has stopped."""
         loop = asyncio.get_running_loop()
         self._starting = loop.create_task(self._start())
+        main_thread = threading.get_ident()
+
+        def leave_fork() -> None:
+            # A process forked by a coroutine that awaits something afterwards would go on as a second worker.
+            if threading.get_ident() == main_thread:
+                loop.call_soon(os._exit, 0)
+
+        os.register_at_fork(after_in_child=leave_fork)
         loop.add_reader(self._line.control, self._hear)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
@@ -138,7 +146,6 @@ def main(arguments: list[str]) -> int:
     """Run one worker process; answers its exit code."""
     options = msgspec.json.decode(arguments[0], type=Options)
     line = Line(int(arguments[-2]), int(arguments[-1]))
-    faulthandler.enable()
     configure_logs(options.log_level)
     try:
         app = _load(options.app)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import faulthandler
+import fcntl
 import logging
 import sys
 import time
-from typing import Any
+from typing import Any, TextIO
 
 from windlass.core.text import printable
 
@@ -32,10 +34,18 @@ class PlainFormatter(logging.Formatter):
 
 
 def configure_logs(level: str) -> None:
-    """Send records of this level and above to standard error, and show what tasks print when they print it."""
-    handler = logging.StreamHandler()
+    """Send records of this level and above to standard error, as they come. Call it first of all."""
+    sys.stdout, sys.stderr = _own(sys.stdout, 1), _own(sys.stderr, 2)
+    faulthandler.enable(sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(PlainFormatter())
     logging.basicConfig(level=level, handlers=[handler])
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None and hasattr(stream, "reconfigure"):
-            stream.reconfigure(line_buffering=True)
+
+
+def _own(stream: TextIO, descriptor: int) -> TextIO:
+    """Give the stream a descriptor of its own: a task that closes 0, 1 and 2 must not make the next one's print fail.
+
+    It writes each line when it ends, so that what a task prints shows up when it prints it.
+    """
+    copy = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
+    return open(copy, "w", buffering=1, encoding=stream.encoding, errors=stream.errors)  # noqa: PTH123 - a descriptor

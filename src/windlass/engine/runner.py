@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -50,6 +51,7 @@ class Runner:
         self._sink = sink
         self._middleware = tuple(middleware)
         self._loop = asyncio.get_running_loop()
+        self._pid = os.getpid()
         self._threads = ThreadSlots(slots, self._loop)
         self._buffer: deque[tuple[ClaimedJob, float]] = deque()
         self.running: dict[bytes, Attempt] = {}
@@ -140,6 +142,8 @@ class Runner:
         except BaseException as raised:  # noqa: BLE001 - SystemExit in task code is a failed attempt, not our end
             error = raised
             settlement = attempt.failed(raised)
+        if os.getpid() != self._pid:
+            _leave_fork()
         if self._middleware:
             self._after(attempt, error)
         self._ended(attempt, settlement)
@@ -163,6 +167,8 @@ class Runner:
         except BaseException as raised:  # noqa: BLE001 - as above
             error = raised
             settlement = attempt.failed(raised)
+        if os.getpid() != self._pid:
+            _leave_fork()
         if self._middleware:
             self._after(attempt, error)
         return settlement
@@ -259,3 +265,9 @@ class Runner:
             self._lanes.gave_back(job.queue, now)
             self._settle(released(job, started=False))
         self._watch()
+
+
+def _leave_fork() -> None:
+    """End a process that task code forked and that came back from the task as well: it is no second worker, and what
+    it holds of ours (the loop, the store, the lease) is not its own. A task that forks on purpose never returns."""
+    os._exit(0)
