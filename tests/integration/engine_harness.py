@@ -94,7 +94,8 @@ async def running(store: Store, *tasks: TaskSpec, stop_grace: float = 5.0, **con
 
 class Switch:
     """A store behind a switch: while `away` is set every verb raises, and `lose` names verbs whose next answer is lost
-    after they were carried out. Counts the calls of each verb. Twins share the switch."""
+    after they were carried out; the answers to claims wait for `hold`, if it is there. Counts the calls of each verb.
+    Twins share the switch."""
 
     def __init__(self, store: Any, shared: "Switch | None" = None) -> None:
         self._store = store
@@ -102,6 +103,7 @@ class Switch:
         if shared is None:
             self.away = False
             self.lose: list[str] = []
+            self.hold: asyncio.Event | None = None
             self.calls: list[tuple[str, tuple[Any, ...]]] = []
 
     def twin(self) -> "Switch":
@@ -121,6 +123,8 @@ class Switch:
             if shared.away:
                 raise StoreUnavailable("switched off by the test")
             answer = await found(*args, **kwargs)
+            if name == "claim" and shared.hold is not None:
+                await shared.hold.wait()
             if name in shared.lose:
                 shared.lose.remove(name)
                 raise StoreUnavailable("the answer was lost by the test")

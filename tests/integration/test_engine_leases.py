@@ -261,6 +261,29 @@ async def test_stop_finishes_what_fits_and_gives_back_what_does_not(store: Store
     assert slow_job.sequence < never.sequence, "back at its old position"
 
 
+async def test_a_claim_under_way_when_the_worker_stops_is_given_back_at_once(store: Store) -> None:
+    async def work() -> None: ...
+
+    switch = Switch(store)
+    async with running(switch, spec(work)) as worker:  # type: ignore[arg-type]
+        await worker.signals.wait_for("idle")
+        switch.hold = asyncio.Event()
+        (job_id,) = await enqueue(store, new_job("work"))
+        await eventually(lambda: is_state(store, job_id, State.RUNNING))
+        began = time.monotonic()
+        stopping = asyncio.ensure_future(worker.worker.stop(20))
+        await asyncio.sleep(0)
+        switch.hold.set()
+        await stopping
+        assert time.monotonic() - began < 5, "it did not sit out its grace time for a job that never started"
+        job = await record(store, job_id)
+    assert (job.state, job.attempt) == (State.READY, 0)
+
+
+async def is_state(store: Store, job_id: bytes, state: State) -> bool:
+    return (await record(store, job_id)).state is state
+
+
 async def test_a_second_stop_hurries_the_first(store: Store) -> None:
     async def slow() -> None:
         await asyncio.sleep(60)

@@ -264,6 +264,7 @@ class Runner:
             job, _ = self._buffer.popleft()
             self._lanes.gave_back(job.queue, now)
             self._settle(released(job, started=False))
+        self._check_idle()
         self._watch()
 
 

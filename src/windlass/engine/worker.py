@@ -13,7 +13,7 @@ from windlass.context import Middleware
 from windlass.core.clock import SECOND
 from windlass.core.errors import StoreError
 from windlass.core.ids import to_text
-from windlass.core.model import ClaimAnswer, ClaimRequest, Refusal, Session
+from windlass.core.model import ClaimAnswer, ClaimedJob, ClaimRequest, Refusal, Session
 from windlass.core.task import TaskSpec
 from windlass.engine.attempt import EndReason
 from windlass.engine.claimer import Claimer
@@ -93,7 +93,7 @@ class Worker:
             middleware=self._middleware,
         )
         self._janitor = Janitor(self._store, self._signals)
-        self._pump.take = self._runner.take
+        self._pump.take = self._take
         self._pump.more_edges = self._janitor.edges_waiting
         self._suspects = SuspectTurn(self._config)
         self._claimer = Claimer(self._lanes, self._suspects, self._runner, self._pump.wake)
@@ -336,6 +336,11 @@ class Worker:
         self._signals.emit("idle")
         if await self._pump.sleep(pause):
             self._claimer.look = True
+
+    def _take(self, jobs: list[ClaimedJob]) -> None:
+        self._runner.take(jobs)
+        if self._stopping:  # the claim was under way when the worker was told to stop
+            self._runner.give_back_buffer()
 
     def _next_claim(self) -> ClaimRequest | None:
         if self._stopping or self._revoked:
