@@ -119,23 +119,29 @@ def _store_one(tx: Transaction, job: NewJob, cascade: Cascade) -> EnqueueAnswer:
     parents = _find_parents(tx, job.parents)
     if parents is None:
         return _UNKNOWN_PARENT
-    says = verdict((parent.policy, mark) for parent, _, mark in parents)
-    state, reason = _first_state(tx, job, says)
     task = tx.names.task(job.task)
     if job.unique is not None:
         holder = tx.execute(_SQL["key_holder"], (task, job.unique.key)).fetchone()
         if holder is not None:
-            n, id, holder_state, linked = holder
+            n, holder_id, holder_state, linked = holder
             if not job.unique.replace or holder_state == State.RUNNING:
-                return EnqueueAnswer(Enqueued.DUPLICATE, id)
-            cascade.cancel(n, id, linked, Reason.REPLACED)
+                return EnqueueAnswer(Enqueued.DUPLICATE, holder_id)
+            cascade.cancel(n, holder_id, linked, Reason.REPLACED)
+            # It may be one of the parents.
+            parents = _find_parents(tx, job.parents) or []
+    _begin(tx, job, task, parents, cascade)
+    return STORED
+
+
+def _begin(tx: Transaction, job: NewJob, task: int, parents: list[_FoundParent], cascade: Cascade) -> None:
+    """Store a job, in the state that its edges and its times say."""
+    state, reason = _first_state(tx, job, verdict((parent.policy, mark) for parent, _, mark in parents))
     n = _insert(tx, job, task, state, reason, linked=bool(parents))
     for parent, parent_n, mark in parents:
         tx.execute(_SQL["insert_edge"], (parent.id, n, parent.policy, mark, state.is_finished))
         tx.execute(_SQL["gain_parent" if state.is_finished else "gain_dependant"], (parent_n,))
     if state.is_finished and parents:
         cascade.follow(n, job.id, state)
-    return STORED
 
 
 _FoundParent = tuple[Parent, int, State | None]
