@@ -14,7 +14,7 @@ from pathlib import Path
 from bench.figure import Group
 from bench.quiet import wait_for_quiet
 from bench.report import OUT, Found, append, circumstances, table
-from bench.sample import ProbeFailed, take
+from bench.sample import ProbeFailed, compile_modules, take
 
 MODULES = ("drain", "enqueue", "roundtrip", "sleepers", "depth", "start", "idle", "imports", "memory")
 """In the order in which they run."""
@@ -98,6 +98,7 @@ def main(arguments: list[str] | None = None) -> int:
     rounds = options.rounds or (1 if options.quick else 3)
     everything: list[Found] = []
     failed = 0
+    compile_modules()
     for group in chosen(options.names):
         versions = circumstances(rounds, quick=options.quick)
         try:

@@ -5,6 +5,7 @@ The function gets an empty folder and the arguments, and returns metric name to 
 
 from __future__ import annotations
 
+import compileall
 import importlib
 import json
 import os
@@ -26,9 +27,17 @@ class ProbeFailed(Exception):
 
 
 def environment() -> dict[str, str]:
-    """The environment of probes and of the processes that they start: this checkout first on the path."""
+    """The environment of probes and of the processes that they start: this checkout first on the path, and modules
+    from their byte code, as installed ones are."""
     path = os.pathsep.join([str(ROOT / "src"), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return {**os.environ, "PYTHONPATH": path}
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPATH": path}
+
+
+def compile_modules() -> None:
+    """Write the byte code now, so that no probe has to."""
+    for folder in ("src/windlass", "bench"):
+        compileall.compile_dir(ROOT / folder, quiet=1)
 
 
 def take(probe: Probe, arguments: dict[str, object]) -> dict[str, float]:
