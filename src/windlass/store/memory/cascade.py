@@ -35,7 +35,7 @@ class Cascade:
         self, job: Job, state: State, keep: Span, reason: Reason = Reason.NONE, result: bytes | None = None
     ) -> None:
         """Put a job into a final state. Its edges follow in `run`."""
-        self._data.move(job, state)
+        self._step.move(job, state)
         job.reason, job.result, job.keep = reason, result, keep
         job.finished_at = self._step.now
         self._free_key(job)

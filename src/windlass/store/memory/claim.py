@@ -83,7 +83,7 @@ class _Claim:
         job.token += 1
         job.session, job.request, job.settled = self._session, self._request.number, None
         job.started_at = self._step.now
-        self._step.data.move(job, state)
+        self._step.move(job, state)
         job.attempt += 1
         if job.unique is not None and job.unique.until is UniqueUntil.STARTED and not job.gave_up_key:
             job.gave_up_key = True

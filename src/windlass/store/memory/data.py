@@ -112,13 +112,21 @@ class Step:
     now: Instant
     settings: Settings
     hints: set[str] = field(default_factory=set)
+    makes_room: bool = False
+    """Limits may allow now what they did not allow before, in any queue."""
+
+    def move(self, job: Job, state: State) -> None:
+        """Put a job into a state; see `Data.move`."""
+        if job.state is State.RUNNING and self.data.limits:
+            self.makes_room = True
+        self.data.move(job, state)
 
     def make_ready(self, job: Job, *, old_position: bool = False) -> None:
         """Put a job into its lane: at a new position, unless it only goes back to its old one."""
         if not old_position:
             self.data.sequence += 1
             job.sequence = self.data.sequence
-        self.data.move(job, State.READY)
+        self.move(job, State.READY)
         self.hints.add(f"ready/{job.queue}")
 
     def make_scheduled(self, job: Job) -> None:
@@ -128,7 +136,7 @@ class Step:
         if first is None or job.due_at < first[0][0]:
             self.hints.add("scheduled")
         job.sequence = None
-        self.data.move(job, State.SCHEDULED)
+        self.move(job, State.SCHEDULED)
 
     def make_later_or_ready(self, job: Job, state: State) -> None:
         """Put a job where the lifecycle says: ``SCHEDULED`` or ``READY``."""

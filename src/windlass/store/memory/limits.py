@@ -17,8 +17,7 @@ def put_limit(step: Step, limit: Limit) -> None:
         step.data.limits[key] = limit
     else:
         step.data.limits.pop(key, None)
-    # Whoever found nothing to claim may find something now, in any queue.
-    step.hints |= step.data.listeners.with_prefix("ready/")
+    step.makes_room = True
 
 
 class Allowances:

@@ -53,7 +53,7 @@ def _replay_one(step: Step, id: bytes) -> ReplayAnswer:
     state = after(job.state, Event.REPLAY, parents_open=waits)
     _begin_anew(job)
     if state is State.WAITING:
-        step.data.move(job, state)
+        step.move(job, state)
     else:
         step.make_ready(job)
     return ReplayAnswer.REPLAYED

@@ -11,8 +11,6 @@ from typing import Concatenate, ParamSpec, TypeVar
 from windlass.core.clock import Instant
 from windlass.core.errors import StoreUnavailable, UsageError
 from windlass.core.model import (
-    MAX_BATCH,
-    MAX_LANES,
     CancelAnswer,
     ClaimAnswer,
     ClaimRequest,
@@ -38,6 +36,7 @@ from windlass.core.model import (
     SettleResult,
     SkipAnswer,
 )
+from windlass.store.bounds import check_batch, check_distinct, check_limit, check_request
 from windlass.store.memory import claim, enqueue, insights, janitor, limits, operators, sessions, settle
 from windlass.store.memory.data import Data, Step
 from windlass.store.memory.wake import Subscription
@@ -140,6 +139,8 @@ class MemoryStore:
         with data.lock:
             step = Step(data, self._clock(), self._settings)
             answer = verb(step, *args, **kwargs)
+        if step.makes_room:
+            step.hints |= data.listeners.with_prefix("ready/")
         for subscription in data.listeners.who_hears(step.hints):
             subscription.wake_soon()
         return answer
@@ -155,24 +156,23 @@ class MemoryStore:
         self, jobs: Sequence[NewJob], edges: Sequence[Edge] = (), *, first_sent: Instant
     ) -> EnqueueResult:
         """See `JobStore.enqueue`."""
-        _check_batch("enqueue", jobs)
-        _check_batch("enqueue", edges)
+        check_batch("enqueue", jobs)
+        check_batch("enqueue", edges)
         return self._do(enqueue.enqueue, jobs, edges, first_sent)
 
     async def claim(self, session: bytes, request: ClaimRequest) -> ClaimAnswer:
         """See `JobStore.claim`."""
-        _check_request(request)
+        check_request(request)
         return self._do(claim.claim, session, request)
 
     async def settle(
         self, session: bytes, settlements: Sequence[Settlement], claim: ClaimRequest | None = None
     ) -> SettleResult:
         """See `JobStore.settle`."""
-        _check_batch("settle", settlements)
-        if len({settlement.id for settlement in settlements}) != len(settlements):
-            raise UsageError("settle: a job is named twice; ids within one call must be distinct")
+        check_batch("settle", settlements)
+        check_distinct(settlements)
         if claim is not None:
-            _check_request(claim)
+            check_request(claim)
         return self._do(settle.settle, session, settlements, claim)
 
     async def unclaim(self, session: bytes, request: int) -> None:
@@ -185,7 +185,7 @@ class MemoryStore:
 
     async def annotate(self, session: bytes, notes: Sequence[Note]) -> None:
         """See `JobStore.annotate`."""
-        _check_batch("annotate", notes)
+        check_batch("annotate", notes)
         self._do(settle.annotate, session, notes)
 
     # -------------------------------------------------------------------------------- sessions and janitor
@@ -204,35 +204,35 @@ class MemoryStore:
 
     async def reap(self, signs: Sequence[SessionSign], limit: int = 200) -> Progress:
         """See `JobStore.reap`."""
-        _check_batch("reap", signs)
-        _check_limit("reap", limit)
+        check_batch("reap", signs)
+        check_limit("reap", limit)
         return self._do(sessions.reap, signs, limit)
 
     async def promote(self, limit: int = 1000) -> Progress:
         """See `JobStore.promote`."""
-        _check_limit("promote", limit)
+        check_limit("promote", limit)
         return self._do(janitor.promote, limit)
 
     async def release_edges(self, limit: int = 256) -> Progress:
         """See `JobStore.release_edges`."""
-        _check_limit("release_edges", limit)
+        check_limit("release_edges", limit)
         return self._do(janitor.release_edges, limit)
 
     async def purge(self, limit: int = 1000) -> Progress:
         """See `JobStore.purge`."""
-        _check_limit("purge", limit)
+        check_limit("purge", limit)
         return self._do(janitor.purge, limit)
 
     # ------------------------------------------------------------------------------------------- operators
 
     async def cancel(self, ids: Sequence[bytes]) -> list[CancelAnswer]:
         """See `JobStore.cancel`."""
-        _check_batch("cancel", ids)
+        check_batch("cancel", ids)
         return self._do(operators.cancel, ids)
 
     async def replay(self, ids: Sequence[bytes]) -> list[ReplayAnswer]:
         """See `JobStore.replay`."""
-        _check_batch("replay", ids)
+        check_batch("replay", ids)
         return self._do(operators.replay, ids)
 
     async def skip(self, id: bytes, result: bytes) -> SkipAnswer:
@@ -241,7 +241,7 @@ class MemoryStore:
 
     async def delete(self, ids: Sequence[bytes]) -> int:
         """See `JobStore.delete`."""
-        _check_batch("delete", ids)
+        check_batch("delete", ids)
         return self._do(operators.delete, ids)
 
     async def put_limit(self, limit: Limit) -> None:
@@ -261,17 +261,17 @@ class MemoryStore:
 
     async def get_jobs(self, ids: Sequence[bytes]) -> list[JobRecord | None]:
         """See `Insights.get_jobs`."""
-        _check_batch("get_jobs", ids)
+        check_batch("get_jobs", ids)
         return self._ask(insights.get_jobs, ids)
 
     async def results(self, ids: Sequence[bytes]) -> list[JobResult | None]:
         """See `Insights.results`."""
-        _check_batch("results", ids)
+        check_batch("results", ids)
         return self._ask(insights.results, ids)
 
     async def list_jobs(self, filter: JobFilter, *, limit: int = 50, cursor: bytes | None = None) -> JobPage:
         """See `Insights.list_jobs`."""
-        _check_limit("list_jobs", limit)
+        check_limit("list_jobs", limit)
         return self._ask(insights.list_jobs, filter, limit, cursor)
 
     async def counts(self) -> dict[tuple[str, int], int]:
@@ -309,18 +309,3 @@ def _data_of(name: str) -> Data:
     if data.pid != os.getpid():
         data = _named[name] = Data()
     return data
-
-
-def _check_batch(verb: str, batch: Sequence[object]) -> None:
-    if len(batch) > MAX_BATCH:
-        raise UsageError(f"{verb}: {len(batch)} records in one call, at most {MAX_BATCH} are allowed")
-
-
-def _check_limit(verb: str, limit: int) -> None:
-    if not 0 < limit <= MAX_BATCH:
-        raise UsageError(f"{verb}: limit={limit} is not between 1 and {MAX_BATCH}")
-
-
-def _check_request(request: ClaimRequest) -> None:
-    if len(request.lanes) > MAX_LANES:
-        raise UsageError(f"claim: {len(request.lanes)} lanes, at most {MAX_LANES} are allowed")

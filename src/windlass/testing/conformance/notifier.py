@@ -86,6 +86,23 @@ async def check_lifting_a_limit_is_announced(env: Env) -> None:
     await listener.hears("a queue goes on")
 
 
+async def check_a_freed_place_under_a_limit_is_announced(env: Env) -> None:
+    """Whoever found nothing, others running all that may run, need not wait until it looks again."""
+    for limit in (
+        Limit(scope=LimitScope.QUEUE, name="default", concurrency=1),
+        Limit(scope=LimitScope.TASK, name="t", concurrency=1),
+        Limit(scope=LimitScope.KEY, name="k", concurrency=1),
+    ):
+        await env.store.put_limit(limit)
+    await env.put_all(env.jobs(3, limit_key="k"))
+    worker = await env.worker()
+    for outcome in (Outcome.SUCCEEDED, Outcome.RETRY):
+        job = await worker.claim_one()
+        listener = await _listen(env, "ready/default")
+        await worker.end(job, outcome, delay=MINUTE)
+        await listener.hears(f"a job under a limit ended as {outcome.name}")
+
+
 async def check_an_earlier_due_time_is_announced(env: Env) -> None:
     listener = await _listen(env, "scheduled")
     await env.put(delay=MINUTE)
