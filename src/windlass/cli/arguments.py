@@ -58,7 +58,7 @@ class Command:
 
     def __init__(self, function: Callable[..., None], arguments: Sequence[Argument]) -> None:
         self._function = function
-        self._arguments = arguments
+        self.arguments = arguments
         self._text = "\n".join(line.strip() for line in (function.__doc__ or "").strip().splitlines())
 
     @property
@@ -72,13 +72,13 @@ class Command:
             print(self._help(prog))
             return
         parser = Parser(prog=prog, add_help=False, allow_abbrev=False)
-        for argument in self._arguments:
+        for argument in self.arguments:
             argument.add_to(parser)
         self._function(**vars(parser.parse_intermixed_args(given)))
 
     def _help(self, prog: str) -> str:
-        positional = [argument for argument in self._arguments if not argument.is_option]
-        options = [(one.shown, one.help) for one in self._arguments if one.is_option]
+        positional = [argument for argument in self.arguments if not argument.is_option]
+        options = [(one.shown, one.help) for one in self.arguments if one.is_option]
         parts = [
             " ".join(["usage:", prog, "[OPTIONS]", *(argument.shown for argument in positional)]),
             *(_fill(paragraph) for paragraph in self._text.split("\n\n")),
@@ -94,14 +94,14 @@ class Group:
 
     def __init__(self, summary: str, **commands: Command) -> None:
         self.summary = summary
-        self._commands = commands
+        self.commands = commands
 
     def run(self, prog: str, given: Sequence[str]) -> None:
         """Run the command that the first argument names, or print what there is."""
-        if given and given[0] in self._commands:
-            self._commands[given[0]].run(f"{prog} {given[0]}", given[1:])
+        if given and given[0] in self.commands:
+            self.commands[given[0]].run(f"{prog} {given[0]}", given[1:])
             return
-        listed = [(name, command.summary) for name, command in self._commands.items()]
+        listed = [(name, command.summary) for name, command in self.commands.items()]
         choose(prog, given, self.summary, listed)
 
 
