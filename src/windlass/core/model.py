@@ -313,7 +313,7 @@ class SessionSign(msgspec.Struct, frozen=True):
     lease_left: Span
     """Until its lease ends; negative: over. Never more than one lease."""
     revoked: bool
-    """It was revoked (or never opened) and still holds jobs: `reap` may go on with it at once."""
+    """It was revoked, or never opened and holds jobs: `reap` may go on with it at once."""
 
 
 class Progress(msgspec.Struct, frozen=True):

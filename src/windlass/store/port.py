@@ -7,15 +7,16 @@ General rules, which the contracts do not repeat:
   `StoreUnavailable`, all or some of it may have happened; every contract says what a repeated call does.
 * **Bounded.** One call does work in proportion to its arguments and to at most `MAX_EDGES_PER_CALL` edges, plus one for
   each settlement (so that a batch of chains does not wait for a janitor), each step O(log n) in what is stored. Batches
-  carry at most `MAX_BATCH` records; a larger one raises `UsageError`.
-* **The store's clock decides.** Instants are of its clock, callers pass spans where they can.
+  carry at most `MAX_BATCH` records, and a ``limit`` is 1 to `MAX_BATCH`; anything else raises `UsageError`.
+* **The store's clock decides.** Instants are of its clock, callers pass spans where they can. An instant is past, due
+  or over as soon as it is not after the store's now.
 * **One trip.** A verb costs one round trip to the store, unless its contract says otherwise.
 * **Transitions** are those of `windlass.core.lifecycle`; a verb that meets a job in another state than it needs
   answers so and changes nothing.
 * **Finishing.** Whenever a job finishes, in whatever verb: its unique key is free; its edges to dependants are marked
   and dependants released or cancelled, at most `MAX_EDGES_PER_CALL` in the same atomic step, and the rest stay behind
   a durable cursor for `release_edges`; its own edges to parents are closed the same way; and it enters the purge index
-  (``purge_at = now + keep``) once no dependant of it is unfinished.
+  (``purge_at = now + keep``, where ``keep`` is at least `KEEP_AT_LEAST`) once no dependant of it is unfinished.
 * **Loop.** A store object belongs to the event loop on which it was opened; `twin` gives another for another loop.
 * **Errors.** `StoreUnavailable`, `StoreFull`, `StoreReadOnly`, `SchemaMismatch`; never a driver's own exception.
 """
@@ -120,7 +121,7 @@ class JobStore(Protocol):
         ``UNDELIVERABLE`` takes the attempt number back and notes since when; all three go to ``scheduled``, or with no
         delay to ``ready``, at a *new* position. ``RELEASED`` goes to ``ready`` at its *old* position. If somebody asked
         to cancel the job, everything but ``SUCCEEDED`` becomes ``cancelled(cancelled)``; the answer is ``APPLIED``.
-        ``RETRY`` and ``DEAD`` count a failure even then. An ``error`` is appended to the job's errors.
+        What an outcome counts is counted even then. An ``error`` is appended to the job's errors.
 
         The claim is carried out after the settlements, and is refused or answered on its own; settlements are applied
         whatever becomes of it. A repeated settle must not carry a claim.
@@ -137,11 +138,10 @@ class JobStore(Protocol):
     async def renew(self, session: bytes, held: Sequence[tuple[bytes, int]], answered: int) -> Renewal:
         """Renew the lease on all that the session holds, with one write.
 
-        ``held`` are (id, token) of all that the worker holds, what it is settling included; ``answered`` is the highest
-        request number whose answer it has. Running jobs of the session with a request number up to ``answered`` that
-        ``held`` does not name are given back as by `unclaim`. A session that is unknown or revoked answers
-        ``revoked=True``, and nothing changes. Repeating is harmless: it is one more sign of life.
-        """
+        ``held`` are (id, token) of all that the worker holds, what it is settling included, however many; ``answered``
+        is the highest request number whose answer it has. Running jobs of the session with a request number up to
+        ``answered`` that ``held`` does not name are given back as by `unclaim`. A session that is unknown or revoked
+        answers ``revoked=True``, and nothing changes. Repeating is harmless: it is one more sign of life."""
 
     async def annotate(self, session: bytes, notes: Sequence[Note]) -> None:
         """Record progress and log lines of running attempts; a note without a good proof is dropped silently.
@@ -161,7 +161,7 @@ class JobStore(Protocol):
 
     async def observe(self) -> list[SessionSign]:
         """List the sessions that a reaper should watch: less than 5/9 of a lease left (5 of 9 s), none left, or revoked
-        and still holding jobs. Running jobs whose session is not known show up as a revoked one. A
+        and not yet forgotten. Running jobs whose session is not known show up as a revoked one. A
         lease that ends further ahead than one lease (the clock was stepped back) is clamped, and stored so."""
 
     async def reap(self, signs: Sequence[SessionSign], limit: int = 200) -> Progress:
@@ -197,11 +197,11 @@ class JobStore(Protocol):
 
     async def replay(self, ids: Sequence[bytes]) -> list[ReplayAnswer]:
         """Make dead and cancelled jobs ready again, or waiting: same id, token and attempt number go on, failures,
-        losses and snoozes from 0; cancel flag, expiry, suspect mark, undeliverable-since, result, progress and reason
-        cleared; errors stay. Its edges are armed anew: one that asks for success is open where its parent has not
-        succeeded, any other where its parent is unfinished, and it waits if those that are open leave it undecided.
-        Open edges of it to dependants that are still waiting are unmarked. Refused while another job holds its unique
-        key. A repeated call answers ``NOT_DEAD``."""
+        losses and snoozes from 0; cancel flag, expiry, suspect mark, undeliverable-since, due time, result, progress,
+        log and reason cleared; errors stay. Its edges are armed anew: one that asks for success is open where its
+        parent has not succeeded, any other where its parent is unfinished, and it waits if those that are open leave it
+        undecided. Open edges of it to dependants that are still waiting are unmarked. Refused while another job holds
+        its unique key, unless it has given that up by starting. A repeated call answers ``NOT_DEAD``."""
 
     async def skip(self, id: bytes, result: bytes) -> SkipAnswer:
         """Declare a waiting, scheduled or ready job succeeded with this result. A repeated call answers ``STARTED``."""
@@ -215,7 +215,8 @@ class JobStore(Protocol):
         Repeating it changes nothing. A record that limits nothing and is not paused is deleted."""
 
     async def command(self, session: bytes, command: str) -> bool:
-        """Send a command to a session; answers whether the session is known and alive. Idempotent."""
+        """Send a command to a session; answers whether the session is known and alive (its lease is not over).
+        Idempotent."""
 
 
 class Insights(Protocol):
@@ -262,9 +263,9 @@ class Subscription(Protocol):
 class Notifier(Protocol):
     """Hints that something has happened. A hint, never the truth: it may be late, doubled or lost; poll as well.
 
-    Channels: ``ready/<queue>`` (a job became claimable), ``scheduled`` (a job became due earlier than any before),
-    ``finished/<job id in hex>``, ``session/<session id in hex>`` (a cancel request or a command waits in `renew`).
-    """
+    Channels: ``ready/<queue>`` (a job became claimable, or a limit may allow more), ``scheduled`` (a job became due
+    earlier than any before), ``finished/<job id in hex>``, ``session/<session id in hex>`` (a cancel request or a
+    command waits in `renew`)."""
 
     def subscribe(self, channels: Collection[str], wake: Callable[[], None]) -> Subscription:
         """Have ``wake`` called on the store's event loop after hints on any of these channels. Starts armed."""
