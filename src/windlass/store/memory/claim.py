@@ -52,7 +52,7 @@ class _Claim:
         return ClaimAnswer(self._jobs, retry_in=self._allowances.retry_in)
 
     def _take_from(self, lane: Lane) -> None:
-        lanes = self._step.data.suspects if self._request.alone else self._step.data.ready
+        lanes = self._step.data.lanes(suspects=self._request.alone)
         found = lanes.get((lane.queue, lane.requires))
         if found is None:
             return
@@ -61,8 +61,8 @@ class _Claim:
         while not self._full and len(self._jobs) < most and (job := walk.first()) is not None:
             self._consider(job, walk)
         walk.close()
-        if not found:
-            del lanes[lane.queue, lane.requires]
+        if found:  # with all others taken, it was dropped; what was passed over is still in it
+            lanes[lane.queue, lane.requires] = found
 
     def _consider(self, job: Job, walk: Walk) -> None:
         """Take the next job, or pass over it, or say that this is all."""

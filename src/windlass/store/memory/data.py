@@ -56,7 +56,10 @@ class Data:
         self.expiring.discard(job)
         match job.state:
             case State.READY:
-                self._lane_of(job).discard(job)
+                lanes = self.lanes(suspects=job.suspect)
+                lanes[job.lane].discard(job)
+                if not lanes[job.lane]:
+                    del lanes[job.lane]
             case State.SCHEDULED:
                 self.scheduled.discard(job)
             case State.RUNNING:
@@ -68,7 +71,7 @@ class Data:
         """Put a job into the indexes of its state."""
         match job.state:
             case State.READY:
-                self._lane_of(job).put(job)
+                self.lanes(suspects=job.suspect)[job.lane].put(job)
             case State.SCHEDULED:
                 assert job.due_at is not None
                 self.scheduled.put(job, (job.due_at, job.number))
@@ -77,8 +80,9 @@ class Data:
         if job.state < State.RUNNING and job.attempt == 0 and job.expires_at is not None:
             self.expiring.put(job, (job.expires_at, job.number))
 
-    def _lane_of(self, job: Job) -> ReadyLane:
-        return (self.suspects if job.suspect else self.ready)[job.lane]
+    def lanes(self, *, suspects: bool) -> defaultdict[LaneName, ReadyLane]:
+        """The lanes with ready jobs: of suspects, or of all others."""
+        return self.suspects if suspects else self.ready
 
     def _start(self, job: Job) -> None:
         assert job.session is not None
