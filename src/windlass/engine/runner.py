@@ -6,7 +6,10 @@ import asyncio
 import contextvars
 import logging
 import os
+import select
+import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -52,6 +55,8 @@ class Runner:
         self._middleware = tuple(middleware)
         self._loop = asyncio.get_running_loop()
         self._pid = os.getpid()
+        self._thread = threading.get_ident()
+        _runners.add(self)
         self._threads = ThreadSlots(slots, self._loop)
         self._buffer: deque[tuple[ClaimedJob, float]] = deque()
         self.running: dict[bytes, Attempt] = {}
@@ -246,6 +251,16 @@ class Runner:
             self._sweeper.cancel()
             self._sweeper = None
 
+    def leave_fork(self) -> None:
+        """In a forked child: see to it that nothing more happens here, should it come back to our loop (a coroutine
+        that forks, and awaits in the child too). A child that never comes back does not notice."""
+        if self._thread != threading.get_ident():
+            return
+        _detach(self._loop)
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()  # what is about to take its next step takes it in the parent
+        self._loop.call_soon(_leave_fork)
+
     # --------------------------------------------------------------------------------------------- time
 
     def _watch(self) -> None:
@@ -268,7 +283,28 @@ class Runner:
         self._watch()
 
 
+_runners: weakref.WeakSet[Runner] = weakref.WeakSet()
+
+
 def _leave_fork() -> None:
     """End a process that task code forked and that came back from the task as well: it is no second worker, and what
     it holds of ours (the loop, the store, the lease) is not its own. A task that forks on purpose never returns."""
     os._exit(0)
+
+
+def _detach(loop: asyncio.AbstractEventLoop) -> None:
+    """Give an inherited loop a poll set of its own, an empty one. In the one that it shares with the parent it would
+    take events that the parent then waits for in vain: uvloop, for one, never again hears of its threads."""
+    find = getattr(loop, "_get_backend_id", None) or getattr(getattr(loop, "_selector", None), "fileno", None)
+    if find is not None and hasattr(select, "epoll"):
+        with select.epoll() as empty:
+            os.dup2(empty.fileno(), find(), inheritable=False)
+
+
+def _leave_all() -> None:
+    for runner in list(_runners):
+        runner.leave_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_all)
