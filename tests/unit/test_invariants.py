@@ -87,7 +87,6 @@ def test_a_sound_store_has_no_violations() -> None:
         (State.READY, {"finished_at": NOW}, "finished_at"),
         (State.SUCCEEDED, {"finished_at": None, "purge_at": None}, "finished_at"),
         (State.READY, {"purge_at": NOW}, "purge_at although unfinished"),
-        (State.DEAD, {"purge_at": NOW - 1}, "purge_at before finished_at"),
         (State.RUNNING, {"session": None}, "running for nobody"),
         (State.RUNNING, {"started_at": None}, "never started"),
         (State.RUNNING, {"token": 0, "attempt": 0}, "without a claim"),

@@ -63,7 +63,6 @@ _CANCEL_REASONS = {Reason.CANCELLED, Reason.EXPIRED, Reason.PARENT, Reason.REPLA
 _JOB_RULES: list[tuple[Callable[[JobRecord], bool], str]] = [
     (lambda job: _iff(job.state.is_finished, job.finished_at is not None), "finished_at if and only if finished"),
     (lambda job: job.purge_at is None or job.state.is_finished, "purge_at although unfinished"),
-    (lambda job: job.purge_at is None or job.purge_at >= (job.finished_at or 0), "purge_at before finished_at"),
     (lambda job: job.state is not State.RUNNING or job.session is not None, "running for nobody"),
     (lambda job: job.state is not State.RUNNING or job.started_at is not None, "running, never started"),
     (lambda job: job.state is not State.RUNNING or job.token > 0, "running without a claim"),

@@ -51,8 +51,10 @@ class CallerRules(Situation):
     @precondition(lambda self: self.sent)
     @rule(which=plans.some_positions, priority=st.integers(0, 9), mishap=mishaps(Fault.REPEATED, Fault.LATE))
     def enqueue_again(self, which: list[int], priority: int, mishap: Mishap) -> None:
-        """A repeated call, years later or at once, and one that does not even say the same."""
-        known = [self.sent[chosen] for chosen in self.pick(which)]
+        """A repeated call, years later or at once, and one that does not even say the same. Parents come first, as
+        always: a job that comes before its parent is refused, and stored by the next call."""
+        chosen = self.pick(which)
+        known = [job for job in self.sent.values() if job.id in chosen]
         self.send([msgspec.structs.replace(job, priority=priority) for job in known], 0, mishap)
 
     def send(self, batch: list[NewJob], age: Span, mishap: Mishap) -> None:
