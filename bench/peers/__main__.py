@@ -1,0 +1,125 @@
+"""``python -m bench.peers [NAME ...] [--jobs N] [--keep]``: make a venv in a temp folder, measure, remove it.
+
+Needs a package index, and ``redis-server`` for all but huey. Figures are printed, not kept: they are not ours to track.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+HERE = Path(__file__).parent
+PACKAGES = {
+    "huey": ["huey"],
+    "celery": ["celery[redis]"],
+    "dramatiq": ["dramatiq[redis]"],
+    "taskiq": ["taskiq", "taskiq-redis"],
+}
+PATIENCE = 120.0
+
+
+def make_environment(folder: Path, names: list[str]) -> Path:
+    """Make a venv with these systems; answers its folder of programs."""
+    venv.create(folder / "venv", with_pip=True)
+    programs = folder / "venv" / "bin"
+    packages = [package for name in names for package in PACKAGES[name]]
+    subprocess.run([programs / "python", "-m", "pip", "install", "--quiet", *packages], check=True)
+    return programs
+
+
+@contextmanager
+def redis_server(folder: Path) -> Iterator[int]:
+    """Run a private server, with nothing written to disk; gives its port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    server = subprocess.Popen(["redis-server", *options], stdout=subprocess.DEVNULL)
+    try:
+        _wait_for(port)
+        yield port
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _wait_for(port: int) -> None:
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise SystemExit("redis-server did not start")
+
+
+def measure(name: str, programs: Path, folder: Path, jobs: int) -> dict[str, float]:
+    """Enqueue with no worker, drain with one, and measure the round trip while idle."""
+    environment = {**os.environ, "PYTHONPATH": str(HERE), "PEER_FOLDER": str(folder), "PATH": _path(programs)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    if name == "huey":
+        return _drive(name, programs, folder, environment, jobs)
+    with redis_server(folder) as port:
+        return _drive(name, programs, folder, {**environment, "PEER_PORT": str(port)}, jobs)
+
+
+def _drive(name: str, programs: Path, folder: Path, environment: dict[str, str], jobs: int) -> dict[str, float]:
+    # Imported, not run: tasks get the names under which their worker finds them.
+    command = [str(programs / "python"), "-c", f"import {name}_peer; {name}_peer.main({jobs})"]
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=2 * PATIENCE, check=False
+    )
+    if done.returncode != 0:
+        raise SystemExit(f"{name}: exit code {done.returncode}\n{done.stderr[-3000:]}")
+    numbers: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return numbers
+
+
+def _path(programs: Path) -> str:
+    return f"{programs}{os.pathsep}{os.environ['PATH']}"
+
+
+def main() -> int:
+    """Measure what was asked for."""
+    parser = argparse.ArgumentParser(prog="python -m bench.peers")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"default: {', '.join(PACKAGES)}")
+    parser.add_argument("--jobs", type=int, default=5_000)
+    parser.add_argument("--keep", action="store_true", help="leave the folder there, and say where")
+    options = parser.parse_args()
+    names = options.names or list(PACKAGES)
+    if unknown := set(names) - set(PACKAGES):
+        parser.error(f"no such peer: {', '.join(sorted(unknown))}; there are: {', '.join(PACKAGES)}")
+    folder = Path(tempfile.mkdtemp(prefix="windlass-peers-"))
+    try:
+        programs = make_environment(folder, names)
+        print(f"{'system':<10} {'enqueue/s':>10} {'drain/s':>10} {'idle p50 ms':>12} {'idle p99 ms':>12}")
+        for name in names:
+            (folder / name).mkdir()
+            found = measure(name, programs, folder / name, options.jobs)
+            print(
+                f"{name:<10} {found['enqueue']:>10,.0f} {found['drain']:>10,.0f} "
+                f"{found['p50']:>12.2f} {found['p99']:>12.2f}",
+                flush=True,
+            )
+    finally:
+        if options.keep:
+            print(f"kept: {folder}")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
