@@ -1,4 +1,6 @@
-"""The SQLite store driven by hand, beside the least that such a queue costs: ``python -m bench.sqlite_by_hand [NAME ...]``.
+"""The SQLite store driven by hand, beside the least that such a queue costs.
+
+    python -m bench.sqlite_by_hand [NAME ...]
 
 The floor is a leased and fenced queue in one table, with integer row ids, a unique ordered id, kept results, a writer
 thread and group commit, and nothing else: no edges, limits, sessions, keys, expiry or retention. Both are driven in
@@ -86,7 +88,7 @@ class Floor:
 
     async def enqueue(self, ids: list[bytes]) -> None:
         first, self.seq = self.seq, self.seq + len(ids)
-        rows = [(id, seq, PAYLOAD) for seq, id in enumerate(ids, first)]
+        rows = [(key, seq, PAYLOAD) for seq, key in enumerate(ids, first)]
         await self.call(
             lambda db: db.executemany(
                 "INSERT INTO job (id, queue, rank, seq, state, task, payload) VALUES (?, 1, 4, ?, 1, 'add', ?)", rows
@@ -134,7 +136,7 @@ class Ours:
         self.request = 0
 
     async def enqueue(self, ids: list[bytes]) -> None:
-        jobs = [NewJob(id=id, task="add", payload=PAYLOAD) for id in ids]
+        jobs = [NewJob(id=key, task="add", payload=PAYLOAD) for key in ids]
         await self.store.enqueue(jobs, first_sent=time.time_ns() // 1000)
 
     def next(self, batch: int) -> ClaimRequest:
@@ -168,17 +170,17 @@ async def bulk(side: Floor | Ours, count: int) -> int:
 
 
 async def singly(side: Floor | Ours, count: int) -> int:
-    for id in ids(count // 20):
-        await side.enqueue([id])
+    for key in ids(count // 20):
+        await side.enqueue([key])
     return count // 20
 
 
 async def together(side: Floor | Ours, count: int) -> int:
-    async def one(id: bytes) -> None:
-        await side.enqueue([id])
+    async def one(key: bytes) -> None:
+        await side.enqueue([key])
 
     for _ in range(count // 500):
-        await asyncio.gather(*(one(id) for id in ids(100)))
+        await asyncio.gather(*(one(key) for key in ids(100)))
     return count // 500 * 100
 
 

@@ -19,8 +19,8 @@ from windlass.core.errors import (
     StoreUnavailable,
     UsageError,
 )
-from windlass.core.model import Settlement
 from windlass.core.lifecycle import Outcome
+from windlass.core.model import Settlement
 from windlass.store.sqlite import SQLiteStore, connection, schema, writer
 
 
@@ -128,7 +128,7 @@ def test_network_file_systems_are_recognised(tmp_path: Path) -> None:
     mounts.write_text(
         "/dev/sda / ext4 rw 0 0\nhost:/x /srv/my\\040share nfs4 rw 0 0\n/dev/sdb /srv/myself xfs rw 0 0\n"
     )
-    kinds = [connection.file_system(folder, str(mounts)) for folder in ("/srv/my share/a", "/srv/myself", "/srv")]
+    kinds = [connection.file_system(Path(folder), str(mounts)) for folder in ("/srv/my share/a", "/srv/myself", "/srv")]
     assert kinds == ["nfs4", "xfs", "ext4"]
 
 
@@ -148,7 +148,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     if os.geteuid() != 0:
         skip_or_fail("only root can mount a small disk")
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)], capture_output=True, text=True
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)], capture_output=True, text=True, check=False
     )
     if mounted.returncode != 0:
         skip_or_fail(f"cannot mount a small disk: {mounted.stderr.strip()}")
@@ -156,15 +156,23 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
+def _remount_read_only(folder: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
+
+
 async def test_a_full_disk_is_said_and_nothing_acknowledged_is_lost(small_disk: Path) -> None:
     store = SQLiteStore(small_disk / "w.db")
     await store.connect()
-    stored = []
-    with pytest.raises(StoreFull, match="no room left"):
-        for _ in range(2000):
+    stored: list[bytes] = []
+
+    async def fill() -> None:
+        while True:
             job = new_job(payload=b'"' + b"x" * 10_000 + b'"')
             await enqueue(store, job)
             stored.append(job.id)
+
+    with pytest.raises(StoreFull, match="no room left"):
+        await fill()
     assert stored
     # Still full, still honest; and what was acknowledged is all there.
     with pytest.raises(StoreFull):
@@ -204,7 +212,7 @@ async def test_a_read_only_disk_is_said(small_disk: Path) -> None:
     store = SQLiteStore(small_disk / "w.db")
     await enqueue(store, new_job())
     await store.aclose()
-    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    _remount_read_only(small_disk)
     again = SQLiteStore(small_disk / "w.db")
     with pytest.raises(StoreReadOnly, match="may not be written to"):
         await again.connect()

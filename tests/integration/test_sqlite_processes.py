@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from tests.integration.sqlite_harness import enqueue, new_job, open_session, pro
 from windlass.core.errors import StoreUnavailable
 from windlass.core.lifecycle import Outcome
 from windlass.core.model import Settlement
-from windlass.store.sqlite import SQLiteStore, turn, wake
+from windlass.store.sqlite import SQLiteStore, fork, turn, wake
 from windlass.store.sqlite.lock import WriteLock
 
 COUNTER = """
@@ -98,7 +99,7 @@ def test_who_waits_for_the_lock_has_it_before_who_wants_it_again(tmp_path: Path)
 
 def _wait_until_locked(path: str) -> None:
     """Wait until somebody stands in the turnstile (but not for ever)."""
-    with open(path, "rb") as probe:
+    with Path(path).open("rb") as probe:
         for _ in range(5000):
             try:
                 fcntl.flock(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -165,8 +166,8 @@ def test_four_processes_write_at_once(tmp_path: Path) -> None:
         process(WRITER, path, str(count)) as four,
     ):
         answers = [json.loads(said(each)) for each in (one, two, three, four)]
-    stored = [id for mine, _ in answers for id in mine]
-    done = [id for _, mine in answers for id in mine]
+    stored = [job for mine, _ in answers for job in mine]
+    done = [job for _, mine in answers for job in mine]
     assert len(stored) == len(set(stored)) == 4 * count
     assert len(done) == len(set(done)), "two processes settled the same job"
     with sqlite3.connect(path) as db:
@@ -376,10 +377,7 @@ def test_a_fork_in_the_middle_of_writing_leaves_nobody_stuck(tmp_path: Path) -> 
         for _ in range(10):
             verbs = [asyncio.ensure_future(enqueue(store, *[new_job() for _ in range(200)])) for _ in range(3)]
             await asyncio.sleep(0)
-            pid = os.fork()
-            if pid == 0:
-                os._exit(0)
-            codes.append(os.waitpid(pid, 0)[1])
+            codes.append(_in_child(lambda: None))
             await asyncio.gather(*verbs)
         assert sum((await store.counts()).values()) == 6000
         await store.aclose()
@@ -410,8 +408,15 @@ def test_the_childs_death_does_not_free_the_parents_lock(tmp_path: Path) -> None
     lock.close()
 
 
-def test_a_child_keeps_the_file_in_use(tmp_path: Path) -> None:
+def test_a_child_keeps_the_file_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last other process to close the file must not remove the log that the child writes to."""
+    lock_shared = fork._lock_shared
+
+    def lock_late(*what: Any) -> None:
+        time.sleep(0.05)
+        lock_shared(*what)
+
+    monkeypatch.setattr(fork, "_lock_shared", lock_late)
     path = tmp_path / "w.db"
     loop = asyncio.new_event_loop()
     store = SQLiteStore(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from pathlib import Path
 
@@ -14,18 +13,8 @@ _OLDEST = (3, 35, 0)
 """The first with RETURNING."""
 _NETWORK = frozenset(
     {
-        "nfs",
-        "nfs4",
-        "cifs",
-        "smb3",
-        "smbfs",
-        "ncpfs",
-        "afs",
-        "ceph",
-        "lustre",
-        "fuse.sshfs",
-        "fuse.glusterfs",
-        "fuse.s3fs",
+        *("afs", "ceph", "cifs", "lustre", "ncpfs", "nfs", "nfs4", "smb3", "smbfs"),
+        *("fuse.glusterfs", "fuse.s3fs", "fuse.sshfs"),
     }
 )
 
@@ -46,10 +35,10 @@ def check_place(path: str) -> None:
     """Raise `StoreUnavailable` if SQLite is too old, the directory is missing, or it is on a network file system."""
     if sqlite3.sqlite_version_info < _OLDEST:
         raise StoreUnavailable(f"SQLite {sqlite3.sqlite_version} is too old: 3.35 or newer is needed")
-    folder = os.path.dirname(path)
-    if not os.path.isdir(folder):
+    folder = Path(path).parent
+    if not folder.is_dir():
         raise StoreUnavailable(f"cannot open {path}: there is no directory {folder}; create it first")
-    if os.path.isdir(path):
+    if Path(path).is_dir():
         raise StoreUnavailable(f"cannot open {path}: it is a directory")
     kind = file_system(folder)
     if kind in _NETWORK:
@@ -59,19 +48,19 @@ def check_place(path: str) -> None:
         )
 
 
-def file_system(folder: str, mounts: str = "/proc/self/mounts") -> str | None:
+def file_system(folder: Path, mounts: str = "/proc/self/mounts") -> str | None:
     """Name the type of the file system that holds ``folder``; ``None`` where the system does not tell."""
     try:
         lines = Path(mounts).read_text(errors="replace").splitlines()
     except OSError:
         return None
-    folder = os.path.realpath(folder)
+    place = str(folder.resolve())
     best, kind = "", None
     for line in lines:
         _, point, found, *_ = line.split()
         # Spaces and the like stand as octal escapes there.
         point = point.encode("latin-1", "replace").decode("unicode_escape")
         # A later mount on the same point hides the earlier one.
-        if len(point) >= len(best) and (folder == point or folder.startswith(point.rstrip("/") + "/")):
+        if len(point) >= len(best) and (place == point or place.startswith(point.rstrip("/") + "/")):
             best, kind = point, found
     return kind

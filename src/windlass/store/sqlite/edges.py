@@ -16,6 +16,14 @@ _SQL = statements("sqlite")
 _FINISH, _START_RETENTION = _SQL["finish_job"], _SQL["start_retention"]
 
 
+class Target(NamedTuple):
+    """A job that something is done to."""
+
+    n: int
+    id: bytes
+    linked: int
+
+
 class _Finished(NamedTuple):
     """A job that has finished and has edges."""
 
@@ -40,27 +48,21 @@ class Cascade:
         """Edges marked and closed so far."""
 
     def finish(
-        self,
-        n: int,
-        id: bytes,
-        linked: int,
-        state: State,
-        keep: Span,
-        reason: Reason = Reason.NONE,
-        result: bytes | None = None,
+        self, job: Target, state: State, keep: Span, reason: Reason = Reason.NONE, result: bytes | None = None
     ) -> None:
         """Make a job finished. Its edges follow in `run`."""
         now = self._tx.now
         keep = max(keep, KEEP_AT_LEAST)
-        row = (state, reason, result, now, None if linked else now + keep, keep if linked else None, n)
+        purge_at, kept = (None, keep) if job.linked else (now + keep, None)
+        row = (state, reason, result, now, purge_at, kept, job.n)
         self._tx.execute(_FINISH, row)
-        self._tx.hints.finished.append(id)
-        if linked:
-            self.follow(n, id, state)
+        self._tx.hints.finished.append(job.id)
+        if job.linked:
+            self.follow(job.n, job.id, state)
 
-    def cancel(self, n: int, id: bytes, linked: int, reason: Reason) -> None:
+    def cancel(self, job: Target, reason: Reason) -> None:
         """Make a job cancelled, by the store itself."""
-        self.finish(n, id, linked, State.CANCELLED, self._tx.settings.keep, reason)
+        self.finish(job, State.CANCELLED, self._tx.settings.keep, reason)
 
     def follow(self, n: int, id: bytes, state: State) -> None:
         """Queue up a job that is finished already."""
@@ -83,14 +85,14 @@ class Cascade:
 
     def judge(self, child: int) -> None:
         """Let a waiting job go, or cancel it, if its edges say so."""
-        id, state, lane, due_at = self._tx.execute(_SQL["read_child"], (child,)).fetchone()
+        child_id, state, lane, due_at = self._tx.execute(_SQL["read_child"], (child,)).fetchone()
         if state != State.WAITING:
             return
         says = judge_marks(self._tx, child)
         if says is Verdict.GO:
             let_go(self._tx, child, lane, due_at)
         elif says is Verdict.CANCEL:
-            self.cancel(child, id, 1, Reason.PARENT)
+            self.cancel(Target(child, child_id, 1), Reason.PARENT)
 
     def _carry_on(self, job: _Finished) -> bool:
         """Mark what depends on the job, then close its own edges; say whether that is all."""
@@ -137,7 +139,7 @@ def release_edges(tx: Transaction, limit: int) -> Progress:
     """Carry on behind the cursor."""
     cascade = Cascade(tx, limit)
     jobs = tx.execute(_SQL["left_behind"], (limit,)).fetchall()
-    for n, id, state in jobs:
-        cascade.follow(n, id, State(state))
+    for n, job_id, state in jobs:
+        cascade.follow(n, job_id, State(state))
     more = cascade.run() or tx.execute(_SQL["any_left_behind"]).fetchone() is not None
     return Progress(done=cascade.moved, more=more)

@@ -23,7 +23,7 @@ from windlass.core.model import (
     Parent,
     Reason,
 )
-from windlass.store.sqlite.edges import Cascade
+from windlass.store.sqlite.edges import Cascade, Target
 from windlass.store.sqlite.rows import RowStatement, blob
 from windlass.store.sqlite.transaction import Transaction
 from windlass.store.statements import statements
@@ -76,7 +76,7 @@ def _store(tx: Transaction, jobs: Sequence[NewJob], cascade: Cascade) -> list[En
 def _store_ready(tx: Transaction, jobs: list[NewJob]) -> None:
     lane, task, now = tx.names.lane, tx.names.task, tx.now
     first = tx.sequences(len(jobs))
-    if any([job.options is not None or job.limit_key is not None for job in jobs]):
+    if any(job.options is not None or job.limit_key is not None for job in jobs):
         statement = _INSERT_READY
         rows: list[tuple[Any, ...]] = [
             (
@@ -126,7 +126,7 @@ def _store_one(tx: Transaction, job: NewJob, cascade: Cascade) -> EnqueueAnswer:
             n, holder_id, holder_state, linked = holder
             if not job.unique.replace or holder_state == State.RUNNING:
                 return EnqueueAnswer(Enqueued.DUPLICATE, holder_id)
-            cascade.cancel(n, holder_id, linked, Reason.REPLACED)
+            cascade.cancel(Target(n, holder_id, linked), Reason.REPLACED)
             # It may be one of the parents.
             parents = _find_parents(tx, job.parents) or []
     _begin(tx, job, task, parents, cascade)

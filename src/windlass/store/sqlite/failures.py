@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+from pathlib import Path
 
 from windlass.core.errors import SchemaMismatch, StoreError, StoreFull, StoreReadOnly, StoreUnavailable
 
@@ -54,20 +55,20 @@ def _code(error: sqlite3.Error) -> int:
 
 def _is_full(path: str) -> bool:
     try:
-        room = os.statvfs(os.path.dirname(path))
+        room = os.statvfs(Path(path).parent)
     except OSError:
         return False
     return room.f_bavail * room.f_frsize < _SCARCE
 
 
 def _why_not(path: str) -> str:
-    folder = os.path.dirname(path)
-    if not os.path.isdir(folder):
+    folder = Path(path).parent
+    if not folder.is_dir():
         return f"there is no directory {folder}"
-    if os.path.isdir(path):
+    if Path(path).is_dir():
         return "it is a directory"
     if not os.access(folder, os.W_OK | os.X_OK):
         return f"the directory {folder} may not be written to"
-    if os.path.exists(path) and not os.access(path, os.R_OK):
+    if Path(path).exists() and not os.access(path, os.R_OK):
         return "it may not be read"
     return "unable to open database file"

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 import sqlite3
 import threading
 import weakref
@@ -41,10 +42,24 @@ class Protected(Protocol):
     def drop_inherited(self) -> None: ...
 
 
+_CHILD_PATIENCE = 5_000
+"""Milliseconds that a parent waits for its child to have the locks."""
+
 _stores: weakref.WeakSet[Protected] = weakref.WeakSet()
-_gates: list[threading.Lock] = []
 _kept: list[object] = []
 """What a child inherited, out of the reach of the garbage collector, which would close it."""
+
+
+class _Fork:
+    """One fork at a time."""
+
+    def __init__(self) -> None:
+        self.turn = threading.Lock()
+        self.gates: list[threading.Lock] = []
+        self.pipe: tuple[int, int] | None = None
+
+
+_fork = _Fork()
 
 
 def protect(store: Protected) -> None:
@@ -53,20 +68,35 @@ def protect(store: Protected) -> None:
 
 
 def _before() -> None:
+    _fork.turn.acquire()
     # Whoever is inside SQLite holds mutexes that nobody would ever release in the child.
     for store in list(_stores):
         for thread in store.threads():
             thread.gate.acquire()
-            _gates.append(thread.gate)
+            _fork.gates.append(thread.gate)
+    if _fork.gates:
+        _fork.pipe = os.pipe()
 
 
 def _after_in_parent() -> None:
-    while _gates:
-        _gates.pop().release()
+    pipe, _fork.pipe = _fork.pipe, None
+    if pipe is not None:
+        reading, writing = pipe
+        os.close(writing)
+        # The child must have its locks before we could let go of ours.
+        poll = select.poll()
+        poll.register(reading, select.POLLHUP)
+        poll.poll(_CHILD_PATIENCE)
+        os.close(reading)
+    while _fork.gates:
+        _fork.gates.pop().release()
+    _fork.turn.release()
 
 
 def _after_in_child() -> None:
-    _gates.clear()
+    global _fork  # noqa: PLW0603 - the parent's may be in any state
+    pipe = _fork.pipe
+    _fork = _Fork()
     for store in list(_stores):
         connections = [thread.inherited() for thread in store.threads()]
         _kept.extend(store.threads())
@@ -74,6 +104,11 @@ def _after_in_child() -> None:
             _lock_shared(store.path, _SHARED_FIRST, _SHARED_SIZE)
             _lock_shared(f"{store.path}-shm", _IN_USE, 1)
         store.drop_inherited()
+    if pipe is not None:
+        reading, writing = pipe
+        os.close(reading)
+        # Closing tells the parent, and unlike writing cannot fail if that has died.
+        os.close(writing)
 
 
 def _lock_shared(path: str, start: int, length: int) -> None:

@@ -38,8 +38,8 @@ class Snapshot:
     def get_jobs(self, ids: Sequence[bytes]) -> list[JobRecord | None]:
         """See `Insights.get_jobs`."""
         found: list[JobRecord | None] = []
-        for id in ids:
-            row = self.db.execute(_SQL["read_job"], (id,)).fetchone()
+        for job_id in ids:
+            row = self.db.execute(_SQL["read_job"], (job_id,)).fetchone()
             errors = () if row is None else self.db.execute(_SQL["read_errors"], (row[-2],)).fetchall()
             found.append(None if row is None else self._record(row, [error for (error,) in errors]))
         return found
@@ -47,8 +47,8 @@ class Snapshot:
     def results(self, ids: Sequence[bytes]) -> list[JobResult | None]:
         """See `Insights.results`."""
         found: list[JobResult | None] = []
-        for id in ids:
-            row = self.db.execute(_SQL["read_result"], (id,)).fetchone()
+        for job_id in ids:
+            row = self.db.execute(_SQL["read_result"], (job_id,)).fetchone()
             found.append(None if row is None else JobResult(row[0], State(row[1]), Reason(row[2]), row[3], row[4]))
         return found
 
@@ -153,9 +153,9 @@ class Snapshot:
                 renewals=renewals,
                 revoked=bool(revoked),
                 running=running,
-                commands=[command for (command,) in self.db.execute(_SQL["session_commands"], (id,)).fetchall()],
+                commands=[command for (command,) in self.db.execute(_SQL["session_commands"], (key,)).fetchall()],
             )
-            for record, opened_at, lease_until, renewals, revoked, id, running in self.db.execute(
+            for record, opened_at, lease_until, renewals, revoked, key, running in self.db.execute(
                 _SQL["list_sessions"]
             ).fetchall()
         ]

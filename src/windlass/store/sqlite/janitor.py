@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from windlass.core.model import Progress, Reason
-from windlass.store.sqlite.edges import Cascade
+from windlass.store.sqlite.edges import Cascade, Target
 from windlass.store.sqlite.limits import drop_full_buckets
 from windlass.store.sqlite.transaction import Transaction
 from windlass.store.statements import statements
@@ -33,8 +33,8 @@ def promote(tx: Transaction, limit: int) -> Progress:
 def _expire(tx: Transaction, limit: int) -> tuple[int, bool]:
     jobs = tx.execute(_SQL["expired_jobs"], (tx.now, limit + 1)).fetchall()
     cascade = Cascade(tx)
-    for n, id, linked in jobs[:limit]:
-        cascade.cancel(n, id, linked, Reason.EXPIRED)
+    for job in jobs[:limit]:
+        cascade.cancel(Target(*job), Reason.EXPIRED)
     cascade.run()
     more = len(jobs) > limit and tx.execute(_SQL["expired_jobs"], (tx.now, 1)).fetchone() is not None
     return min(len(jobs), limit), more

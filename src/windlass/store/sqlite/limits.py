@@ -23,6 +23,18 @@ class LimitBook(NamedTuple):
         """Whether no record of a task or a limit key exists, so that all jobs of a lane are alike."""
         return not self.by_scope[LimitScope.TASK] and not self.by_scope[LimitScope.KEY]
 
+    @property
+    def bounds_running(self) -> bool:
+        """Whether a record says how many may run at once, so that the end of one lets another start."""
+        return any(limit.concurrency is not None for limits in self.by_scope.values() for limit in limits.values())
+
+
+def announce_free_places(tx: Transaction) -> None:
+    """Tell those who found nothing, because all that may run did run, that something has ended."""
+    # Which queues have jobs under the same limit is not known here; a hint too many costs one look.
+    if limit_book(tx).bounds_running:
+        tx.hints.everybody = True
+
 
 def limit_book(tx: Transaction) -> LimitBook:
     """Return the records; from memory, while nobody has changed one."""

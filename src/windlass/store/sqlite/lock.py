@@ -70,7 +70,7 @@ def _open(path: str) -> int:
 
 def _holder(path: str) -> str:
     try:
-        inode = os.stat(path).st_ino
+        inode = Path(path).stat().st_ino
         # 1: FLOCK  ADVISORY  WRITE 4242 fe:00:1234567 0 EOF
         for line in Path("/proc/locks").read_text().splitlines():
             fields = line.split()

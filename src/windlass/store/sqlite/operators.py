@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from windlass.core.graph import Verdict
 from windlass.core.lifecycle import State
 from windlass.core.model import KEEP_AT_LEAST, CancelAnswer, Reason, ReplayAnswer, SkipAnswer
-from windlass.store.sqlite.edges import Cascade, judge_marks
+from windlass.store.sqlite.edges import Cascade, Target, judge_marks
 from windlass.store.sqlite.janitor import delete_job
 from windlass.store.sqlite.transaction import Transaction
 from windlass.store.statements import statements
@@ -18,7 +18,7 @@ _SQL = statements("sqlite")
 def cancel(tx: Transaction, ids: Sequence[bytes]) -> list[CancelAnswer]:
     """See `JobStore.cancel`."""
     cascade = Cascade(tx)
-    answers = [_cancel_one(tx, id, cascade) for id in ids]
+    answers = [_cancel_one(tx, job_id, cascade) for job_id in ids]
     cascade.run()
     return answers
 
@@ -32,7 +32,7 @@ def _cancel_one(tx: Transaction, id: bytes, cascade: Cascade) -> CancelAnswer:
     if state.is_finished:
         return CancelAnswer.FINISHED
     if state is not State.RUNNING:
-        cascade.cancel(n, id, linked, Reason.CANCELLED)
+        cascade.cancel(Target(n, id, linked), Reason.CANCELLED)
         return CancelAnswer.CANCELLED
     if not requested:
         tx.execute(_SQL["request_cancel"], (n,))
@@ -42,7 +42,7 @@ def _cancel_one(tx: Transaction, id: bytes, cascade: Cascade) -> CancelAnswer:
 
 def replay(tx: Transaction, ids: Sequence[bytes]) -> list[ReplayAnswer]:
     """See `JobStore.replay`."""
-    return [_replay_one(tx, id) for id in ids]
+    return [_replay_one(tx, job_id) for job_id in ids]
 
 
 def _replay_one(tx: Transaction, id: bytes) -> ReplayAnswer:
@@ -82,7 +82,7 @@ def skip(tx: Transaction, id: bytes, result: bytes) -> SkipAnswer:
     if state >= State.RUNNING:
         return SkipAnswer.STARTED
     cascade = Cascade(tx)
-    cascade.finish(n, id, linked, State.SUCCEEDED, tx.settings.keep, Reason.SKIPPED, result)
+    cascade.finish(Target(n, id, linked), State.SUCCEEDED, tx.settings.keep, Reason.SKIPPED, result)
     cascade.run()
     return SkipAnswer.SKIPPED
 
@@ -90,8 +90,8 @@ def skip(tx: Transaction, id: bytes, result: bytes) -> SkipAnswer:
 def delete(tx: Transaction, ids: Sequence[bytes]) -> int:
     """See `JobStore.delete`."""
     deleted = 0
-    for id in ids:
-        row = tx.execute(_SQL["deletable_job"], (id, tx.now - KEEP_AT_LEAST)).fetchone()
+    for job_id in ids:
+        row = tx.execute(_SQL["deletable_job"], (job_id, tx.now - KEEP_AT_LEAST)).fetchone()
         if row is not None:
             delete_job(tx, *row)
             deleted += 1

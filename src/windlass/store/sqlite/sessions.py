@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
 from windlass.core.lifecycle import Event, State, after
 from windlass.core.model import MAX_BATCH, Progress, Reason, Renewal, Session, SessionSign
-from windlass.store.sqlite.edges import Cascade
+from windlass.store.sqlite.edges import Cascade, Target
+from windlass.store.sqlite.limits import announce_free_places
 from windlass.store.sqlite.settle import give_back
 from windlass.store.sqlite.transaction import Transaction
 from windlass.store.statements import statements
@@ -24,12 +26,28 @@ def open_session(tx: Transaction, session: Session) -> None:
     tx.execute(_SQL["open_session"], row)
 
 
+class _Held(NamedTuple):
+    """The row of ``some_held_by``."""
+
+    n: int
+    id: bytes
+    linked: int
+    lane: int
+    cancelled: int
+    losses: int
+    suspect: int
+
+    @property
+    def target(self) -> Target:
+        return Target(self.n, self.id, self.linked)
+
+
 def close_session(tx: Transaction, session: bytes) -> None:
     """See `JobStore.close`."""
     jobs = tx.execute(_SQL["some_held_by"], (session, MAX_BATCH + 1)).fetchall()
     cascade = Cascade(tx)
-    for n, id, linked, lane, cancelled, *_ in jobs[:MAX_BATCH]:
-        give_back(tx, cascade, n, id, linked, lane, cancelled=bool(cancelled))
+    for job in map(_Held._make, jobs[:MAX_BATCH]):
+        give_back(tx, cascade, job.target, job.lane, cancelled=bool(job.cancelled))
     cascade.run()
     if len(jobs) > MAX_BATCH:
         tx.execute(_SQL["revoke_session"], (session,))
@@ -51,13 +69,13 @@ def renew(tx: Transaction, session: bytes, held: Sequence[tuple[bytes, int]], an
     still: set[tuple[bytes, int]] = set()
     cancel = []
     cascade = Cascade(tx)
-    for n, id, token, request, cancelled, linked, lane in tx.execute(_SQL["held_by"], (session,)).fetchall():
-        if (id, token) in known:
-            still.add((id, token))
+    for n, job_id, token, request, cancelled, linked, lane in tx.execute(_SQL["held_by"], (session,)).fetchall():
+        if (job_id, token) in known:
+            still.add((job_id, token))
             if cancelled:
-                cancel.append(id)
+                cancel.append(job_id)
         elif request <= answered:
-            give_back(tx, cascade, n, id, linked, lane, cancelled=bool(cancelled))
+            give_back(tx, cascade, Target(n, job_id, linked), lane, cancelled=bool(cancelled))
     cascade.run()
     return Renewal(
         lost=[proof[0] for proof in held if proof not in still],
@@ -97,11 +115,11 @@ def observe(tx: Transaction) -> list[SessionSign]:
         tx.execute(_SQL["clamp_leases"], (latest,))
     soon = tx.now + lease * 5 // 9
     signs = [
-        SessionSign(id, renewals, until - tx.now, bool(revoked))
-        for id, renewals, until, revoked in tx.execute(_SQL["watched_sessions"], (soon,)).fetchall()
+        SessionSign(key, renewals, until - tx.now, bool(revoked))
+        for key, renewals, until, revoked in tx.execute(_SQL["watched_sessions"], (soon,)).fetchall()
     ]
-    strangers = [id for id in _holders(tx) if tx.execute(_SQL["read_session"], (id,)).fetchone() is None]
-    return signs + [SessionSign(id, 0, 0, True) for id in strangers]
+    strangers = [key for key in _holders(tx) if tx.execute(_SQL["read_session"], (key,)).fetchone() is None]
+    return signs + [SessionSign(key, 0, 0, True) for key in strangers]
 
 
 def _holders(tx: Transaction) -> list[bytes]:
@@ -122,8 +140,8 @@ def reap(tx: Transaction, signs: Sequence[SessionSign], limit: int) -> Progress:
         if not _is_dead(tx, sign):
             continue
         jobs = tx.execute(_SQL["some_held_by"], (sign.id, limit - moved + 1)).fetchall()
-        for n, id, linked, lane, cancelled, losses, suspect in jobs[: limit - moved]:
-            _take_back(tx, cascade, n, id, linked, lane, losses, alone=bool(suspect), cancelled=bool(cancelled))
+        for job in map(_Held._make, jobs[: limit - moved]):
+            _take_back(tx, cascade, job)
         if len(jobs) > limit - moved:
             moved, more = limit, True
         else:
@@ -147,33 +165,23 @@ def _is_dead(tx: Transaction, sign: SessionSign) -> bool:
     return True
 
 
-def _take_back(
-    tx: Transaction,
-    cascade: Cascade,
-    n: int,
-    id: bytes,
-    linked: int,
-    lane: int,
-    losses: int,
-    *,
-    alone: bool,
-    cancelled: bool,
-) -> None:
+def _take_back(tx: Transaction, cascade: Cascade, job: _Held) -> None:
     """Take a job back from a dead session."""
-    losses += 1
-    tx.held.pop(id, None)
+    losses = job.losses + 1
+    announce_free_places(tx)
+    tx.held.pop(job.id, None)
     # A suspect runs alone from its second loss on, so that the losses beyond two are those that happened alone.
-    spent = alone and losses - 2 >= tx.settings.max_lost
-    state = after(State.RUNNING, Event.LOSE if spent else Event.REAP, cancel_requested=cancelled)
+    spent = job.suspect and losses - 2 >= tx.settings.max_lost
+    state = after(State.RUNNING, Event.LOSE if spent else Event.REAP, cancel_requested=bool(job.cancelled))
     if state is State.READY:
-        tx.execute(_SQL["lose_to_lane"], (losses >= 2, n))
-        tx.hints.ready.add(tx.names.lane_name(lane)[0])
+        tx.execute(_SQL["lose_to_lane"], (losses >= 2, job.n))
+        tx.hints.ready.add(tx.names.lane_name(job.lane)[0])
         return
-    tx.execute(_SQL["count_loss"], (n,))
+    tx.execute(_SQL["count_loss"], (job.n,))
     if state is State.DEAD:
-        cascade.finish(n, id, linked, state, tx.settings.keep_dead, Reason.LOST)
+        cascade.finish(job.target, state, tx.settings.keep_dead, Reason.LOST)
     else:
-        cascade.cancel(n, id, linked, Reason.CANCELLED)
+        cascade.cancel(job.target, Reason.CANCELLED)
 
 
 def command(tx: Transaction, session: bytes, command: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from windlass.core.clock import Span
 from windlass.core.errors import UsageError
 from windlass.core.graph import MAX_EDGES_PER_CALL
 from windlass.core.lifecycle import EVENT_OF, Outcome, State, after
@@ -21,7 +20,8 @@ from windlass.core.model import (
     SettleResult,
 )
 from windlass.store.sqlite.claim import claim
-from windlass.store.sqlite.edges import Cascade
+from windlass.store.sqlite.edges import Cascade, Target
+from windlass.store.sqlite.limits import announce_free_places
 from windlass.store.sqlite.rows import RowStatement, blob
 from windlass.store.sqlite.transaction import MANY, Transaction
 from windlass.store.sqlite.writer import NeedsCare
@@ -43,6 +43,8 @@ class Settle:
 
     def __call__(self, tx: Transaction) -> SettleResult:
         answers, more_edges = self._settle(tx)
+        if _APPLIED in answers:
+            announce_free_places(tx)
         answer = None if self._request is None else claim(tx, self._session, self._request)
         return SettleResult(answers, answer, more_edges)
 
@@ -131,7 +133,7 @@ def _apply(tx: Transaction, attempt: _Attempt, settlement: Settlement, cascade: 
         tx.execute(_SQL["release_attempt"], (outcome, unstarted, attempt.n))
         tx.hints.ready.add(tx.names.lane_name(attempt.lane)[0])
     else:
-        _try_again(tx, attempt, settlement.delay, state, outcome, counts)
+        _try_again(tx, attempt, settlement, state, counts)
 
 
 def _finish(tx: Transaction, attempt: _Attempt, settlement: Settlement, state: State, cascade: Cascade) -> None:
@@ -140,20 +142,19 @@ def _finish(tx: Transaction, attempt: _Attempt, settlement: Settlement, state: S
     final = settlement.outcome in (Outcome.SUCCEEDED, Outcome.DEAD, Outcome.CANCELLED)
     keep = settlement.keep if final else tx.settings.keep
     result = settlement.result if state is State.SUCCEEDED else None
-    cascade.finish(attempt.n, settlement.id, attempt.linked, state, keep, reason, result)
+    cascade.finish(Target(attempt.n, settlement.id, attempt.linked), state, keep, reason, result)
 
 
 def _try_again(
     tx: Transaction,
     attempt: _Attempt,
-    delay: Span,
+    settlement: Settlement,
     state: State,
-    outcome: Outcome,
     counts: tuple[bool, bool, bool, int | None],
 ) -> None:
-    due_at = tx.now + delay if state is State.SCHEDULED else None
+    due_at = tx.now + settlement.delay if state is State.SCHEDULED else None
     seq = None if state is State.SCHEDULED else tx.sequences(1)
-    tx.execute(_SQL["give_up_attempt"], (state, seq, due_at, outcome, *counts, attempt.n))
+    tx.execute(_SQL["give_up_attempt"], (state, seq, due_at, settlement.outcome, *counts, attempt.n))
     if due_at is None:
         tx.hints.ready.add(tx.names.lane_name(attempt.lane)[0])
     else:
@@ -172,21 +173,24 @@ def unclaim(tx: Transaction, session: bytes, request: int) -> None:
         return
     lanes = tx.execute(_SQL["unclaim_plain"], (session, request)).fetchall()
     tx.hints.ready.update(tx.names.lane_name(lane)[0] for (lane,) in lanes)
+    if lanes:
+        announce_free_places(tx)
     # What is left of the request was asked to be cancelled.
     cascade = Cascade(tx)
-    for n, id, linked, lane, _ in tx.execute(_SQL["held_of_request"], (session, request, -1)).fetchall():
-        give_back(tx, cascade, n, id, linked, lane, cancelled=True)
+    for n, job_id, linked, lane in tx.execute(_SQL["held_of_request"], (session, request)).fetchall():
+        give_back(tx, cascade, Target(n, job_id, linked), lane, cancelled=True)
     cascade.run()
 
 
-def give_back(tx: Transaction, cascade: Cascade, n: int, id: bytes, linked: int, lane: int, *, cancelled: bool) -> None:
+def give_back(tx: Transaction, cascade: Cascade, job: Target, lane: int, *, cancelled: bool) -> None:
     """Put a running job that nobody started back to its old position, or cancel it if somebody asked."""
-    tx.held.pop(id, None)
+    tx.held.pop(job.id, None)
+    announce_free_places(tx)
     if cancelled:
-        tx.execute(_SQL["take_back_attempt"], (n,))
-        cascade.cancel(n, id, linked, Reason.CANCELLED)
+        tx.execute(_SQL["take_back_attempt"], (job.n,))
+        cascade.cancel(job, Reason.CANCELLED)
     else:
-        tx.execute(_SQL["give_back"], (n,))
+        tx.execute(_SQL["give_back"], (job.n,))
         tx.hints.ready.add(tx.names.lane_name(lane)[0])
 
 

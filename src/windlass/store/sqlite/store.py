@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -70,7 +69,8 @@ class SQLiteStore:
     def __init__(
         self, path: str | Path, settings: Settings | None = None, clock: Callable[[], Instant] | None = None
     ) -> None:
-        self._path = os.path.abspath(path)
+        # Without symbolic links: all must find the same lock files.
+        self._path = str(Path(path).resolve())
         self._settings = settings or Settings()
         self._clock = clock or _system_clock
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -48,7 +48,7 @@ class Turn(Generic[W]):
         self._timer: asyncio.TimerHandle | None = None
 
     def take(self, what: W) -> bool:
-        """In the thread: take the lock in order to do ``what``; answers False, without the lock, if that was given up."""
+        """In the thread: take the lock in order to do ``what``; answers False, without it, if that was given up."""
         if self._lock.try_acquire():
             return True
         waiting = self._waiting = _Waiting(what)

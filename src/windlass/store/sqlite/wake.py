@@ -17,6 +17,7 @@ import os
 import socket
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection
+from pathlib import Path
 from uuid import uuid4
 
 import msgspec
@@ -53,7 +54,8 @@ class Sender:
     def send(self, hints: Hints) -> None:
         """Tell everybody who waits for any of this."""
         try:
-            names = os.listdir(self._folder)
+            with os.scandir(self._folder) as entries:
+                names = [entry.name for entry in entries]
         except OSError:
             return
         kinds = _kinds_of(hints)
@@ -158,7 +160,7 @@ class Mailbox:
         name = f"{self._identity}.{wanted or _ASLEEP}"
         if self._socket is not None and name != self._name:
             try:
-                os.rename(f"{self._folder}/{self._name}", f"{self._folder}/{name}")
+                Path(self._folder, self._name).rename(f"{self._folder}/{name}")
                 self._name = name
             except OSError:
                 # Somebody took us for dead, or cleaned up: from here on there is only polling.
@@ -168,7 +170,7 @@ class Mailbox:
     def _open(self) -> None:
         found = None
         try:
-            os.makedirs(self._folder, mode=0o700, exist_ok=True)
+            Path(self._folder).mkdir(mode=0o700, exist_ok=True)
             found = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             found.setblocking(False)
             with _Folder(self._folder) as folder:
@@ -218,7 +220,7 @@ class Mailbox:
             self._loop.remove_reader(found)
         found.close()
         try:
-            os.unlink(f"{self._folder}/{self._name}")
+            Path(self._folder, self._name).unlink()
         except OSError:
             pass
 
@@ -263,7 +265,7 @@ def wake_folder(path: str) -> str:
 
 
 def _hex(ids: list[bytes] | None) -> list[str] | None:
-    return None if ids is None else [id.hex() for id in ids]
+    return None if ids is None else [one.hex() for one in ids]
 
 
 def _kinds_of(hints: Hints) -> set[str]:

@@ -242,7 +242,7 @@ class Writer:
         return [(verb.future, self._meaning(error)) for verb in group]
 
     def _give_up(self, verb: Verb, error: StoreUnavailable) -> None:
-        """On the loop: fail what waits. The thread goes on waiting for the lock, and later verbs with it for as long."""
+        """On the loop: fail what waits. The thread goes on waiting for the lock, and later verbs with it."""
         _resolve([(each.future, error) for each in [verb, *self._gathered()]])
 
     def _answer(self, answers: Answers) -> None:

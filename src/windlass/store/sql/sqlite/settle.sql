@@ -38,7 +38,7 @@ WHERE state = 3 AND session = ? AND request = ? AND cancel_requested = 0
 RETURNING lane;
 
 -- name: held_of_request
-SELECT n, id, linked, lane, cancel_requested FROM jobs WHERE state = 3 AND session = ? AND request = ? LIMIT ?;
+SELECT n, id, linked, lane FROM jobs WHERE state = 3 AND session = ? AND request = ?;
 
 -- name: give_back
 UPDATE jobs SET state = 2, attempt = attempt - 1, settled = NULL WHERE n = ?;
