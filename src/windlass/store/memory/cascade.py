@@ -101,7 +101,7 @@ class Cascade:
 
     def _start_retention(self, job: Job) -> None:
         """Let a job's time in the store run, once nobody needs it any more."""
-        if job.state.is_finished and job.purge_at is None and not job.kept_for and job.id not in self._data.behind:
+        if job.state.is_finished and not job.kept_for and job.id not in self._data.behind:
             job.purge_at = self._step.now + max(job.keep, KEEP_AT_LEAST)
             self._data.purgeable.put(job, (job.purge_at, job.number))
 

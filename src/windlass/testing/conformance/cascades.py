@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from windlass.core.graph import MAX_EDGES_PER_CALL, EdgePolicy
 from windlass.core.lifecycle import Outcome, State
-from windlass.core.model import Lane, Parent, Progress
+from windlass.core.model import KEEP_AT_LEAST, Lane, Parent, Progress
 from windlass.store.port import Store
 from windlass.testing.conformance.env import Env, ended
 from windlass.testing.conformance.expect import holds, same
@@ -170,3 +170,21 @@ async def check_a_small_limit_gets_there_too(env: Env) -> None:
     await _drain(env.store, 1)
     same(await env.states(middle), [State.CANCELLED] * 3, "states of those in the middle")
     await env.expect(bottom, State.READY, "its parents are all done")
+
+
+async def check_what_is_purged_early_leaves_nobody_behind(env: Env) -> None:
+    """A fan-in is still behind the cursor, closing its edges, when its own retention could be over."""
+    parents = await env.put_all(env.jobs(MANY))
+    fan_in = await env.put(parents=parents, queue="later")
+    last = await env.put(parents=[fan_in], queue="last")
+    worker = await env.worker()
+    await worker.settle_all(*map(ended, await worker.claim()))
+    await _drain(env.store)
+    await worker.end(await worker.claim_one(lanes=LATER), keep=0)
+    await worker.end(await worker.claim_one(lanes=[Lane("last")]), keep=0)
+    await env.expect(last, State.SUCCEEDED, "settled")
+    await env.advance(KEEP_AT_LEAST)
+    await env.store.purge()
+    await _drain(env.store)
+    left = [job_id for job_id in parents if (await env.read(job_id)).purge_at is None]
+    same(left, [], "parents that are kept although their dependant has finished")

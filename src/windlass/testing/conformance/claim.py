@@ -8,6 +8,7 @@ from windlass.core.lifecycle import Outcome, State
 from windlass.core.model import MAX_BATCH, MAX_LANES, Lane
 from windlass.testing.conformance.env import Env
 from windlass.testing.conformance.expect import holds, raises, same
+from windlass.testing.conformance.marks import sets_clock_back
 
 
 async def check_higher_priorities_come_first(env: Env) -> None:
@@ -73,9 +74,10 @@ async def check_lanes_are_bounded(env: Env) -> None:
 
 
 async def check_one_call_takes_a_batch_at_most(env: Env) -> None:
-    await env.put_all(env.jobs(MAX_BATCH + 10))
-    got = await env.claim_ids(lanes=[Lane("default"), Lane("default")])
-    holds(0 < len(got) <= MAX_BATCH, f"one claim took {len(got)} jobs, at most {MAX_BATCH} are allowed")
+    for lanes in ([Lane("default"), Lane("default")], [Lane("default", "", 5 * MAX_BATCH)]):
+        await env.put_all(env.jobs(MAX_BATCH + 10))
+        got = await env.claim_ids(lanes=lanes)
+        holds(0 < len(got) <= MAX_BATCH, f"one claim took {len(got)} jobs, at most {MAX_BATCH} are allowed")
 
 
 async def check_payloads_are_bounded_together(env: Env) -> None:
@@ -86,7 +88,9 @@ async def check_payloads_are_bounded_together(env: Env) -> None:
     worker = await env.worker()
     same([job.id for job in await worker.claim(lanes=lanes, max_bytes=1000)], ids[:2], "claimed within 1000 bytes")
     same([job.id for job in await worker.claim(lanes=lanes, max_bytes=10)], ids[2:], "claimed: one always comes")
-    same([job.id for job in await worker.claim(lanes=lanes, max_bytes=400)], [other], "claimed: one that just fits")
+    same([job.id for job in await worker.claim(lanes=lanes, max_bytes=400)], [other], "claimed: one as large as that")
+    fitting = [await env.put(payload=big) for _ in range(2)]
+    same([job.id for job in await worker.claim(lanes=lanes, max_bytes=800)], fitting, "claimed: two that just fit")
 
 
 async def check_only_ready_jobs_are_given(env: Env) -> None:
@@ -150,3 +154,13 @@ async def check_claiming_needs_no_lease_and_gives_none(env: Env) -> None:
     same([job.id for job in await worker.claim()], [job_id], "claimed after the lease, before anybody reaped")
     signs = [sign for sign in await env.store.observe() if sign.id == worker.id]
     same([sign.lease_left for sign in signs], [-SECOND], "what is left of the lease")
+
+
+@sets_clock_back
+async def check_what_was_passed_over_is_still_there(env: Env) -> None:
+    late = await env.put(expires_in=SECOND)
+    other = await env.put()
+    await env.advance(SECOND)
+    same(await env.claim_ids(), [other], "claimed, the first having expired")
+    await env.step(-SECOND)
+    same(await env.claim_ids(), [late], "claimed once the clock was set back to before the expiry")

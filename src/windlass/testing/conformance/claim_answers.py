@@ -7,6 +7,7 @@ from windlass.core.lifecycle import Outcome, State
 from windlass.core.model import ClaimAnswer, ClaimedJob, ClaimRequest, Lane, Refusal
 from windlass.testing.conformance.env import EVERYWHERE, Env, Worker
 from windlass.testing.conformance.expect import holds, same
+from windlass.testing.conformance.marks import sets_clock_back
 
 
 async def check_a_claimed_job_comes_whole(env: Env) -> None:
@@ -46,6 +47,15 @@ async def check_counters_travel_along(env: Env) -> None:
     job = await worker.claim_one()
     got = (job.token, job.attempt, job.failures, job.snoozes, job.undeliverable_for)
     same(got, (5, 4, 1, 2, 3 * SECOND), "token, attempt, failures, snoozes, undeliverable_for")
+
+
+@sets_clock_back
+async def check_a_clock_set_back_makes_no_negative_spans(env: Env) -> None:
+    await env.put()
+    worker = await env.worker()
+    await worker.end(await worker.claim_one(), Outcome.UNDELIVERABLE)
+    await env.step(-SECOND)
+    same((await worker.claim_one()).undeliverable_for, 0, "undeliverable_for")
 
 
 async def check_a_claimed_job_runs(env: Env) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from windlass.core.clock import DAY, HOUR, MINUTE, SECOND
+from windlass.core.graph import EdgePolicy
 from windlass.core.lifecycle import Outcome, State
-from windlass.core.model import KEEP_AT_LEAST, STORED, Edge, JobFilter, Lane, Note, Progress, Unique
+from windlass.core.model import KEEP_AT_LEAST, STORED, Edge, JobFilter, Lane, Note, Parent, Progress, Unique
 from windlass.testing.conformance.env import Env, Worker
 from windlass.testing.conformance.expect import same
 
@@ -178,3 +179,30 @@ async def check_delete_spares_what_dependants_need(env: Env) -> None:
     same(await env.store.delete([parent]), 0, "deleted while a dependant is unfinished")
     await env.store.cancel([child])
     same(await env.store.delete([parent]), 1, "deleted once it has finished")
+
+
+async def check_an_unfinished_parent_is_kept_when_its_dependants_are_done(env: Env) -> None:
+    parent = await env.put()
+    child = await env.put(parents=[parent])
+    await env.store.cancel([child])
+    same((await env.read(parent)).purge_at, None, "purge_at of a ready job whose only dependant was cancelled")
+    await env.advance(60 * DAY)
+    same(await _purge(env), 1, "purged: the dependant")
+    await env.expect(parent, State.READY, "its dependant is gone, and it has not run yet")
+
+
+async def check_a_purged_dependant_troubles_its_parent_no_more(env: Env) -> None:
+    """Whatever becomes of the parent afterwards."""
+    parent = await env.put()
+    await env.store.cancel([await env.put(parents=[parent])])
+    await env.advance(env.settings.keep)
+    same(await _purge(env), 1, "purged: the dependant")
+    worker = await env.worker()
+    await worker.end(await worker.claim_one(), Outcome.DEAD)
+    await env.expect(parent, State.DEAD, "settled, its dependant being gone")
+    child = await env.put(parents=[Parent(parent, EdgePolicy.DONE)])
+    await env.store.cancel([child])
+    await env.advance(KEEP_AT_LEAST)
+    same(await env.store.delete([child]), 1, "deleted dependants")
+    await env.store.replay([parent])
+    await env.expect(parent, State.READY, "replayed, its dependants being gone")
