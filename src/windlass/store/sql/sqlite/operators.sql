@@ -28,13 +28,13 @@ UPDATE jobs SET keep = coalesce(keep, purge_at - finished_at), purge_at = NULL
 WHERE state >= 4 AND purge_at IS NOT NULL AND id IN (SELECT parent FROM edges WHERE child = ?);
 
 -- name: rearm_children
-UPDATE edges SET outcome = NULL
-WHERE parent = ? AND closed = 0 AND child IN (SELECT n FROM jobs WHERE state = 0);
+UPDATE edges INDEXED BY edges_open SET outcome = NULL
+WHERE parent = ? AND closed = 0 AND EXISTS (SELECT 1 FROM jobs WHERE n = child AND state = 0);
 
 -- name: deletable_job
 SELECT n, linked FROM jobs
 WHERE id = ?1 AND state >= 4 AND finished_at <= ?2
-    AND NOT EXISTS (SELECT 1 FROM edges WHERE parent = ?1 AND closed = 0)
+    AND NOT EXISTS (SELECT 1 FROM edges INDEXED BY edges_open WHERE parent = ?1 AND closed = 0)
     AND NOT EXISTS (SELECT 1 FROM releases WHERE job = jobs.n);
 
 -- name: session_is_alive

@@ -79,9 +79,9 @@ CREATE TABLE edges (
     PRIMARY KEY (parent, child)
 ) WITHOUT ROWID;
 CREATE INDEX edges_verdict ON edges (child, policy, outcome);
-CREATE INDEX edges_unmarked ON edges (parent) WHERE outcome IS NULL;
+CREATE INDEX edges_unmarked ON edges (parent, child) WHERE outcome IS NULL;
 CREATE INDEX edges_open ON edges (parent) WHERE closed = 0;
-CREATE INDEX edges_open_child ON edges (child) WHERE closed = 0;
+CREATE INDEX edges_open_child ON edges (child, parent) WHERE closed = 0;
 
 -- The durable cursor: finished jobs with edges still to mark or to close, in the order in which they finished.
 CREATE TABLE releases (k INTEGER PRIMARY KEY, job INTEGER NOT NULL UNIQUE);
