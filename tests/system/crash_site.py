@@ -60,10 +60,10 @@ def until(condition: Callable[[], T], what: str, timeout: float = PATIENCE) -> T
 class CrashSite:
     """A database file, and what a test knows of the jobs in it. Use as a context manager."""
 
-    def __init__(self, folder: Path, rng: random.Random, *, max_lost: int = 2) -> None:
+    def __init__(self, folder: Path, rng: random.Random, *, database: Path | None = None, max_lost: int = 2) -> None:
         self.folder = folder
         self.rng = rng
-        self.path = folder / "jobs.db"
+        self.path = database or folder / "jobs.db"
         self.log = folder / "log"
         self.max_lost = max_lost
         self.books = Books()
@@ -148,10 +148,10 @@ class CrashSite:
 
     # -------------------------------------------------------------------------------------------- processes
 
-    def environment(self) -> dict[str, str]:
+    def environment(self, database: Path | None = None) -> dict[str, str]:
         """What `tests.system.crash_app` wants to know."""
         return {
-            "CRASH_URL": f"sqlite:///{self.path}",
+            "CRASH_URL": f"sqlite:///{database or self.path}",
             "CRASH_LOG": str(self.log),
             "CRASH_LEASE": "1",
             "CRASH_MAX_LOST": str(self.max_lost),
@@ -159,20 +159,28 @@ class CrashSite:
 
     def workers(self, processes: int, *, concurrency: int = 20, grace: float = 20) -> "Fleet":
         """Start ``windlass worker``, and wait until its processes have sessions."""
-        fleet = Fleet(self, processes, ["--concurrency", str(concurrency), "--grace", f"{grace:g}"])
-        self._fleets.append(fleet)
+        fleet = self.start(processes, concurrency=concurrency, grace=grace)
         until(lambda: len(self.sessions_of(fleet)) >= processes, "workers to open their sessions")
+        return fleet
+
+    def start(
+        self, processes: int, *, concurrency: int = 20, grace: float = 20, database: Path | None = None
+    ) -> "Fleet":
+        """Start ``windlass worker``, with another way to the database if there is one."""
+        options = ["--concurrency", str(concurrency), "--grace", f"{grace:g}"]
+        fleet = Fleet(self.folder, self.environment(database), processes, options)
+        self._fleets.append(fleet)
         return fleet
 
     def sessions_of(self, fleet: "Fleet") -> list[SessionRecord]:
         pids = fleet.pids()
         return [record for record in self.sessions() if record.session.pid in pids]
 
-    def producer(self, count: int, acknowledged: Path) -> subprocess.Popen[str]:
+    def producer(self, count: int, acknowledged: Path, database: Path | None = None) -> subprocess.Popen[str]:
         """Start a process that enqueues so many jobs, and says which were acknowledged."""
         started = subprocess.Popen(
             [sys.executable, "-m", APP, str(count), str(acknowledged)],
-            cwd=ROOT, env=os.environ | self.environment(), text=True,
+            cwd=ROOT, env=os.environ | self.environment(database), text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         self._producers.append(started)
@@ -238,12 +246,12 @@ class CrashSite:
 class Fleet(Supervised):
     """One ``windlass worker`` with its processes."""
 
-    def __init__(self, site: CrashSite, processes: int, options: list[str]) -> None:
-        self._printed = site.folder / f"printed-{random.getrandbits(64):x}"
+    def __init__(self, folder: Path, environment: dict[str, str], processes: int, options: list[str]) -> None:
+        self._printed = folder / f"printed-{random.getrandbits(64):x}"
         worker = [sys.executable, "-m", "windlass", "worker", "--app", f"{APP}:app", "--processes", str(processes)]
         # What tasks print goes to a file: what the workers log is read line by line.
         command = ["sh", "-c", 'out=$1; shift; exec "$@" >"$out"', "sh", str(self._printed), *worker, *options]
-        super().__init__(command, ROOT, site.environment())
+        super().__init__(command, ROOT, environment)
         self._children: dict[int, psutil.Process] = {}
         self._excused: list[str] = []
 
