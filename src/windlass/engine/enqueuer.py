@@ -76,6 +76,10 @@ class Enqueuer:
         self._sleep = sleep
         self._waiting: deque[_Call] = deque()
         self._flusher: asyncio.Task[None] | None = None
+        self._leader: _Call | None = None
+        """The caller that is sending its own jobs, if one is."""
+        self._alone = True
+        """The last batch was one caller's: the next caller is probably alone again."""
         self._offset: Instant = 0
         """The store's clock minus ours, a little too small rather than too large."""
         self._offset_until = float("-inf")
@@ -89,27 +93,48 @@ class Enqueuer:
             EnqueueUnknown: the store did not answer for `RETRY_FOR` seconds; the jobs may be stored.
             StoreUnavailable: it did not answer, and the jobs were never sent.
         """
+        if self._alone and self._leader is None and self._flusher is None:
+            return await self._lead(jobs, size)
         return await self.submit(jobs, size)
 
     def submit(self, jobs: Sequence[NewJob], size: int) -> asyncio.Future[list[EnqueueAnswer]]:
         """As `enqueue`, without the waiting."""
-        loop = asyncio.get_running_loop()
-        call = _Call(jobs, size, self._clock(), loop.create_future())
+        call = _Call(jobs, size, self._clock(), asyncio.get_running_loop().create_future())
         self._waiting.append(call)
-        if self._flusher is None:
-            self._flusher = loop.create_task(self._flush_all(), name="windlass-enqueue")
+        if self._leader is None:
+            self._start_flusher()
         return call.answers
 
     async def aclose(self) -> None:
         """Wait until nothing is on its way any more."""
-        while self._flusher is not None:
-            await asyncio.wait({self._flusher})
+        while self._flusher is not None or self._leader is not None:
+            await asyncio.wait({self._flusher or self._leader.answers})  # type: ignore[union-attr]
+
+    async def _lead(self, jobs: Sequence[NewJob], size: int) -> list[EnqueueAnswer]:
+        """Send the caller's own jobs in its own task: a task of ours would cost two more turns of the loop. Whoever
+        comes meanwhile waits as ever."""
+        call = self._leader = _Call(jobs, size, self._clock(), asyncio.get_running_loop().create_future())
+        try:
+            await self._flush([call])
+        finally:
+            self._leader = None
+            call.answers.cancel()  # where the caller was cancelled; otherwise they are there
+            # In a loop that is being torn down the others have been cancelled too, and nothing is started any more.
+            if any(not waiting.answers.done() for waiting in self._waiting):
+                self._alone = False
+                self._start_flusher()
+        return call.answers.result()
+
+    def _start_flusher(self) -> None:
+        if self._flusher is None:
+            self._flusher = asyncio.get_running_loop().create_task(self._flush_all(), name="windlass-enqueue")
 
     async def _flush_all(self) -> None:
         batch: list[_Call] = []
         try:
             while self._waiting:
                 batch = self._next_batch()
+                self._alone = len(batch) == 1
                 await self._flush(batch)
         finally:
             self._flusher = None
