@@ -89,7 +89,7 @@ class CallerRules(Situation):
         mishap=mishaps(Fault.REPEATED, Fault.LATE),
     )
     def operate(self, what: str, which: list[int], mishap: Mishap) -> None:
-        ids = self.pick(which)
+        ids = self.pick(which, of=self.replayable() if what == "replay" else None)
         self.say(f"{what} {[job.hex() for job in ids]}")
         if what == "cancel":
             self.do(lambda store: store.cancel(ids), mishap)
@@ -100,6 +100,9 @@ class CallerRules(Situation):
             self.do(lambda store: store.skip(ids[0], b"2"), mishap)
         else:
             self.do(lambda store: store.delete(ids), mishap)
+
+    def replayable(self) -> list[bytes]:
+        return [job.id for job in self.duel.last.jobs.values() if job.state in {State.DEAD, State.CANCELLED}]
 
     @rule(limit=plans.limits, mishap=mishaps(Fault.REPEATED))
     def put_limit(self, limit: Limit, mishap: Mishap) -> None:

@@ -39,6 +39,11 @@ class Worker:
     held: dict[bytes, int] = field(default_factory=dict)
     last_settle: list[Settlement] = field(default_factory=list)
 
+    @property
+    def name(self) -> int:
+        """For people: the first is 1."""
+        return int.from_bytes(self.id[:2], "big")
+
 
 class Situation(RuleBasedStateMachine):
     """Two stores, and what the world around them knows. The rules are in the classes that inherit."""
@@ -89,9 +94,9 @@ class Situation(RuleBasedStateMachine):
     def ids(self) -> list[bytes]:
         return list(self.sent)
 
-    def pick(self, positions: list[int]) -> list[bytes]:
-        """Choose jobs, latest first, each once; an unknown one if there are none."""
-        known = self.ids or [bytes(16)]
+    def pick(self, positions: list[int], of: list[bytes] | None = None) -> list[bytes]:
+        """Choose jobs, latest first, each once: of those given, or else of all; an unknown one if there are none."""
+        known = of or self.ids or [bytes(16)]
         return list(dict.fromkeys(known[-1 - position % len(known)] for position in positions))
 
     def worker(self, position: int) -> Worker:

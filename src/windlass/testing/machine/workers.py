@@ -44,25 +44,25 @@ class WorkerRules(JanitorRules):
         if what == "open":
             self.open(mishap)
         elif what == "close":
-            self.say(f"close {worker.id[0]}")
+            self.say(f"close {worker.name}")
             self.do(lambda store: store.close(worker.id), mishap)
         else:
-            self.say(f"command {worker.id[0]} {what}")
+            self.say(f"command {worker.name} {what}")
             self.do(lambda store: store.command(worker.id, what), mishap)
 
     def open(self, mishap: Mishap) -> None:
-        worker = Worker(bytes([len(self.workers) + 1]) * 16)
+        worker = Worker((len(self.workers) + 1).to_bytes(2, "big") * 8)
         self.workers.append(worker)
         session = Session(id=worker.id, node="n", pid=1, lanes=plans.EVERYWHERE, tasks=plans.TASKS, slots=4)
-        self.say(f"open {worker.id[0]}")
+        self.say(f"open {worker.name}")
         self.do(lambda store: store.open(session), mishap)
 
     @rule(who=plans.positions, plan=plans.claims, mishap=mishaps(Fault.LATE))
     def claim(self, who: int, plan: ClaimPlan, mishap: Mishap) -> None:
         worker = self.worker(who)
         request = self.request(worker, plan)
-        self.say(f"claim {worker.id[0]} {request}")
-        before = self.duel.last
+        self.say(f"claim {worker.name} {request}")
+        before = self.duel.look(self.learn_edges, pending=True)
         answer = self.do(lambda store: store.claim(worker.id, request), mishap)
         if answer is not None:
             check_claim(before, request, answer)
@@ -131,7 +131,7 @@ class WorkerRules(JanitorRules):
     def settle_now(
         self, worker: Worker, settlements: list[Settlement], request: ClaimRequest | None, mishap: Mishap
     ) -> None:
-        self.say(f"settle {worker.id[0]} {settlements} {request}")
+        self.say(f"settle {worker.name} {settlements} {request}")
         answer = self.do(lambda store: store.settle(worker.id, settlements, request), mishap)
         if answer is None:
             return
@@ -155,7 +155,7 @@ class WorkerRules(JanitorRules):
         """As after a lost answer; or for a number that never was, or that was answered."""
         worker = self.worker(who)
         number = max(worker.number + ahead, 1)
-        self.say(f"unclaim {worker.id[0]} {number}")
+        self.say(f"unclaim {worker.name} {number}")
         self.do(lambda store: store.unclaim(worker.id, number), mishap)
 
     @rule(
@@ -174,7 +174,7 @@ class WorkerRules(JanitorRules):
 
     def renew_now(self, worker: Worker, held: list[tuple[bytes, int]], mishap: Mishap) -> None:
         answered = worker.answered
-        self.say(f"renew {worker.id[0]} {held} {answered}")
+        self.say(f"renew {worker.name} {held} {answered}")
         # The renewal counter goes on with every repetition: it is one more sign of life.
         answer = self.do(
             lambda store: store.renew(worker.id, held, answered), mishap, shape=_renewal, repeats_change_nothing=False
@@ -187,12 +187,20 @@ class WorkerRules(JanitorRules):
     def dies(self, who: int, limit: int) -> None:
         """One worker falls silent while the others renew; a lease later it is reaped."""
         dead = self.worker(who)
-        self.say(f"worker {dead.id[0]} dies")
+        self.say(f"worker {dead.name} dies")
         self.duel.clock.move(self.settings.lease + SECOND)
         for worker in self.workers:
             if worker is not dead:
                 self.renew_now(worker, list(worker.held.items()), Fault.NONE)
         self.reap_now(limit, Fault.NONE)
+
+    @rule(deaths=st.integers(2, 5), limit=st.sampled_from([200, 1]))
+    def crash_loop(self, deaths: int, limit: int) -> None:
+        """Every worker that takes a job dies of it: suspects, then jobs that are lost."""
+        for death in range(deaths):
+            self.open(Fault.NONE)
+            self.claim(0, ClaimPlan(plans.EVERYWHERE, alone=death >= 2), Fault.NONE)
+            self.dies(0, limit)
 
     @precondition(lambda self: self.proofs)
     @rule(which=plans.positions, progress=st.sampled_from([None, 0.5]), log=st.sampled_from(["", "x\n"]))
