@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from windlass.core.clock import SECOND
 from windlass.core.errors import StoreUnavailable, UsageError
 from windlass.core.lifecycle import State
-from windlass.core.model import STORED, ClaimRequest, Lane, Limit, LimitScope, NewJob, Session
+from windlass.core.model import STORED, ClaimRequest, Lane, Limit, LimitScope, NewJob, Rate, Session
 from windlass.store.memory import MemoryStore
 from windlass.store.memory.line import Line
+from windlass.testing.duel import ManualClock
 
 
 def job(number: int = 1) -> NewJob:
@@ -196,16 +197,25 @@ def test_a_line_is_a_sorted_list(steps: list[tuple[str, int, int]]) -> None:
 
 def test_a_line_forgets_what_was_taken_out() -> None:
     line: Line[int] = Line()
-    line.put(-1, (-1, -1))
+    things = range(50)
     for turn in range(10_000):
-        line.put(turn % 3, (turn, turn % 3))
+        # Always the same two are moved, and the others, put in backwards, stay.
+        line.put(turn % 2 - 2, (1000 + turn, turn))
+        if turn < len(things):
+            line.put(-turn + 100, (-turn, turn))
     assert len(line._heap) < 200
-    assert line.first() == ((-1, -1), -1)
+    order = []
+    while (first := line.first()) is not None:
+        order.append(first[0][0])
+        line.discard(first[1])
+    assert order == sorted(order)
+    assert len(order) == len(things) + 2
 
 
 async def test_lanes_and_buckets_do_not_pile_up() -> None:
     """A service that makes queues, keys and sessions of its own names for years must not grow by that."""
-    store = MemoryStore()
+    clock = ManualClock()
+    store = MemoryStore(clock=clock)
     for name in ("g:1", "g:2"):
         await store.put_limit(Limit(scope=LimitScope.KEY, name=name, concurrency=1))
     worker = Session(id=bytes(16), node="n", pid=1)
@@ -217,7 +227,17 @@ async def test_lanes_and_buckets_do_not_pile_up() -> None:
         assert [job.id for job in answer.jobs] == [one.id]
     await store.close(worker.id)
     await store.cancel([number.to_bytes(16, "big") for number in range(20)])
+    await store.put_limit(Limit(scope=LimitScope.KEY, name="h", rate=Rate(1)))
+    await put(store, NewJob(id=b"h" * 16, task="t", payload=b"", limit_key="h:1"))
+    await store.open(worker)
+    await store.claim(worker.id, ClaimRequest(1, (Lane("default"),)))
+    await store.cancel([b"h" * 16])
+    await store.close(worker.id)
     data = store._data
+    assert len(data.buckets) == 1
+    clock.move(SECOND)
+    await store.purge()
+    assert len(data.buckets) == 0
     assert (len(data.running), len(data.held), len(data.sessions)) == (0, 0, 0)
     assert (len(data.ready), len(data.suspects), len(data.expiring)) == (0, 0, 0)
     assert {state for _, state in await store.counts()} == {State.CANCELLED}

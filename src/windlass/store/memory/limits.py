@@ -57,11 +57,13 @@ class Allowances:
         """What is missing from a bucket now, in tokens times `Rate.per`: it shrinks by `Rate.count` each microsecond,
         and so is exact in integers."""
         debt, at = self._data.buckets.get(counted, (0, self._now))
-        if at > self._now:  # the clock was set back: nothing flowed in, and from here on it flows again
-            self._data.buckets[counted] = debt, self._now
-        left = debt - max(0, self._now - at) * rate.count
-        # A smaller burst than before caps the debt.
-        return min(max(0, left), rate.burst * rate.per)
+        left = max(0, debt - max(0, self._now - at) * rate.count)
+        cap = rate.burst * rate.per
+        if left > cap or at > self._now:
+            # The burst is smaller than it was, or the clock was set back: from here on the bucket fills again.
+            left = min(left, cap)
+            self._data.buckets[counted] = left, self._now
+        return left
 
 
 def _governing(data: Data, job: Job) -> Iterator[tuple[tuple[LimitScope, str], Limit]]:

@@ -184,6 +184,7 @@ async def check_what_is_purged_early_leaves_nobody_behind(env: Env) -> None:
     await worker.end(await worker.claim_one(lanes=[Lane("last")]), keep=0)
     await env.expect(last, State.SUCCEEDED, "settled")
     await env.advance(KEEP_AT_LEAST)
+    await env.store.delete([fan_in])
     await env.store.purge()
     await _drain(env.store)
     left = [job_id for job_id in parents if (await env.read(job_id)).purge_at is None]

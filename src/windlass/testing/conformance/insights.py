@@ -123,12 +123,13 @@ async def check_jobs_are_counted_by_queue_and_state(env: Env) -> None:
 
 async def check_queues_tell_what_waits_and_runs(env: Env) -> None:
     same(await env.store.queues(), [], "queues of an empty store")
+    await env.put(queue="b", delay=MINUTE)
+    await env.advance(SECOND)
     first = await env.now()
     await env.put(queue="b")
     await env.advance(SECOND)
     await env.put(queue="b")
     await env.put(queue="b", requires="gpu=1")
-    await env.put(queue="b", delay=MINUTE)
     await env.put_in(State.WAITING, queue="b")
     await env.put_in(State.SUCCEEDED, queue="done")
     await env.put_in(State.RUNNING, queue="a")

@@ -54,6 +54,13 @@ async def check_it_is_bounded(env: Env) -> None:
     same((await env.store.promote()).done, 0, "done by a third")
 
 
+async def check_it_says_that_there_is_more_of_either_kind(env: Env) -> None:
+    for kind in ({"delay": SECOND}, {"expires_in": SECOND}):
+        await env.put_all(env.jobs(2, **kind))
+        await env.advance(SECOND)
+        same([(await env.store.promote(1)).more for _ in range(2)], [True, False], f"more, of two jobs with {kind}")
+
+
 async def check_it_says_when_to_come_back(env: Env) -> None:
     now = await env.now()
     same(await env.store.promote(), Progress(done=0, now=now), "progress where nothing is scheduled")

@@ -48,6 +48,42 @@ async def check_the_answer_says_when_to_come_back(env: Env) -> None:
     same(len((await worker.ask(1)).jobs), 1, "started after that time")
 
 
+async def check_the_answer_says_when_the_first_may_start(env: Env) -> None:
+    for queue, per in (("slow", MINUTE), ("quick", SECOND), ("slower", 2 * MINUTE)):
+        await env.put_all(env.jobs(2, queue=queue))
+        await _rate(env, Rate(1, per), name=queue)
+    worker = await env.worker()
+    lanes = [Lane("slow"), Lane("quick"), Lane("slower")]
+    same(await _count(worker, lanes=lanes), 3, "started")
+    same((await worker.ask(lanes=lanes)).retry_in, SECOND, "retry_in: of the quickest, not of the first or the last")
+
+
+async def check_every_rate_must_allow_a_start(env: Env) -> None:
+    await env.put_all(env.jobs(4, limit_key="k"))
+    await _rate(env, Rate(1, MINUTE))
+    await _rate(env, Rate(5, SECOND, 5), LimitScope.TASK, "t")
+    await _rate(env, Rate(5, SECOND, 5), LimitScope.KEY, "k")
+    worker = await env.worker()
+    same(
+        [await _count(worker), await _count(worker)], [1, 0], "started, the queue's rate being tighter than the others"
+    )
+    await env.advance(MINUTE)
+    await _rate(env, None)
+    await _rate(env, Rate(1, MINUTE), LimitScope.KEY, "k")
+    same(await _count(worker), 1, "started, the key's rate being tighter than the task's")
+
+
+async def check_a_smaller_burst_forgives_what_it_could_not_hold(env: Env) -> None:
+    await env.put_all(env.jobs(110))
+    await _rate(env, Rate(1, SECOND, 100))
+    worker = await env.worker()
+    same(await _count(worker), 100, "started: the burst")
+    await _rate(env, Rate(1, SECOND, 2))
+    same(await _count(worker), 0, "started just after the burst was made smaller")
+    await env.advance(SECOND)
+    same(await _count(worker), 1, "started a second later, the burst being two now")
+
+
 async def check_a_claim_that_no_rate_holds_back_says_nothing(env: Env) -> None:
     await env.put()
     worker = await env.worker()
@@ -118,13 +154,20 @@ async def check_a_record_without_a_rate_lets_all_start(env: Env) -> None:
 
 
 async def check_janitors_do_not_refill_a_bucket(env: Env) -> None:
-    await env.put_all(env.jobs(3))
-    await _rate(env, Rate(1, MINUTE))
+    await env.put_all([*env.jobs(3, queue="a"), *env.jobs(3, queue="b", limit_key="g:1")])
+    await _rate(env, Rate(1, MINUTE), name="a")
+    await _rate(env, Rate(1, MINUTE), LimitScope.KEY, "g")
     worker = await env.worker()
-    same(await _count(worker), 1, "started")
-    await env.store.promote()
+    lanes = [Lane("a"), Lane("b")]
+    same(await _count(worker, lanes=lanes), 2, "started")
+    for after in (0, MINUTE // 2, MINUTE // 2 - 1):
+        await env.advance(after)
+        await env.store.promote()
+        await env.store.purge()
+        same(await _count(worker, lanes=lanes), 0, "started after the janitor came by")
+    await env.advance(1)
     await env.store.purge()
-    same(await _count(worker), 0, "started after the janitor came by")
+    same(await _count(worker, lanes=lanes), 2, "started after a minute")
 
 
 @sets_clock_back

@@ -6,7 +6,7 @@ from windlass.core.clock import DAY, MINUTE, SECOND
 from windlass.core.graph import EdgePolicy
 from windlass.core.lifecycle import Outcome, State
 from windlass.core.model import Lane, Note, Parent, Reason, ReplayAnswer, Settled
-from windlass.testing.conformance.env import Env
+from windlass.testing.conformance.env import Env, ended
 from windlass.testing.conformance.expect import same
 
 REPLAYED = [ReplayAnswer.REPLAYED]
@@ -25,8 +25,8 @@ async def check_a_dead_job_starts_with_a_fresh_budget(env: Env) -> None:
     same((record.failures, record.losses, record.snoozes), (0, 0, 0), "failures, losses, snoozes")
     same((record.token, record.attempt), (4, 3), "token and attempt: they go on")
     same(record.errors, [b"e", b"f", b"last"], "errors: they stay")
-    cleared = (record.reason, record.result, record.progress, record.message, record.expires_at)
-    same(cleared, (Reason.NONE, None, None, None, None), "reason, result, progress, message, expires_at")
+    cleared = (record.result, record.progress, record.message, record.log, record.expires_at)
+    same(cleared, (None, None, None, "", None), "result, progress, message, log, expires_at")
     same((record.finished_at, record.purge_at, record.due_at), (None, None, None), "finished_at, purge_at, due_at")
     job = await worker.claim_one()
     same((job.token, job.attempt, job.failures, job.undeliverable_for), (5, 4, 0, 0), "what the next worker gets")
@@ -39,6 +39,8 @@ async def check_a_cancelled_job_runs_after_all(env: Env) -> None:
     await env.advance(SECOND)
     await env.store.promote()
     same(await env.store.replay([cancelled, expired]), REPLAYED * 2, "answers")
+    reasons = [(await env.read(job_id)).reason for job_id in (cancelled, expired)]
+    same(reasons, [Reason.NONE] * 2, "reasons")
     await env.advance(DAY)
     await env.store.promote()
     same([job.id for job in await worker.claim()], [cancelled, expired], "claimed: no delay, no expiry any more")
@@ -147,6 +149,36 @@ async def check_it_runs_at_once_where_its_edges_are_satisfied(env: Env) -> None:
         await env.store.replay([child])
         await env.expect(child, State.READY, f"replayed with a dead parent, whose edge says {policy.name}")
         await env.store.cancel([child])
+
+
+async def check_it_runs_at_once_where_no_parent_can_change_its_mind(env: Env) -> None:
+    """It was cancelled because nothing failed; whoever replays it wants it to run nevertheless."""
+    done = await env.put_in(State.SUCCEEDED)
+    child = await env.put(parents=[Parent(done, EdgePolicy.FAILED)], queue="later")
+    await env.expect(child, State.CANCELLED, "none of its parents failed")
+    await env.store.replay([child])
+    await env.expect(child, State.READY, "none of its edges is open")
+
+
+async def check_the_cursor_of_a_replayed_job_is_dropped(env: Env) -> None:
+    """Dependants that its first end has not reached wait for its second."""
+    parent = await env.put()
+    done = EdgePolicy.DONE
+    children = await env.put_all(env.jobs(600, parents=[Parent(parent, done)], queue="later"))
+    worker = await env.worker()
+    same((await worker.settle_all(ended(await worker.claim_one(), Outcome.DEAD))).more_edges, True, "more_edges")
+    await env.store.replay([parent])
+    before = await env.states(children)
+    while (await env.store.release_edges()).more:
+        pass
+    same(
+        await env.states(children) == before, True, "whether the cursor leaves all alone, the parent being ready again"
+    )
+    await worker.end(await worker.claim_one())
+    while (await env.store.release_edges()).more:
+        pass
+    same(set(await env.states(children)), {State.READY}, "states after its second end")
+    same((await env.read(parent)).purge_at, None, "purge_at: its dependants are unfinished")
 
 
 async def check_dependants_that_still_wait_wait_for_the_next_end(env: Env) -> None:
