@@ -107,6 +107,15 @@ async def test_a_closed_store_says_so(tmp_path: Path) -> None:
         await enqueue(store, new_job())
 
 
+async def test_closing_while_it_opens_leaves_nobody_waiting(tmp_path: Path) -> None:
+    store = SQLiteStore(tmp_path / "w.db")
+    verb = asyncio.ensure_future(enqueue(store, new_job()))
+    await asyncio.sleep(0)
+    await store.aclose()
+    with pytest.raises(StoreUnavailable, match="closed"):
+        await verb
+
+
 async def test_a_store_stays_with_its_loop(tmp_path: Path) -> None:
     store = SQLiteStore(tmp_path / "w.db")
     await store.connect()
@@ -121,6 +130,19 @@ async def test_a_store_stays_with_its_loop(tmp_path: Path) -> None:
     await asyncio.to_thread(asyncio.run, elsewhere())
     assert sum((await store.counts()).values()) == 1
     await store.aclose()
+
+
+def test_a_store_outlives_a_loop_that_ended(tmp_path: Path) -> None:
+    store = SQLiteStore(tmp_path / "w.db")
+
+    async def some() -> int:
+        store.subscribe(["ready/default"], lambda: None)
+        await enqueue(store, new_job())
+        return sum((await store.counts()).values())
+
+    assert [asyncio.run(some()) for _ in range(3)] == [1, 2, 3]
+    asyncio.run(store.aclose())
+    assert list((tmp_path / "w.db-wake").iterdir()) == []
 
 
 def test_network_file_systems_are_recognised(tmp_path: Path) -> None:

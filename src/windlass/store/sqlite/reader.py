@@ -43,10 +43,13 @@ class Reader:
         self._queue.put(_Question(ask, future))
         return future
 
+    def end(self) -> None:
+        """Have the thread end after all that was asked before."""
+        self._queue.put(None)
+
     async def stop(self) -> None:
-        """Have the thread end after all that was asked before, and wait for it."""
+        """Wait until the thread has ended."""
         if self._thread.ident:
-            self._queue.put(None)
             await self._ended
 
     def inherited(self) -> sqlite3.Connection | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from windlass.core.errors import SchemaMismatch
+from windlass.core.errors import SchemaMismatch, StoreUnavailable
 from windlass.store.sqlite.connection import check_place, open_connection
 from windlass.store.sqlite.failures import refused, translate
 from windlass.store.sqlite.lock import WriteLock
@@ -22,7 +22,7 @@ def prepare(db: sqlite3.Connection, path: str) -> bool:
     """
     version = read_version(db, path)
     if version == 0:
-        _use_wal(db)
+        _use_wal(db, path)
         apply(db, STEPS)
         return True
     if version < LATEST:
@@ -33,7 +33,7 @@ def prepare(db: sqlite3.Connection, path: str) -> bool:
         raise SchemaMismatch(
             f"{path} has layout {version}, this version of Windlass knows {LATEST} only: upgrade Windlass"
         )
-    _use_wal(db)
+    _use_wal(db, path)
     return False
 
 
@@ -44,7 +44,7 @@ def migrate(db: sqlite3.Connection, path: str) -> list[str]:
         prepare(db, path)
     missing = [step for step in STEPS if step.version > version]
     if missing:
-        _use_wal(db)
+        _use_wal(db, path)
         apply(db, missing)
     return [f"layout {step.version}: {step.title}" for step in missing]
 
@@ -108,6 +108,8 @@ def split(script: str) -> list[str]:
     return found
 
 
-def _use_wal(db: sqlite3.Connection) -> None:
-    # A no-op where it is set already; it stays with the file.
-    db.execute("PRAGMA journal_mode = WAL")
+def _use_wal(db: sqlite3.Connection, path: str) -> None:
+    # A no-op where it is set already; it stays with the file. Answers the mode that is in force.
+    (mode,) = db.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise StoreUnavailable(f"{path}: no write-ahead log is possible here ({mode} instead); use a local disk")

@@ -78,7 +78,6 @@ class SQLiteStore:
         self._live: Writer | None = None
         self._reader: Reader | None = None
         self._mailbox: Mailbox | None = None
-        self._sender = Sender(self._path)
         self._closed = False
         self.created = False
         """Whether `connect` found no file and created it: in a worker, probably a mistaken path."""
@@ -111,13 +110,13 @@ class SQLiteStore:
     async def _connected(self) -> Writer:
         if self._closed:
             raise StoreUnavailable(f"{self._path}: this store object was closed")
+        self._check_loop()
         writer = self._writer
         if writer is None:
             self._loop = asyncio.get_running_loop()
-            writer = self._writer = Writer(self._path, self._settings, self._clock, self._loop, self._sender.send)
+            writer = self._writer = Writer(self._path, self._settings, self._clock, self._loop, Sender(self._path))
             self._reader = Reader(self._path, self._loop)
             writer.start()
-        self._check_loop()
         try:
             created = await asyncio.shield(writer.opened)
         except Exception:
@@ -125,7 +124,9 @@ class SQLiteStore:
             if self._writer is writer:
                 self._writer = self._reader = None
             raise
-        if self._writer is writer and self._live is None:
+        if self._writer is not writer:
+            raise StoreUnavailable(f"{self._path}: this store object was closed")
+        if self._live is None:
             self._live = writer
             self.created = created
             _log.info("%s %s", "created" if created else "opened", self._path)
@@ -134,14 +135,10 @@ class SQLiteStore:
     async def aclose(self) -> None:
         """See `Store.aclose`. What was begun is finished first."""
         self._closed = True
-        writer, reader, mailbox = self._writer, self._reader, self._mailbox
-        self._writer = self._live = self._reader = self._mailbox = None
-        if mailbox is not None:
-            mailbox.close()
-        if writer is not None and reader is not None:
-            await writer.stop()
-            await reader.stop()
-        self._sender.close()
+        threads = self._let_go() if self._loop is asyncio.get_running_loop() else []
+        for thread in threads:
+            await thread.stop()
+        self._let_go()
 
     async def migrate(self, *, finish: bool = False) -> list[str]:
         """See `Store.migrate`."""
@@ -152,10 +149,24 @@ class SQLiteStore:
         return SQLiteStore(self._path, self._settings, self._clock)
 
     def _check_loop(self) -> None:
-        if asyncio.get_running_loop() is not self._loop:
+        if self._loop is None or self._loop is asyncio.get_running_loop():
+            return
+        if not self._loop.is_closed():
             raise UsageError(
                 f"{self._path}: this store object belongs to another event loop; make a twin() for this one"
             )
+        # Its loop ended without closing it: what belonged to that loop goes, and the store is opened anew.
+        self._let_go()
+
+    def _let_go(self) -> Sequence[Writer | Reader]:
+        """Forget all that belongs to the loop; answers the threads, which end after what they have to do."""
+        threads = self.threads()
+        for thread in threads:
+            thread.end()
+        if self._mailbox is not None:
+            self._mailbox.close()
+        self._writer = self._live = self._reader = self._mailbox = self._loop = None
+        return threads
 
     async def _write(self, run: Callable[[Transaction], T | Exception]) -> T:
         writer = self._live
@@ -314,7 +325,9 @@ class SQLiteStore:
         """See `Notifier.subscribe`."""
         if self._closed:
             raise StoreUnavailable(f"{self._path}: this store object was closed")
+        self._check_loop()
         if self._mailbox is None:
+            self._loop = asyncio.get_running_loop()
             self._mailbox = Mailbox(self._path)
         return self._mailbox.subscribe(channels, wake)
 
@@ -333,7 +346,6 @@ class SQLiteStore:
         """In a forked child: let go of all that belongs to the parent. The store can be opened anew."""
         if self._mailbox is not None:
             self._mailbox.abandon()
-        self._sender.close()
         self._writer = self._live = self._reader = self._mailbox = self._loop = None
 
 

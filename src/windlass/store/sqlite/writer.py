@@ -23,8 +23,9 @@ from windlass.store.sqlite.connection import check_place, open_connection
 from windlass.store.sqlite.failures import is_busy, refused, translate
 from windlass.store.sqlite.lock import WriteLock
 from windlass.store.sqlite.schema import prepare
-from windlass.store.sqlite.transaction import Hints, Transaction
+from windlass.store.sqlite.transaction import Transaction
 from windlass.store.sqlite.turn import PATIENCE, Turn
+from windlass.store.sqlite.wake import Sender
 
 T = TypeVar("T")
 _log = logging.getLogger("windlass.store.sqlite")
@@ -65,13 +66,13 @@ class Writer:
         settings: Settings,
         clock: Callable[[], Instant],
         loop: asyncio.AbstractEventLoop,
-        send: Callable[[Hints], None],
+        sender: Sender,
     ) -> None:
         self._path = path
         self._settings = settings
         self._clock = clock
         self._loop = loop
-        self._send = send
+        self._sender = sender
         self._queue: SimpleQueue[Verb | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="windlass-sqlite-writer", daemon=True)
         self.gate = threading.Lock()
@@ -79,6 +80,8 @@ class Writer:
         self._ended: asyncio.Future[None] = loop.create_future()
         self.opened: asyncio.Future[bool] = loop.create_future()
         """Whether the file was created; or why it could not be opened."""
+        # Nobody may be left to hear of it.
+        self.opened.add_done_callback(lambda opened: opened.cancelled() or opened.exception())
 
     def start(self) -> None:
         """Start the thread; `opened` tells how it went."""
@@ -90,9 +93,12 @@ class Writer:
         self._queue.put(Verb(run, future))
         return future
 
-    async def stop(self) -> None:
-        """Have the thread end after all that was put before, and wait for it, unless it waits for somebody else."""
+    def end(self) -> None:
+        """Have the thread end after all that was put before."""
         self._queue.put(None)
+
+    async def stop(self) -> None:
+        """Wait until the thread has ended, unless it waits for somebody else."""
         await asyncio.wait([self._ended], timeout=CLOSING)
         if hasattr(self, "_turn"):
             self._turn.end()
@@ -114,12 +120,14 @@ class Writer:
                     self._tx.db.close()
             if hasattr(self, "_lock"):
                 self._lock.close()
+            self._sender.close()
             self._answer([(self._ended, None)])
 
     def inherited(self) -> sqlite3.Connection | None:
         """In a forked child: close the lock's descriptors; return the connection, to be kept and never touched."""
         if hasattr(self, "_lock"):
             self._lock.close()
+        self._sender.close()
         return self._tx.db if hasattr(self, "_tx") else None
 
     def _open(self) -> bool:
@@ -250,7 +258,7 @@ class Writer:
 
     def _hint(self) -> None:
         if self._tx.hints:
-            self._send(self._tx.hints)
+            self._sender.send(self._tx.hints)
 
     def _meaning(self, error: Exception) -> Exception:
         if isinstance(error, sqlite3.Error):
