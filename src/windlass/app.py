@@ -295,7 +295,7 @@ class App:
             strict: ask the queues always in the given order.
             grace: seconds for which running attempts may go on at the end of the block.
         """
-        worker = await self.new_worker(self.worker_config(queues, concurrency=concurrency, strict=strict, grace=grace))
+        worker = self.new_worker(self.worker_config(queues, concurrency=concurrency, strict=strict, grace=grace))
         await worker.start()
         with self._working():
             try:
@@ -335,13 +335,13 @@ class App:
         config = self.worker_config(queues, concurrency=concurrency, strict=strict, grace=grace)
         return WorkerThread(self._client, config)
 
-    async def new_worker(self, config: WorkerConfig) -> Worker:
+    def new_worker(self, config: WorkerConfig) -> Worker:
         """Make a worker on this event loop, not started yet: for who has to start and stop it by hand."""
         from windlass.engine.worker import Worker
 
         if not config.version:
             config = replace(config, version=self.version)
-        return Worker((await self._client.opened()).store, self._runnable(), config, self._client.middleware)
+        return Worker(self._client.origin, self._runnable(), config, self._client.middleware)
 
     def worker_config(self, queues: Queues | None = None, **options: Any) -> WorkerConfig:
         """What a worker of this app is told; ``options`` are those of `WorkerConfig`. Raises `InvalidOption`."""

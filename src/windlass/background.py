@@ -33,8 +33,7 @@ class WorkerThread:
         atexit.register(self.stop)
 
     async def _start(self) -> None:
-        opened = await self._client.opened()
-        self._worker = Worker(opened.store, self._client.tasks, self._config, self._client.middleware)
+        self._worker = Worker(self._client.origin, self._client.tasks, self._config, self._client.middleware)
         await self._worker.start()
 
     @property

@@ -82,11 +82,16 @@ class Current:
         """Report how far the job is: 0 to 1, and a word about it (at most 500 characters are kept)."""
         if not 0 <= fraction <= 1:
             raise UsageError(f"progress({fraction!r}): expected a number between 0 and 1")
-        self._sink.note(self._job, progress=float(fraction), message=message and message[:500], log="")
+        self._sink.note(self._job, progress=float(fraction), message=message and _storable(message[:500]), log="")
 
     def log(self, line: str) -> None:
         """Append a line to the job's own log (the last 64 KiB are kept)."""
-        self._sink.note(self._job, progress=None, message=None, log=line.rstrip("\n") + "\n")
+        self._sink.note(self._job, progress=None, message=None, log=_storable(line.rstrip("\n")) + "\n")
+
+
+def _storable(text: str) -> str:
+    """Text without lone surrogates (as an undecodable file name has), which no store can keep: they are escaped."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 _current: ContextVar[Current] = ContextVar("windlass_current")

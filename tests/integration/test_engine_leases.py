@@ -21,6 +21,7 @@ from tests.integration.engine_harness import (
     running,
     spec,
 )
+from windlass.context import current
 from windlass.core.clock import SECOND
 from windlass.core.model import ClaimRequest, Lane
 from windlass.engine import suspects
@@ -318,3 +319,49 @@ async def test_commands_reach_the_worker_through_the_store(store: Store) -> None
         (session,) = await store.sessions()
         assert await store.command(session.session.id, "stop")
         await asyncio.wait_for(worker.worker.wait(), 10)
+
+
+async def test_a_stop_that_is_cancelled_stops_the_worker_all_the_same(store: Store) -> None:
+    async def slow() -> None:
+        await asyncio.sleep(60)
+
+    (job_id,) = await enqueue(store, new_job("slow"))
+    async with running(store, spec(slow)) as worker:
+        await worker.signals.wait_for("claimed")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await worker.worker.stop(30)
+        job = await record(store, job_id)
+        assert await store.sessions() == []
+        await worker.worker.stop(0)
+    assert (job.state, job.failures) == (State.READY, 0)
+
+
+async def test_nobody_closes_the_store_under_a_worker(store: Store) -> None:
+    async def work() -> None: ...
+
+    shared = store.twin()
+    async with running(shared, spec(work)) as worker:
+        await shared.aclose()
+        await enqueue(store, new_job("work"))
+        await worker.settled(1)
+
+
+@pytest.mark.parametrize("kind", ["coroutine", "function"])
+async def test_what_a_task_raises_because_the_worker_stops_is_no_failure(store: Store, kind: str) -> None:
+    async def coroutine() -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            raise ConnectionError("my client library turns cancellation into this") from None
+
+    def function() -> None:
+        current().wait_cancelled(60)
+        raise RuntimeError("I was asked to end")
+
+    (job_id,) = await enqueue(store, new_job(kind))
+    async with running(store, spec(coroutine), spec(function)) as worker:
+        await worker.signals.wait_for("claimed")
+        await worker.worker.stop(0)
+        job = await record(store, job_id)
+    assert (job.state, job.failures, job.attempt) == (State.READY, 0, 1)

@@ -354,3 +354,36 @@ async def test_middleware_runs_where_the_task_runs(store: Store) -> None:
         ("before", "coroutine", main),
         ("after ValueError('no')", "coroutine", main),
     ]
+
+
+async def test_cleaning_up_after_a_cancel_is_not_cancelled_again(store: Store) -> None:
+    started, cleaned = asyncio.Event(), asyncio.Event()
+
+    async def tidy() -> None:
+        started.set()
+        try:
+            await asyncio.sleep(30)
+        finally:
+            await asyncio.sleep(0.8)  # longer than it takes to renew twice: each renewal names the job again
+            cleaned.set()
+
+    async with running(store, spec(tidy)) as worker:
+        (job_id,) = await enqueue(store, new_job("tidy"))
+        await asyncio.wait_for(started.wait(), 10)
+        await store.cancel([job_id])
+        await worker.settled(1)
+        assert cleaned.is_set()
+        assert (await record(store, job_id)).state is State.CANCELLED
+
+
+async def test_notes_with_undecodable_names_are_kept_and_disturb_nobody(store: Store) -> None:
+    async def talks() -> None:
+        current().progress(0.5, "file \udcff")
+        current().log("file \udcff")
+
+    async with running(store, spec(talks)) as worker:
+        (job_id,) = await enqueue(store, new_job("talks"))
+        await worker.settled(1, timeout=3)
+        job = await record(store, job_id)
+    assert job.message == "file \\udcff"
+    assert job.log == "file \\udcff\n"

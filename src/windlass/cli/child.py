@@ -109,11 +109,11 @@ class WorkerProcess:
             self._line.say(QUIT)
 
     async def _start(self) -> Worker:
-        worker = await self._app.new_worker(self._config)
-        store = await self._app.store()
+        worker = self._app.new_worker(self._config)
+        await worker.start()
+        store = worker.store
         if getattr(store, "created", False):
             log.warning("%s did not exist and was created: is that the database you meant?", store.url)
-        await worker.start()
         slots = 1 if self._config.alone else self._config.concurrency
         log.info("claims jobs of %s: %d slots, %s", ", ".join(self._config.queues), slots, store.url)
         return worker

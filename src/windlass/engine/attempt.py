@@ -9,7 +9,7 @@ from enum import Enum, auto
 from windlass.context import Current, NoteSink
 from windlass.core.clock import MINUTE, SECOND, Instant, Span
 from windlass.core.clock import span as to_span
-from windlass.core.errors import Dead, InvalidOption, PayloadTooLarge, RetryLater, Snooze, WindlassError
+from windlass.core.errors import Dead, Directive, InvalidOption, PayloadTooLarge, RetryLater, Snooze, WindlassError
 from windlass.core.lifecycle import Outcome
 from windlass.core.model import ClaimedJob, Settlement
 from windlass.core.remote import encode_error
@@ -35,6 +35,10 @@ class EndReason(Enum):
     """The job is not ours any more: whatever comes of the attempt is dropped."""
 
 
+_NOT_ITS_FAULT = (EndReason.SHUTDOWN, EndReason.LEASE, EndReason.LOST)
+"""Whatever a task raises once it was asked to end for one of these, we made it raise: no failure of its own."""
+
+
 class ResultRejected(WindlassError):
     """The result cannot be stored."""
 
@@ -57,11 +61,17 @@ class Attempt(Current):
         self.task_handle: asyncio.Task[None] | None = None
 
     def ask_to_end(self, reason: EndReason) -> None:
-        """Cancel it: a coroutine at its next await; a function sees `Current.cancelled`. A weaker reason never
-        replaces `EndReason.LOST`."""
-        if self.end_reason is not EndReason.LOST:
+        """Cancel it: a coroutine at its next await; a function sees `Current.cancelled`. The first reason stands, for
+        a second cancellation would tear what the first one made it clean up; only `EndReason.LOST` replaces it."""
+        asked = self.end_reason is not None
+        if reason is EndReason.LOST or not asked:
             self.end_reason = reason
-        self._ask_to_end()
+        if not asked:
+            self._ask_to_end()
+            self.remind()
+
+    def remind(self) -> None:
+        """Cancel a coroutine (again)."""
         if self.task_handle is not None:
             self.task_handle.cancel()
 
@@ -80,11 +90,11 @@ class Attempt(Current):
 
     def failed(self, error: BaseException) -> Settlement:
         """Judge an exception by who asked for the end, the directive that it is, or the retry policy."""
+        if self.end_reason in _NOT_ITS_FAULT and not isinstance(error, Directive):
+            return self._settle(Outcome.RELEASED)
         if isinstance(error, asyncio.CancelledError) and self.end_reason is not None:
             if self.end_reason is EndReason.CANCEL:
                 return self._settle(Outcome.CANCELLED)
-            if self.end_reason is not EndReason.TIMEOUT:
-                return self._settle(Outcome.RELEASED)
             error = TimeoutError(_overran(self))
         try:
             return self._judged(error)

@@ -90,12 +90,17 @@ class Notes:
         self._wake()
 
     async def send(self, session: bytes) -> None:
-        """Send what has gathered; if the store is away they are lost, which a note may be."""
+        """Send what has gathered; if the store is away, or refuses them, they are lost, which a note may be."""
         with self._lock:
             batch, self._waiting = list(self._waiting.values()), {}
         self.due = False
         for start in range(0, len(batch), MAX_BATCH):
-            await self._store.annotate(session, batch[start : start + MAX_BATCH])
+            try:
+                await self._store.annotate(session, batch[start : start + MAX_BATCH])
+            except StoreError:
+                raise
+            except Exception:
+                log.exception("%d notes were refused by the store", len(batch))
 
     def __bool__(self) -> bool:
         return bool(self._waiting)

@@ -28,8 +28,9 @@ log = logging.getLogger("windlass.engine")
 SWEEP = 0.05
 """Seconds between looks at deadlines and at the buffer, while anything is held. One look for all attempts: a timer for
 each would cost more than many tasks do."""
-REMIND = 5.0
-"""Seconds after which a coroutine that has swallowed its cancellation is cancelled again."""
+REMIND = 30.0
+"""Seconds after its timeout for which a coroutine may clean up, before it is taken to have swallowed its cancellation
+and is cancelled again."""
 HEED = 2.0
 """Seconds that a function has to look at `Current.cancelled` before its thread counts as stuck."""
 
@@ -272,9 +273,12 @@ class Runner:
         now = time.monotonic()
         for attempt in list(self.running.values()):
             if attempt.deadline is not None and now >= attempt.deadline:
-                attempt.deadline = now + REMIND if attempt.task_handle is not None else attempt.deadline
-                if attempt.end_reason is None or attempt.task_handle is not None:
-                    attempt.ask_to_end(attempt.end_reason or EndReason.TIMEOUT)
+                if attempt.end_reason is None:
+                    attempt.ask_to_end(EndReason.TIMEOUT)
+                elif attempt.task_handle is not None:
+                    attempt.remind()
+                if attempt.task_handle is not None:
+                    attempt.deadline = now + REMIND
         while self._buffer and now - self._buffer[0][1] > BUFFER_PATIENCE:
             job, _ = self._buffer.popleft()
             self._lanes.gave_back(job.queue, now)

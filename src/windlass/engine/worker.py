@@ -40,7 +40,8 @@ COURTESY = 1.0
 
 
 class Worker:
-    """Claims jobs from a store and runs them, until stopped.
+    """Claims jobs from a store and runs them, until stopped. It works through a twin of the store, of its own, so that
+    nobody closes the store under it.
 
     ``start`` returns when the first session is open; ``stop`` is described there; ``wait`` returns when the worker has
     stopped. A worker belongs to the event loop on which it is started, and cannot be started twice.
@@ -54,7 +55,7 @@ class Worker:
         middleware: Sequence[Middleware] = (),
         signals: Signals = SILENT,
     ) -> None:
-        self._store = store
+        self._store = store.twin()
         self._tasks = tasks
         self._config = config
         self._middleware = middleware
@@ -78,9 +79,17 @@ class Worker:
     # ------------------------------------------------------------------------------------------ its life
 
     async def start(self) -> None:
-        """Open a session and begin to claim. Raises `InvalidOption` if a task's hints cannot be resolved."""
+        """Open a session and begin to claim. Raises `InvalidOption` if a task's hints cannot be resolved, and
+        `StoreError` if the store cannot be opened; the worker is of no use then."""
         for spec in self._tasks.values():
             spec.signature.resolve()
+        try:
+            await self._start()
+        except BaseException:
+            await self._store.aclose()
+            raise
+
+    async def _start(self) -> None:
         await self._store.connect()
         self._lanes = LanePlan(self._config.queues, strict=self._config.strict, slots=self._slots)
         self._pump = Pump(self._store, lambda: self._holding, self._next_claim, self._signals)
@@ -108,15 +117,29 @@ class Worker:
 
     async def stop(self, grace: float | None = None) -> None:
         """Stop claiming, let running attempts go on for ``grace`` seconds (``None``: as configured), give the rest
-        back, and end the session. A second call, with a shorter grace, hurries the first one up."""
+        back, and end the session. A second call, with a shorter grace, hurries the first one up, and so does a
+        cancellation: the worker is stopped in any case when this returns or raises."""
         grace = self._config.grace if grace is None else grace
         if not self._services:
             self._stopped.set()
             return
-        if self._stopping:
-            asyncio.get_running_loop().call_later(grace, self._hurry.set)
-            await self._stopped.wait()
-            return
+        self._begin_stop(grace)
+        assert self._stop_task is not None
+        try:
+            await asyncio.shield(self._stop_task)
+        except asyncio.CancelledError:
+            self._hurry.set()
+            await asyncio.wait({self._stop_task})
+            raise
+
+    def _begin_stop(self, grace: float) -> None:
+        loop = asyncio.get_running_loop()
+        if self._stop_task is None:
+            self._stop_task = loop.create_task(self._stop(grace), name="windlass-stop")
+        else:
+            loop.call_later(grace, self._hurry.set)
+
+    async def _stop(self, grace: float) -> None:
         self._stopping = True
         log.info("stopping: %d jobs held, %.0f s of grace", len(self._holding.held), grace)
         self._runner.paused = True
@@ -127,6 +150,11 @@ class Worker:
         await self._say_goodbye()
         self._stopped.set()
         log.info("stopped")
+
+    @property
+    def store(self) -> Store:
+        """The worker's own store object, open from `start` to the end of `stop`."""
+        return self._store
 
     async def wait(self) -> None:
         """Wait until the worker has stopped."""
@@ -158,6 +186,7 @@ class Worker:
                 await self._store.close(self._holding.session)
         except (StoreError, TimeoutError) as error:
             log.warning("the session could not be closed (%s); its jobs come back when its lease is over", error)
+        await self._store.aclose()
 
     @staticmethod
     async def _first(*events: asyncio.Event, timeout: float) -> None:
@@ -261,11 +290,7 @@ class Worker:
         if self._stopping:
             return
         log.info("told to %s", command)
-        self._begin_stop(None if command == "drain" else 0.0)
-
-    def _begin_stop(self, grace: float | None) -> None:
-        if not self._stopping:
-            self._stop_task = asyncio.get_running_loop().create_task(self.stop(grace))
+        self._begin_stop(self._config.grace if command == "drain" else 0.0)
 
     def _revoke(self) -> None:
         if not self._revoked:
@@ -327,7 +352,7 @@ class Worker:
         if answer.refused in (Refusal.REVOKED, Refusal.UNKNOWN_SESSION):
             self._revoke()
         elif self._claimer.hear(answer):
-            self._begin_stop(None)
+            self._begin_stop(self._config.grace)
 
     async def _sleep(self, answer: ClaimAnswer | None) -> None:
         pause = POLL
