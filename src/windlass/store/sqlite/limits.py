@@ -92,16 +92,14 @@ class Allowances:
 
     def governing(self, queue: str, task: str, key: str | None) -> list[tuple[LimitScope, str, Limit]]:
         """List what governs a job: (scope, what is counted, record)."""
+        counted = [(LimitScope.QUEUE, queue), (LimitScope.TASK, task)]
+        if key is not None:
+            counted.append((LimitScope.KEY, key))
         found = []
-        for scope, name in ((LimitScope.QUEUE, queue), (LimitScope.TASK, task)):
-            limit = self._limits[scope].get(name)
+        for scope, name in counted:
+            limit = _record(self._limits[scope], scope, name)
             if limit is not None:
                 found.append((scope, name, limit))
-        if key is not None:
-            records = self._limits[LimitScope.KEY]
-            limit = records.get(key) or records.get(key.partition(":")[0])
-            if limit is not None:
-                found.append((LimitScope.KEY, key, limit))
         return found
 
     def allows(self, governing: list[tuple[LimitScope, str, Limit]]) -> bool:
@@ -164,12 +162,12 @@ class _Bucket:
 
     def __init__(self, rate: Rate, debt: int, at: Instant, now: Instant) -> None:
         self._rate = rate
-        # A clock that was set back lets nothing flow in meanwhile, and is believed from here on. A smaller burst than
-        # before caps the debt.
-        left = debt - max(0, now - at) * rate.count
-        self.debt = min(max(0, left), rate.burst * rate.per)
+        left = max(0, debt - max(0, now - at) * rate.count)
+        most = rate.burst * rate.per
+        self.debt = min(left, most)
         self.at = now
-        self.changed = at > now
+        # The clock was set back, or the burst is smaller than it was: from here on the bucket fills again.
+        self.changed = at > now or left > most
 
     def wait(self) -> Span:
         """Time until there is a token; 0: now."""
@@ -187,4 +185,21 @@ class _Bucket:
 
 def drop_full_buckets(tx: Transaction) -> None:
     """Forget buckets that are full again: so they are without a row, too."""
-    tx.execute(_SQL["drop_full_buckets"], (tx.now, MAX_BATCH))
+    limits = limit_book(tx).by_scope
+    for number, name, debt, at in tx.execute(_SQL["full_buckets"], (tx.now, MAX_BATCH)).fetchall():
+        scope = LimitScope(number)
+        limit = _record(limits[scope], scope, name)
+        # The rate may have changed since it was reckoned when this one would be full.
+        bucket = None if limit is None or limit.rate is None else _Bucket(limit.rate, debt, at, tx.now)
+        if bucket is None or not bucket.debt:
+            tx.execute(_SQL["drop_bucket"], (scope, name))
+        else:
+            tx.execute(_SQL["put_bucket"], (scope, name, bucket.debt, bucket.at, bucket.full_at()))
+
+
+def _record(limits: dict[str, Limit], scope: LimitScope, name: str) -> Limit | None:
+    """The record that governs what is counted under a name: its own or, for a limit key, its group's."""
+    found = limits.get(name)
+    if found is None and scope is LimitScope.KEY:
+        found = limits.get(name.partition(":")[0])
+    return found

@@ -77,5 +77,8 @@ SELECT debt, at FROM buckets WHERE scope = ? AND name = ?;
 INSERT INTO buckets (scope, name, debt, at, full_at) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (scope, name) DO UPDATE SET debt = excluded.debt, at = excluded.at, full_at = excluded.full_at;
 
--- name: drop_full_buckets
-DELETE FROM buckets WHERE (scope, name) IN (SELECT scope, name FROM buckets WHERE full_at <= ? LIMIT ?);
+-- name: full_buckets
+SELECT scope, name, debt, at FROM buckets WHERE full_at <= ? LIMIT ?;
+
+-- name: drop_bucket
+DELETE FROM buckets WHERE scope = ? AND name = ?;
