@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from windlass.core.clock import Span
+from windlass.core.clock import DAY, HOUR, SECOND, Span
+from windlass.core.model import Settings
 from windlass.store.memory import MemoryStore
 from windlass.store.port import Store
 from windlass.store.sqlite import SQLiteStore
@@ -16,8 +17,12 @@ from windlass.testing.duel import ManualClock
 
 MakeStore = Callable[[Path, Callable[[], int]], Store]
 
+OTHER_SETTINGS = Settings(lease=18 * SECOND, keep=2 * HOUR, keep_dead=3 * DAY, max_lost=3)
+
 STORES: dict[str, MakeStore] = {
     "memory": lambda _folder, clock: MemoryStore(clock=clock),
+    # No check may count on the defaults, and no store may forget what it was told instead.
+    "memory-otherwise": lambda _folder, clock: MemoryStore(settings=OTHER_SETTINGS, clock=clock),
     "sqlite": lambda folder, clock: SQLiteStore(folder / "store.db", clock=clock),
 }
 

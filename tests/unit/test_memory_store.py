@@ -142,6 +142,7 @@ async def test_closing_the_store_ends_its_subscriptions() -> None:
     await put(twin, job(2))
     await asyncio.sleep(0)
     assert woken == []
+    assert len(store._data.listeners._by_channel) == 0
     with pytest.raises(StoreUnavailable):
         store.subscribe(["scheduled"], lambda: None)
 

@@ -176,6 +176,14 @@ async def check_who_has_left_is_left_in_peace(env: Env) -> None:
     await env.put()
     await witness.hears("a job was enqueued")
     holds(not gone.event.is_set(), "a closed subscription was woken")
+    leaving = await _listen(env, "ready/default")
+    await env.put()
+    leaving.subscription.close()
+    await witness.hears("another job was enqueued")
+    leaving.event.clear()
+    await env.put()
+    await witness.hears("a third job was enqueued")
+    holds(not leaving.event.is_set(), "a subscription was woken that was closed with a hint on its way")
 
 
 async def check_other_channels_are_not_mixed_up(env: Env) -> None:

@@ -39,7 +39,7 @@ async def check_every_other_outcome_becomes_cancelled(env: Env) -> None:
         await env.put()
         job = await worker.claim_one()
         await env.store.cancel([job.id])
-        answers = [await worker.settle(job, outcome, delay=MINUTE) for _ in range(2)]
+        answers = [await worker.settle(job, outcome, delay=MINUTE, keep=env.settings.keep) for _ in range(2)]
         same(answers, [Settled.APPLIED, Settled.ALREADY], f"answers to {outcome.name}, once and again")
         await _is_cancelled(env, job.id, f"{outcome.name} of a job that was to be cancelled")
         failures = (await env.read(job.id)).failures

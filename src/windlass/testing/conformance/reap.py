@@ -5,10 +5,11 @@ from __future__ import annotations
 import msgspec
 
 from windlass.core.clock import MINUTE, SECOND
+from windlass.core.errors import UsageError
 from windlass.core.lifecycle import Outcome, State
-from windlass.core.model import Progress, Refusal, Settled
+from windlass.core.model import MAX_BATCH, Progress, Refusal, Settled
 from windlass.testing.conformance.env import Env
-from windlass.testing.conformance.expect import holds, same
+from windlass.testing.conformance.expect import holds, raises, same
 
 
 async def check_a_dead_workers_jobs_go_back(env: Env) -> None:
@@ -171,3 +172,11 @@ async def check_a_reaped_job_is_not_too_late_to_run(env: Env) -> None:
 
 async def check_nothing_to_reap_is_nothing(env: Env) -> None:
     same(await env.store.reap([]), Progress(done=0), "progress of reaping nobody")
+
+
+async def check_signs_are_bounded(env: Env) -> None:
+    worker = await env.worker()
+    await env.advance(env.settings.lease)
+    [sign] = await env.store.observe()
+    await raises(UsageError, env.store.reap([sign] * (MAX_BATCH + 1)), f"reaping by {MAX_BATCH + 1} signs")
+    same((await env.store.claim(worker.id, worker.request())).refused, None, "a claim of whom nobody reaped")

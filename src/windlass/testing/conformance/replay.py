@@ -115,6 +115,22 @@ async def check_it_waits_where_a_parent_has_not_succeeded(env: Env) -> None:
     await env.expect(child, State.READY, "its parent has succeeded after all")
 
 
+async def check_it_waits_for_parents_that_are_unfinished(env: Env) -> None:
+    for policy, outcome in (
+        (EdgePolicy.SUCCEEDED, Outcome.SUCCEEDED),
+        (EdgePolicy.DONE, Outcome.DEAD),
+        (EdgePolicy.FAILED, Outcome.DEAD),
+    ):
+        parent = await env.put()
+        child = await env.put(parents=[Parent(parent, policy)], queue="later")
+        await env.store.cancel([child])
+        await env.store.replay([child])
+        await env.expect(child, State.WAITING, f"its parent is ready, and its edge says {policy.name}")
+        worker = await env.worker()
+        await worker.end(await worker.claim_one(), outcome)
+        await env.expect(child, State.READY, f"its parent ended as {outcome.name}, as {policy.name} asks")
+
+
 async def check_a_whole_branch_is_replayed(env: Env) -> None:
     top = await env.put()
     middle = await env.put(parents=[top])

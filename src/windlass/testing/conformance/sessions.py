@@ -92,15 +92,24 @@ async def check_closing_is_bounded_and_the_reaper_does_the_rest(env: Env) -> Non
     worker = await env.worker()
     held = [job for _ in range(3) for job in await worker.claim(500)]
     same(len(held), MAX_BATCH + 20, "jobs held")
+    same((await worker.renew(held)).duty, True, "duty of the only session")
     await env.store.close(worker.id)
     counts = await env.store.counts()
     same(counts.get(("default", State.READY)), MAX_BATCH, "jobs that close gave back")
     same((await worker.ask()).refused, Refusal.REVOKED, "its claim")
+    same(await env.store.command(worker.id, "stop"), False, "the answer to a command for it")
+    heir = await env.worker()
+    same((await heir.renew()).duty, True, "duty of another, the first being revoked")
+    await env.store.close(heir.id)
     signs = await _signs(env, worker)
     same([sign.revoked for sign in signs], [True], "revoked, in its sign")
     progress = await env.store.reap(signs)
     same((progress.done, progress.more), (20, False), "what the reaper did at once")
     same(await env.store.sessions(), [], "sessions")
+    worker = await env.worker()
+    same(len([job for _ in range(2) for job in await worker.claim(MAX_BATCH // 2)]), MAX_BATCH, "jobs held by the next")
+    await env.store.close(worker.id)
+    same(await env.store.sessions(), [], "sessions, the next having given back all at once")
 
 
 async def check_reapers_watch_who_may_be_dying(env: Env) -> None:
@@ -146,5 +155,7 @@ async def check_commands_go_to_live_sessions_only(env: Env) -> None:
     worker = await env.worker()
     same(await env.store.command(env.session().id, "stop"), False, "the answer for an unknown session")
     same(await env.store.command(worker.id, "stop"), True, "the answer for a live one")
-    await env.reap(worker)
+    await env.advance(env.settings.lease)
+    same(await env.store.command(worker.id, "stop"), False, "the answer for one whose lease is over")
+    await env.store.reap(await env.store.observe())
     same(await env.store.command(worker.id, "stop"), False, "the answer for one that was reaped")

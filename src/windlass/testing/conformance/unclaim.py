@@ -88,6 +88,8 @@ async def check_repeating_it_changes_nothing(env: Env) -> None:
     again = await worker.claim_one()
     await env.store.unclaim(worker.id, worker.number - 1)
     await env.expect(job_id, State.RUNNING, "a repeated unclaim of the request before")
+    stale = await env.store.claim(worker.id, ClaimRequest(worker.number, EVERYWHERE))
+    same(stale.refused, Refusal.STALE_REQUEST, "a copy of the last request, after a late unclaim of the one before")
     await worker.end(again)
 
 
