@@ -94,7 +94,7 @@ def _executions(books: Books, snapshot: Snapshot, marks: Sequence[Mark]) -> Iter
 
 
 def _winners(expected: Mapping[bytes, State], snapshot: Snapshot, marks: Sequence[Mark]) -> Iterator[str]:
-    """The attempt that the record shows is one that ended, and none of an earlier one won."""
+    """The attempt that the record shows has ended, and the result is its own."""
     started = {(mark.job, mark.attempt, mark.pid) for mark in marks if mark.what == "start"}
     ended = {(mark.job, mark.attempt, mark.pid) for mark in marks if mark.what == "end"}
     for job_id, attempt, pid in ended - started:
@@ -102,5 +102,9 @@ def _winners(expected: Mapping[bytes, State], snapshot: Snapshot, marks: Sequenc
     attempts = {(job_id, attempt) for job_id, attempt, _ in ended}
     for job_id, state in expected.items():
         job = snapshot.jobs.get(job_id)
-        if job is not None and state is State.SUCCEEDED and (job_id, job.attempt) not in attempts:
+        if job is None or state is not State.SUCCEEDED:
+            continue
+        if (job_id, job.attempt) not in attempts:
             yield f"{job_id.hex()}: attempt {job.attempt} is said to have succeeded, and never ended"
+        if job.result != b"%d" % job.attempt:
+            yield f"{job_id.hex()}: attempt {job.attempt} is said to have succeeded with {job.result!r}"

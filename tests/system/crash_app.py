@@ -37,20 +37,28 @@ def mark(what: str) -> None:
 # -------------------------------------------------------------------------------------------- those that behave
 
 
+# Each returns the number of its attempt, so that the record shows whose result it has.
+
+
 @app.task(name="work")
-async def work(n: int, seconds: float = 0.0) -> int:
+async def work(n: int, seconds: float = 0.0, again: float | None = None) -> int:
+    """Sleep, and for as long as ``again`` says when this is not the first attempt."""
     mark("start")
-    await asyncio.sleep(seconds)
+    await asyncio.sleep(_span(seconds, again))
     mark("end")
-    return n
+    return current().attempt
 
 
 @app.task(name="work_in_thread")
-def work_in_thread(n: int, seconds: float = 0.0) -> int:
+def work_in_thread(n: int, seconds: float = 0.0, again: float | None = None) -> int:
     mark("start")
-    time.sleep(seconds)
+    time.sleep(_span(seconds, again))
     mark("end")
-    return n
+    return current().attempt
+
+
+def _span(seconds: float, again: float | None) -> float:
+    return seconds if again is None or current().attempt == 1 else again
 
 
 # ------------------------------------------------------------------------------------------ those that kill
@@ -72,42 +80,43 @@ def exit_at_once() -> None:
 
 
 @app.task(name="close_standard")
-def close_standard() -> None:
+def close_standard() -> int:
     """Close what everybody takes for granted."""
     mark("start")
     for descriptor in (0, 1, 2):
         os.close(descriptor)
     mark("end")
+    return current().attempt
 
 
 @app.task(name="fork_in_thread")
-def fork_in_thread() -> str:
+def fork_in_thread() -> int:
     """Fork, and let the child return from the task as well."""
     mark("start")
     if os.fork() == 0:
-        return "the child's"
+        return -1
     mark("end")
-    return "the parent's"
+    return current().attempt
 
 
 @app.task(name="fork_on_loop")
-async def fork_on_loop() -> str:
+async def fork_on_loop() -> int:
     mark("start")
     if os.fork() == 0:
-        return "the child's"
+        return -1
     mark("end")
-    return "the parent's"
+    return current().attempt
 
 
 @app.task(name="fork_and_await")
-async def fork_and_await() -> str:
+async def fork_and_await() -> int:
     """Fork, and let the child go back to the loop: it would be a second worker, with its parent's session."""
     mark("start")
     if os.fork() == 0:
         for _ in range(1_000_000):
             await asyncio.sleep(0)
     mark("end")
-    return "the parent's"
+    return current().attempt
 
 
 @app.task(name="never_end")
@@ -133,11 +142,12 @@ def never_end_in_thread() -> None:
 def gorge(megabytes: int) -> int:
     """Eat memory, and print as much."""
     mark("start")
-    eaten = bytearray(megabytes * 1024 * 1024)
+    eaten = b"x" * (megabytes * 1024 * 1024)
     for _ in range(megabytes):
         print("x" * 1024 * 1024)  # noqa: T201 - that is what it is for
+    del eaten
     mark("end")
-    return len(eaten)
+    return current().attempt
 
 
 # ----------------------------------------------------------------------------------------------- a producer

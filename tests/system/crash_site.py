@@ -219,7 +219,14 @@ class CrashSite:
 
     def holds_lock(self, pid: int) -> bool:
         """Whether a process is inside a write to the store."""
-        inode = Path(f"{self.path}-lock").stat().st_ino
+        return self._holds(pid, "lock")
+
+    def holds_anything(self, pid: int) -> bool:
+        """Whether a process keeps others from writing, be it that it is the next in the queue."""
+        return self._holds(pid, "lock") or self._holds(pid, "turn")
+
+    def _holds(self, pid: int, which: str) -> bool:
+        inode = Path(f"{self.path}-{which}").stat().st_ino
         for line in Path("/proc/locks").read_text().splitlines():
             fields = line.split()
             if fields[1] == "FLOCK" and int(fields[4]) == pid and fields[5].rpartition(":")[2] == str(inode):
