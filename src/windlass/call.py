@@ -7,6 +7,7 @@ import logging
 from collections.abc import Sequence
 from typing import Generic, TypeVar, cast
 
+import msgspec
 from msgspec.structs import replace
 
 from windlass import blocking
@@ -14,6 +15,7 @@ from windlass.choices import Choices, check_headers
 from windlass.client import Client
 from windlass.context import Middleware
 from windlass.core.errors import DuplicateJob, UnknownParent
+from windlass.core.foreign import enc_hook
 from windlass.core.ids import new_id, to_text
 from windlass.core.model import EnqueueAnswer, Enqueued, NewJob
 from windlass.core.options import encode_options
@@ -47,9 +49,14 @@ class Recipe:
         if self.client.middleware:
             template = replace(template, options=self._with_hooks())
         if self._choices.unique is True:
-            key = hashlib.blake2b(payload, digest_size=16).hexdigest()
-            template = replace(template, unique=self._choices.unique_for(key))
+            template = replace(template, unique=self._choices.unique_for(self._key_of(payload)))
         return replace(template, id=new_id(), payload=payload)
+
+    def _key_of(self, payload: bytes) -> str:
+        """A key that is the same for the same arguments, however they were given: by position or name, a default left
+        out or written out, mappings and sets in any order."""
+        arguments = msgspec.json.encode(self.spec.signature.decode(payload), enc_hook=enc_hook, order="deterministic")
+        return hashlib.blake2b(arguments, digest_size=16).hexdigest()
 
     def _with_hooks(self) -> bytes | None:
         """Let middleware add headers."""

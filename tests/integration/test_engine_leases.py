@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -365,3 +366,37 @@ async def test_what_a_task_raises_because_the_worker_stops_is_no_failure(store: 
         await worker.worker.stop(0)
         job = await record(store, job_id)
     assert (job.state, job.failures, job.attempt) == (State.READY, 0, 1)
+
+
+async def test_more_dead_sessions_than_one_call_may_name_are_all_reaped(store: Store) -> None:
+    async def work() -> None: ...
+
+    ids = await enqueue(store, *(new_job("work") for _ in range(1100)))
+    for _ in range(1100):
+        session = new_session()
+        await store.open(session)
+        await store.claim(session.id, ClaimRequest(1, (Lane("default", until=1),)))
+    async with running(store, spec(work)) as worker:
+        await worker.signals.wait_for("reaped", 1100, timeout=30)
+        await eventually(lambda: all_in(store, ids[:1000], State.SUCCEEDED), timeout=20)
+
+
+async def test_a_heartbeat_that_fails_begins_anew(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work() -> None: ...
+
+    failures = 2
+    renew = type(store).renew
+
+    async def shaky(self: Store, *args: Any) -> Any:
+        nonlocal failures
+        if failures:
+            failures -= 1
+            raise OSError("too many open files")
+        return await renew(self, *args)
+
+    monkeypatch.setattr(type(store), "renew", shaky)
+    async with running(store, spec(work)) as worker:
+        await worker.signals.wait_for("renewed")
+        await enqueue(store, new_job("work"))
+        await worker.settled(1)
+    assert failures == 0

@@ -7,13 +7,17 @@ import time
 
 import pytest
 
-from tests.integration.engine_harness import State, enqueue, eventually, new_job, record, running, spec
+from tests.integration.engine_harness import State, all_in, enqueue, eventually, new_job, record, running, spec
 from windlass.context import Current, Middleware, current
 from windlass.core.clock import SECOND
 from windlass.core.errors import Dead, RetryLater, Snooze
-from windlass.core.model import MAX_RESULT, Reason
+from windlass.core.lifecycle import Outcome
+from windlass.core.model import MAX_RESULT, ClaimedJob, Reason, Settlement
 from windlass.core.remote import decode_error
 from windlass.core.retry import Retry
+from windlass.engine.attempt import EndReason
+from windlass.engine.lanes import LanePlan
+from windlass.engine.runner import Runner
 from windlass.store.port import Store
 
 
@@ -354,6 +358,46 @@ async def test_middleware_runs_where_the_task_runs(store: Store) -> None:
         ("before", "coroutine", main),
         ("after ValueError('no')", "coroutine", main),
     ]
+
+
+@pytest.mark.parametrize("reason", [EndReason.CANCEL, EndReason.LEASE, EndReason.LOST])
+async def test_a_coroutine_that_is_asked_to_end_before_its_first_step_ends(store: Store, reason: EndReason) -> None:
+    async def work() -> None: ...
+
+    ended: list[Settlement] = []
+    lanes = LanePlan({"default": 1}, strict=False, slots=1)
+    runner = Runner({"work": spec(work)}, slots=1, lanes=lanes, settle=ended.append, sink=Silent())
+    job = ClaimedJob(b"1" * 16, 1, "work", b"{}", None, "default", "", 5, 1, 0, 0, 0, 0)
+    runner.take([job])
+    runner.end(job.id, reason)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert runner.occupied == 0, "the slot is free"
+    outcomes = {EndReason.CANCEL: [Outcome.CANCELLED], EndReason.LEASE: [Outcome.RELEASED], EndReason.LOST: []}
+    assert [settlement.outcome for settlement in ended] == outcomes[reason]
+    runner.close()
+
+
+class Silent:
+    def note(self, job: ClaimedJob, *, progress: float | None, message: str | None, log: str) -> None: ...
+
+
+@pytest.mark.parametrize("kind", ["coroutine", "function"])
+async def test_a_hook_that_tries_to_end_the_process_after_an_attempt_changes_nothing(store: Store, kind: str) -> None:
+    class Fatal(Middleware):
+        def after(self, attempt: Current, error: BaseException | None) -> None:
+            raise SystemExit(3)
+
+    async def coroutine() -> int:
+        return 1
+
+    def function() -> int:
+        return 1
+
+    async with running(store, spec(coroutine), spec(function), middleware=[Fatal()]) as worker:
+        ids = await enqueue(store, new_job(kind), new_job(kind))
+        await worker.settled(2)
+        assert await all_in(store, ids, State.SUCCEEDED)
 
 
 async def test_cleaning_up_after_a_cancel_is_not_cancelled_again(store: Store) -> None:

@@ -105,12 +105,13 @@ class Signature:
         """Turn a payload into the arguments of a call.
 
         Raises:
-            InvalidArguments: the hints reject them; another version of the task may accept them.
-            UndecodablePayload: no version could read them (no JSON object, too deep, too large, impossible numbers).
+            InvalidArguments: the hints or the limit reject them; another version of the task may accept them.
+            UndecodablePayload: no version could read them (no JSON object, too deep, impossible numbers).
         """
         form = self._form or self._read()
         if len(payload) > self.max_payload:
-            raise UndecodablePayload(f"task {self.task!r}: {len(payload)} bytes exceed the limit of {self.max_payload}")
+            # Not hopeless: a worker with a higher limit may be on its way.
+            raise InvalidArguments(f"task {self.task!r}: {len(payload)} bytes exceed the limit of {self.max_payload}")
         try:
             bound = form.decode(payload)
         except Exception as error:  # noqa: BLE001 - as above; and hostile bytes must never stop a worker

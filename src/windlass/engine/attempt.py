@@ -46,7 +46,7 @@ class ResultRejected(WindlassError):
 class Attempt(Current):
     """One execution of a job by this worker."""
 
-    __slots__ = ("deadline", "end_reason", "job", "options", "spec", "started_at", "task_handle")
+    __slots__ = ("begun", "deadline", "end_reason", "job", "options", "spec", "started_at", "task_handle")
 
     def __init__(self, job: ClaimedJob, spec: TaskSpec, options: JobOptions | None, sink: NoteSink, now: float) -> None:
         super().__init__(job, sink)
@@ -58,6 +58,9 @@ class Attempt(Current):
         timeout = self.options.timeout or spec.timeout
         self.deadline = None if timeout is None else now + timeout / SECOND
         self.end_reason: EndReason | None = None
+        self.begun = False
+        """A coroutine has made its first step. Before that it must not be cancelled: its body would never run, and
+        nobody would hear of its end."""
         self.task_handle: asyncio.Task[None] | None = None
 
     def ask_to_end(self, reason: EndReason) -> None:
@@ -72,7 +75,7 @@ class Attempt(Current):
 
     def remind(self) -> None:
         """Cancel a coroutine (again)."""
-        if self.task_handle is not None:
+        if self.task_handle is not None and self.begun:
             self.task_handle.cancel()
 
     # ------------------------------------------------------------------------------------------- its end

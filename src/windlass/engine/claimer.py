@@ -68,6 +68,8 @@ class Claimer:
         """Draw the conclusions from an answer; say whether the worker has nothing left to live for."""
         if answer.jobs or answer.more:
             self.look = True
+            if answer.jobs:
+                self._suspects.found()
             if self._armed and self._hints is not None:
                 self._armed = False
                 self._hints.disarm()

@@ -17,6 +17,9 @@ from windlass.store.port import Store
 
 log = logging.getLogger("windlass.engine")
 
+PAUSE_AFTER_FAILURE = 1.0
+"""Seconds; less than any lease, so that a failure that passes costs no lease."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
@@ -79,9 +82,12 @@ class Heartbeat:
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._renew_for_ever())
-        except Exception:
-            log.exception("the heartbeat has ended; the lease will run out")
+            while not self._stopping:
+                try:
+                    return asyncio.run(self._renew_for_ever())
+                except Exception:
+                    log.exception("the heartbeat failed; it starts again in %g s", PAUSE_AFTER_FAILURE)
+                    time.sleep(PAUSE_AFTER_FAILURE)
         finally:
             try:
                 self._worker_loop.call_soon_threadsafe(self.ended.set)
@@ -114,6 +120,8 @@ class Heartbeat:
             log.warning("the lease could not be renewed: %s", error)
         except TimeoutError:
             log.warning("the lease could not be renewed: the store has not answered for %g s", self._lease)
+        except Exception:
+            log.exception("the lease could not be renewed")
         self._worker_loop.call_soon_threadsafe(self._on_renewal, Pulse(holding, dict(held), sent_at, renewal))
 
     async def _pause(self) -> None:

@@ -13,6 +13,7 @@ import time
 
 from windlass.core.clock import SECOND
 from windlass.core.errors import StoreError
+from windlass.core.model import MAX_BATCH, SessionSign
 from windlass.engine.leases import Watch
 from windlass.engine.signals import Signals
 from windlass.store.port import Store
@@ -102,13 +103,17 @@ class Janitor:
         began = time.monotonic()
         signs = await self._store.observe()
         dead = self._watch.look(signs, began)
-        while dead:
+        for start in range(0, len(dead), MAX_BATCH):
+            await self._reap_some(dead[start : start + MAX_BATCH])
+
+    async def _reap_some(self, dead: list[SessionSign]) -> None:
+        more = True
+        while more:
             progress = await self._store.reap(dead)
             if progress.done:
                 log.warning("took back %d jobs of %d sessions that were lost", progress.done, len(dead))
                 self._signals.emit("reaped", progress.done)
-            if not progress.more:
-                return
+            more = progress.more
 
     async def _promote(self) -> None:
         while True:

@@ -17,6 +17,7 @@ from windlass.core.ids import to_text
 from windlass.core.model import (
     MAX_BATCH,
     MAX_CALL_BYTES,
+    MAX_LOG,
     ClaimAnswer,
     ClaimedJob,
     ClaimRequest,
@@ -80,7 +81,7 @@ class Notes:
             if old is not None:
                 progress = old.progress if progress is None else progress
                 message = old.message if message is None else message
-                log = old.log + log
+                log = (old.log + log)[-MAX_LOG:]
             self._waiting[key] = Note(job.id, job.token, progress, message, log)
         if first:
             self._loop.call_soon_threadsafe(self._loop.call_later, NOTE_PAUSE, self._ripen)

@@ -139,8 +139,11 @@ class Runner:
 
     async def _run_coroutine(self, attempt: Attempt, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         set_current(attempt)
+        attempt.begun = True
         error: BaseException | None = None
         try:
+            if attempt.end_reason is not None:
+                raise asyncio.CancelledError
             if self._middleware:
                 self._before(attempt)
             result = await attempt.spec.function(*args, **kwargs)
@@ -187,7 +190,7 @@ class Runner:
         for hook in reversed(self._middleware):
             try:
                 hook.after(attempt, error)
-            except Exception:
+            except BaseException:
                 log.exception("middleware %s failed after job %s", type(hook).__name__, attempt.job_id)
 
     # ------------------------------------------------------------------------------------------- ending

@@ -261,7 +261,7 @@ class Worker:
         for job_id in renewal.cancel:
             self._runner.end(job_id, EndReason.CANCEL)
         self._janitor.take_duty(renewal.duty)
-        if self._suspects.hear(renewal.suspects, time.monotonic()):
+        if self._suspects.hear(renewal.suspects, time.monotonic(), duty=renewal.duty):
             self._pump.wake()
         for command in renewal.commands:
             self._obey(command)
