@@ -88,18 +88,25 @@ def table(everything: Iterable[Found]) -> str:
     )
 
 
+def shown(number: float | None) -> str:
+    """Three digits, or thousands with commas."""
+    if number is None:
+        return "-"
+    return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.3g}"
+
+
 def _row(found: Found) -> tuple[str, ...]:
     aim = found.metric.aim
     met = None if aim is None else aim.met(found.value, found.reference)
     return (
         found.metric.name,
         found.store,
-        _shown(found.value),
+        shown(found.value),
         found.metric.unit,
-        _shown(found.floor),
-        _shown(_ratio(found.value, found.floor)),
-        _shown(found.reference),
-        _shown(_ratio(found.value, found.reference)),
+        shown(found.floor),
+        shown(_ratio(found.value, found.floor)),
+        shown(found.reference),
+        shown(_ratio(found.value, found.reference)),
         "" if aim is None else str(aim),
         {None: "", True: "met", False: "MISSED"}[met],
     )
@@ -111,12 +118,6 @@ def _ratio(value: float, beside: float | None) -> float | None:
 
 def _rounded(number: float) -> float:
     return round(number, 4 if abs(number) < 100 else 1)
-
-
-def _shown(number: float | None) -> str:
-    if number is None:
-        return "-"
-    return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.3g}"
 
 
 def _version(package: str) -> str | None:
