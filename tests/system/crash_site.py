@@ -137,12 +137,12 @@ class CrashSite:
         assert found is not None
         return found
 
-    def by_hand(self, statement: str, *values: object) -> None:
-        """Write to the file as somebody with the sqlite3 shell would."""
+    def by_hand(self, column: str, value: object, job_id: bytes) -> None:
+        """Write to a job's row as somebody with the sqlite3 shell would."""
         db = sqlite3.connect(self.path, timeout=10)
         try:
             with db:
-                assert db.execute(statement, values).rowcount == 1
+                assert db.execute(f"UPDATE jobs SET {column} = ? WHERE id = ?", (value, job_id)).rowcount == 1
         finally:
             db.close()
 

@@ -9,10 +9,9 @@ import msgspec
 import pytest
 
 from tests.system.crash_site import CrashSite, until
+from windlass.core.clock import HOUR, SECOND
 from windlass.core.lifecycle import State
 from windlass.core.model import ErrorRecord
-
-NOTHING = "UPDATE jobs SET payload = ? WHERE id = ?"
 
 
 @pytest.fixture
@@ -29,9 +28,7 @@ HOPELESS = {
     "nothing": b"",
     "binary junk": random.Random(7).randbytes(1000),
     "lone surrogate": b'{"n": "\xed\xa0\x80"}',
-    "300 KiB of nesting": b'{"n":' + b"[" * 150_000 + b"]" * 150_000 + b"}",
-    "nesting within the limit": b'{"n":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
-    "a number of a million digits, too large": b'{"n":' + b"9" * 1_000_000 + b"}",
+    "200 KiB of nesting": b'{"n":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
     "a number of ten thousand digits": b'{"n":' + b"9" * 10_000 + b"}",
     "cut off": b'{"n": 1',
 }
@@ -40,8 +37,10 @@ REJECTED = {
     "an empty object": b"{}",
     "a wrong type": b'{"n": "one"}',
     "an unknown parameter": b'{"n": 1, "m": 2}',
+    "300 KiB of nesting": b'{"n":' + b"[" * 150_000 + b"]" * 150_000 + b"}",
+    "a number of a million digits": b'{"n":' + b"9" * 1_000_000 + b"}",
 }
-"""Bytes that another version of the task might accept: it may be on its way."""
+"""Bytes that another version of the task, or one with a higher limit, might accept: it may be on its way."""
 
 
 def test_undecodable_records(site: CrashSite) -> None:
@@ -51,7 +50,7 @@ def test_undecodable_records(site: CrashSite) -> None:
     unknown = site.enqueue("os:system", [{"command": "true"}])
     junk = dict(zip(hopeless + rejected, [*HOPELESS.values(), *REJECTED.values()], strict=True))
     for job_id, payload in junk.items():
-        site.by_hand("UPDATE jobs SET payload = ? WHERE id = ?", payload, job_id)
+        site.by_hand("payload", payload, job_id)
     site.enqueue("work", ({"n": n} for n in range(2500)))
     fleet = site.workers(2)
     pids = fleet.pids()
@@ -70,7 +69,7 @@ def test_undecodable_records(site: CrashSite) -> None:
     assert site.record(unknown[0]).payload == b'{"command":"true"}'
     # The version that could run them does not come: after an hour they are dead.
     for job_id in undeliverable:
-        site.by_hand("UPDATE jobs SET undeliverable_since = undeliverable_since - 3600000000 WHERE id = ?", job_id)
+        site.by_hand("undeliverable_since", site.ask(site.store.now()) - HOUR - SECOND, job_id)
     site.books.expected.update(dict.fromkeys(undeliverable, State.DEAD))
     site.drained()
     assert all(site.record(job_id).payload == junk[job_id] for job_id in rejected)
