@@ -47,3 +47,16 @@ def test_a_session_that_went_out_of_sight_is_watched_anew() -> None:
     looks(watch, 0, 2, 4)
     watch.look([], 6)
     assert looks(watch, 8) == [False]
+
+
+def test_a_session_with_a_longer_lease_than_the_reapers_is_given_its_own_time() -> None:
+    watch = Watch(1 * SECOND)
+    slow = SessionSign(b"s", 1, -SECOND, False, 9 * SECOND)
+    assert not any(watch.look([slow], step * 0.25) for step in range(24)), "5.75 s"
+    assert watch.look([slow], 6.0)
+
+
+def test_a_reaper_that_looks_seldom_is_not_quicker_than_its_own_looks_allow() -> None:
+    watch = Watch(9 * SECOND)
+    quick = SessionSign(b"s", 1, -SECOND, False, SECOND)
+    assert [bool(watch.look([quick], now)) for now in (0, 2, 4, 6)] == [False, False, False, True]

@@ -44,7 +44,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What a store must know beyond its URL. The same for all workers of an app."""
 
     lease: Span = 9 * SECOND
-    """How long a session may go without renewing."""
+    """How long a session that is opened through this store object may go without renewing; each session keeps its
+    own."""
     keep: Span = KEEP
     """Retention where the store itself finishes a job as cancelled (expiry, cancel, a parent that failed)."""
     keep_dead: Span = KEEP_DEAD
@@ -314,6 +315,8 @@ class SessionSign(msgspec.Struct, frozen=True):
     """Until its lease ends; negative: over. Never more than one lease."""
     revoked: bool
     """It was revoked, or never opened and holds jobs: `reap` may go on with it at once."""
+    lease: Span = 9 * SECOND
+    """Its own lease, which need not be the reaper's."""
 
 
 class Progress(msgspec.Struct, frozen=True):

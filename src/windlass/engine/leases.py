@@ -25,8 +25,8 @@ class Watch:
     """What one reaper has seen. Times are seconds of a monotonic clock that the caller reads."""
 
     def __init__(self, lease: Span) -> None:
-        self._patience = lease / SECOND * 2 / 3
-        """6 s of a lease of 9."""
+        self._lease = lease
+        """The reaper's own: it decides how often it looks."""
         self._longest_gap = lease / SECOND / 3
         """3 s of a lease of 9."""
         self._seen: dict[bytes, _Seen] = {}
@@ -43,5 +43,10 @@ class Watch:
         return [
             sign
             for sign in signs
-            if sign.revoked or (sign.lease_left < 0 and seen[sign.id].still_for >= self._patience)
+            if sign.revoked or (sign.lease_left < 0 and seen[sign.id].still_for >= self._patience(sign))
         ]
+
+    def _patience(self, sign: SessionSign) -> float:
+        """Seconds for which the counter must have stood still: 6 s of a lease of 9. Of two leases the longer counts:
+        the session's, since it renews so seldom, and the reaper's, since it looks so seldom."""
+        return max(sign.lease, self._lease) / SECOND * 2 / 3

@@ -115,6 +115,8 @@ class Life:
 
     session: Session
     opened_at: Instant
+    lease: Span
+    """The one with which it was opened; others may have another."""
     lease_until: Instant
     renewals: int = 0
     revoked: bool = False

@@ -18,7 +18,8 @@ _SUSPECT_FROM = 2
 def open_session(step: Step, session: Session) -> None:
     """See `JobStore.open`."""
     if session.id not in step.data.sessions:
-        step.data.sessions[session.id] = Life(session, step.now, step.now + step.settings.lease)
+        lease = step.settings.lease
+        step.data.sessions[session.id] = Life(session, step.now, lease, step.now + lease)
 
 
 def close_session(step: Step, session: bytes) -> None:
@@ -46,7 +47,7 @@ def renew(step: Step, session: bytes, held: Sequence[tuple[bytes, int]], answere
     life = step.data.sessions.get(session)
     if life is None or life.revoked:
         return Renewal(revoked=True)
-    life.lease_until = step.now + step.settings.lease
+    life.lease_until = step.now + life.lease
     life.renewals += 1
     jobs = step.data.held.get(session, {})
     still = {proof for proof in held if proof[0] in jobs and jobs[proof[0]].token == proof[1]}
@@ -78,13 +79,12 @@ def _take_duty(step: Step, session: bytes) -> bool:
 
 def observe(step: Step) -> list[SessionSign]:
     """See `JobStore.observe`."""
-    lease = step.settings.lease
     signs = []
     for key, life in step.data.sessions.items():
-        life.lease_until = min(life.lease_until, step.now + lease)
+        life.lease_until = min(life.lease_until, step.now + life.lease)
         left = life.lease_until - step.now
-        if life.revoked or left < lease * 5 // 9:
-            signs.append(SessionSign(key, life.renewals, left, life.revoked))
+        if life.revoked or left < life.lease * 5 // 9:
+            signs.append(SessionSign(key, life.renewals, left, life.revoked, life.lease))
     strangers = [key for key in step.data.held if key not in step.data.sessions]
     return signs + [SessionSign(key, 0, 0, True) for key in strangers]
 

@@ -22,7 +22,8 @@ SESSION_DECODER = msgspec.json.Decoder(Session)
 
 def open_session(tx: Transaction, session: Session) -> None:
     """See `JobStore.open`."""
-    row = (session.id, tx.now + tx.settings.lease, tx.now, _ENCODER.encode(session))
+    lease = tx.settings.lease
+    row = (session.id, lease, tx.now + lease, tx.now, _ENCODER.encode(session))
     tx.execute(_SQL["open_session"], row)
 
 
@@ -62,7 +63,7 @@ def _forget(tx: Transaction, session: bytes) -> None:
 
 def renew(tx: Transaction, session: bytes, held: Sequence[tuple[bytes, int]], answered: int) -> Renewal:
     """See `JobStore.renew`."""
-    row = tx.execute(_SQL["renew_session"], (tx.now + tx.settings.lease, session)).fetchone()
+    row = tx.execute(_SQL["renew_session"], (tx.now, session)).fetchone()
     if row is None:
         return Renewal(revoked=True)
     known = set(held)
@@ -109,14 +110,11 @@ def _has_suspects(tx: Transaction, session: Session) -> bool:
 
 def observe(tx: Transaction) -> list[SessionSign]:
     """See `JobStore.observe`."""
-    lease = tx.settings.lease
-    latest = tx.now + lease
-    if tx.execute(_SQL["any_lease_ahead"], (latest,)).fetchone() is not None:
-        tx.execute(_SQL["clamp_leases"], (latest,))
-    soon = tx.now + lease * 5 // 9
+    if tx.execute(_SQL["any_lease_ahead"], (tx.now,)).fetchone() is not None:
+        tx.execute(_SQL["clamp_leases"], (tx.now,))
     signs = [
-        SessionSign(key, renewals, until - tx.now, bool(revoked))
-        for key, renewals, until, revoked in tx.execute(_SQL["watched_sessions"], (soon,)).fetchall()
+        SessionSign(key, renewals, until - tx.now, bool(revoked), lease)
+        for key, renewals, until, revoked, lease in tx.execute(_SQL["watched_sessions"], (tx.now,)).fetchall()
     ]
     strangers = [key for key in _holders(tx) if tx.execute(_SQL["read_session"], (key,)).fetchone() is None]
     return signs + [SessionSign(key, 0, 0, True) for key in strangers]

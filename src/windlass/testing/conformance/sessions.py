@@ -120,9 +120,10 @@ async def check_reapers_watch_who_may_be_dying(env: Env) -> None:
     await env.advance(lease - watched)
     same(await _signs(env, worker), [], "signs with exactly 5/9 of the lease left")
     await env.advance(1)
-    same(await _signs(env, worker), [SessionSign(worker.id, 0, watched - 1, False)], "signs with less left")
+    same(await _signs(env, worker), [SessionSign(worker.id, 0, watched - 1, False, lease)], "signs with less left")
     await env.advance(lease)
-    same(await _signs(env, worker), [SessionSign(worker.id, 0, watched - 1 - lease, False)], "signs with none left")
+    over = SessionSign(worker.id, 0, watched - 1 - lease, False, lease)
+    same(await _signs(env, worker), [over], "signs with none left")
     await worker.renew()
     same(await _signs(env, worker), [], "signs of a session that renewed")
 
@@ -132,7 +133,8 @@ async def check_a_sign_carries_the_renewal_counter(env: Env) -> None:
     for _ in range(3):
         await worker.renew()
     await env.advance(env.settings.lease)
-    same(await _signs(env, worker), [SessionSign(worker.id, 3, 0, False)], "signs after three renewals")
+    sign = SessionSign(worker.id, 3, 0, False, env.settings.lease)
+    same(await _signs(env, worker), [sign], "signs after three renewals")
 
 
 @sets_clock_back
@@ -145,7 +147,7 @@ async def check_a_lease_too_far_ahead_is_clamped(env: Env) -> None:
     await env.step(-HOUR)
     same(await _signs(env, worker), [], "signs just after the clock was set back: a full lease, no more")
     await env.advance(lease - SECOND)
-    same(await _signs(env, worker), [SessionSign(worker.id, 0, SECOND, False)], "signs almost a lease later")
+    same(await _signs(env, worker), [SessionSign(worker.id, 0, SECOND, False, lease)], "signs almost a lease later")
     await env.advance(SECOND)
     await env.store.reap(await _signs(env, worker))
     await env.expect(job_id, State.READY, "its worker said nothing for a lease since the clock was set back")

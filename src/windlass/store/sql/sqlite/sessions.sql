@@ -1,8 +1,8 @@
 -- name: open_session
-INSERT INTO sessions (id, lease_until, opened_at, record) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING;
+INSERT INTO sessions (id, lease, lease_until, opened_at, record) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING;
 
 -- name: renew_session
-UPDATE sessions SET lease_until = ?, renewals = renewals + 1 WHERE id = ? AND revoked = 0 RETURNING record;
+UPDATE sessions SET lease_until = ? + lease, renewals = renewals + 1 WHERE id = ? AND revoked = 0 RETURNING record;
 
 -- name: session_commands
 SELECT command FROM commands WHERE session = ? ORDER BY command;
@@ -41,13 +41,14 @@ DELETE FROM sessions WHERE id = ?;
 DELETE FROM commands WHERE session = ?;
 
 -- name: clamp_leases
-UPDATE sessions SET lease_until = ?1 WHERE lease_until > ?1;
+UPDATE sessions SET lease_until = ?1 + lease WHERE lease_until > ?1 + lease;
 
 -- name: any_lease_ahead
-SELECT 1 FROM sessions WHERE lease_until > ? LIMIT 1;
+SELECT 1 FROM sessions WHERE lease_until > ? + lease LIMIT 1;
 
 -- name: watched_sessions
-SELECT id, renewals, lease_until, revoked FROM sessions WHERE revoked = 1 OR lease_until < ? ORDER BY opened_at, id;
+SELECT id, renewals, lease_until, revoked, lease FROM sessions
+WHERE revoked = 1 OR lease_until < ? + lease * 5 / 9 ORDER BY opened_at, id;
 
 -- name: next_holder
 -- One step from session to session along the index, however many jobs each holds.

@@ -104,6 +104,7 @@ CREATE TABLE sessions (
     request INTEGER NOT NULL DEFAULT 0,     -- the last request number seen
     revoked INTEGER NOT NULL DEFAULT 0,
     alone INTEGER NOT NULL DEFAULT 0,       -- was given a suspect, and may still hold it
+    lease INTEGER NOT NULL,                 -- the one with which it was opened; others may have another
     lease_until INTEGER NOT NULL,
     renewals INTEGER NOT NULL DEFAULT 0,
     opened_at INTEGER NOT NULL,
