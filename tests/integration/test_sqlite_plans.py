@@ -26,7 +26,7 @@ FILL = f"""
 
 PLANS = {
     "first_ready": ["SEARCH jobs USING INDEX jobs_ready (lane=?)"],
-    "claim_first": ["SEARCH jobs USING INTEGER PRIMARY KEY (rowid=?)", "SEARCH jobs USING INDEX jobs_ready (lane=?)"],
+    "claim_first": ["SEARCH jobs USING INDEX jobs_ready (lane=? AND (rank,seq)<(?,?))"],
     "walk_ready": ["SEARCH jobs USING INDEX jobs_ready (lane=? AND (rank,seq)>(?,?))"],
     "walk_suspects": ["SEARCH jobs USING INDEX jobs_suspect (lane=? AND (rank,seq)>(?,?))"],
     "succeed_plain": ["SEARCH jobs USING INTEGER PRIMARY KEY (rowid=?)"],

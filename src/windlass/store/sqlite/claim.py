@@ -80,31 +80,38 @@ class _Claim:
         return self._allowances.retry_in
 
     def _take_from(self, lane: int, queue: str, limit: int) -> None:
-        if self._request.alone or not _is_free(self._book, queue) or not self._take_first(lane, limit):
+        if self._request.alone or not _is_free(self._book, queue):
             self._take_each(lane, queue, limit)
+        else:
+            self._take_first(lane, limit)
 
-    def _take_first(self, lane: int, limit: int) -> bool:
-        """Take what comes first in the lane; answers False, and takes nothing, if some of it has expired."""
+    def _take_first(self, lane: int, limit: int) -> None:
+        """Take what comes first in the lane."""
         tx = self._tx
-        now = tx.now
+        cursor = tx.execute(_FIRST, (lane, tx.now, limit))
         rows: list[_Row] = []
-        size = 0
-        cursor = tx.execute(_FIRST, (lane, limit))
-        for row in cursor:
-            size += len(row[3])
-            if size > self._bytes and (rows or self._jobs):
-                break
-            if row[14] is not None and row[14] <= now and not row[6]:
-                cursor.close()
-                return False
-            rows.append(row)
+        while self._bytes > 0 and (some := cursor.fetchmany(_STEP)):
+            rows += self._fitting(some, first=not rows and not self._jobs)
         # An open cursor would see what comes now.
         cursor.close()
-        self._bytes -= size
         if rows:
-            tx.execute(_CLAIM_FIRST, (self._session, self._request.number, now, lane, len(rows)))
+            tx.execute(_CLAIM_FIRST, (self._session, self._request.number, tx.now, lane, *rows[-1][-2:], tx.now))
             self._add(lane, rows)
-        return True
+
+    def _fitting(self, rows: list[_Row], *, first: bool) -> list[_Row]:
+        """As many of these rows as fit into the bytes that are left; but one always does."""
+        sizes = [len(row[3]) for row in rows]
+        left = self._bytes - sum(sizes)
+        if left < 0:
+            left = self._bytes
+            for index, size in enumerate(sizes):
+                if size > left and (index or not first):
+                    # Nothing after it is taken either, so that nothing overtakes it.
+                    self._bytes = 0
+                    return rows[:index]
+                left -= size
+        self._bytes = left
+        return rows
 
     def _take_each(self, lane: int, queue: str, limit: int) -> None:
         """Look at jobs in their order, and take those that may start and fit."""
@@ -146,7 +153,7 @@ class _Claim:
         name_of = tx.names.task_of
         queue, requires = tx.names.lane_name(lane)
         held, jobs = tx.held, self._jobs
-        for id, token, task, payload, options, rank, attempt, failures, snoozes, at, since, key, n, linked, _ in rows:  # noqa: A001
+        for id, token, task, payload, options, attempt, failures, snoozes, at, since, key, n, linked, rank, _ in rows:  # noqa: A001
             if not linked:
                 held[id] = n
             jobs.append(

@@ -36,6 +36,8 @@ class RowStatement:
     ) -> int:
         """Run it for all rows, with other parameters before and after them; return how many it changed."""
         count = len(rows)
+        if count == 1:
+            return db.execute(self._one, (*before, *rows[0], *after)).rowcount
         changed = done = 0
         while count - done >= _MANY:
             flat = tuple(chain(before, chain.from_iterable(rows[done : done + _MANY]), after))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -168,10 +168,14 @@ class SQLiteStore:
         self._writer = self._live = self._reader = self._mailbox = self._loop = None
         return threads
 
-    async def _write(self, run: Callable[[Transaction], T | Exception]) -> T:
+    def _write(self, run: Callable[[Transaction], T | Exception]) -> Awaitable[T]:
         writer = self._live
-        if writer is None or asyncio.get_running_loop() is not self._loop:
-            writer = await self._connected()
+        if writer is not None and asyncio.get_running_loop() is self._loop:
+            return writer.put(run)
+        return self._open_and_write(run)
+
+    async def _open_and_write(self, run: Callable[[Transaction], T | Exception]) -> T:
+        writer = await self._connected()
         return await writer.put(run)
 
     async def _read(self, ask: Callable[[Snapshot], T]) -> T:

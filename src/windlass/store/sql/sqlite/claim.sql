@@ -15,17 +15,21 @@ SELECT 1 FROM jobs WHERE state = 3 AND session = ? LIMIT 1;
 SELECT 1 FROM jobs WHERE state = 3 AND session = ? AND suspect = 1 LIMIT 1;
 
 -- name: first_ready
--- What a claim takes, in its order; `claim_first` then takes as many of them as fit. (One UPDATE with RETURNING does the
--- same in one statement, a fifth slower, in the order of row numbers, and without a chance to stop in time.)
-SELECT id, token, task, payload, options, rank, attempt, failures, snoozes, enqueued_at, undeliverable_since, limit_key,
-    n, linked, expires_at
-FROM jobs WHERE state = 2 AND suspect = 0 AND lane = ? ORDER BY rank, seq LIMIT ?;
+-- What a claim takes, in its order; `claim_first` then takes all up to the last one that fits. (One UPDATE with RETURNING
+-- does the same in one statement, a fifth slower, in the order of row numbers, and without a chance to stop in time.)
+SELECT id, token, task, payload, options, attempt, failures, snoozes, enqueued_at, undeliverable_since, limit_key,
+    n, linked, rank, seq
+FROM jobs
+-- A job that has started before does not expire.
+WHERE state = 2 AND suspect = 0 AND lane = ? AND (expires_at IS NULL OR expires_at > ? OR attempt > 0)
+ORDER BY rank, seq LIMIT ?;
 
 -- name: claim_first
 UPDATE jobs
 SET state = 3, token = token + 1, attempt = attempt + 1, session = ?, request = ?, started_at = ?,
     holds_key = nullif(holds_key, 2)
-WHERE n IN (SELECT n FROM jobs WHERE state = 2 AND suspect = 0 AND lane = ? ORDER BY rank, seq LIMIT ?);
+WHERE state = 2 AND suspect = 0 AND lane = ? AND (rank, seq) <= (?, ?)
+    AND (expires_at IS NULL OR expires_at > ? OR attempt > 0);
 
 -- name: claim_one
 UPDATE jobs
@@ -34,8 +38,8 @@ SET state = 3, token = token + 1, attempt = attempt + 1, session = ?, request = 
 WHERE n = ?;
 
 -- name: read_ready
-SELECT id, token, task, payload, options, rank, attempt, failures, snoozes, enqueued_at, undeliverable_since, limit_key,
-    n, linked, expires_at
+SELECT id, token, task, payload, options, attempt, failures, snoozes, enqueued_at, undeliverable_since, limit_key,
+    n, linked, rank, seq
 FROM jobs WHERE n = ?;
 
 -- name: walk_ready
