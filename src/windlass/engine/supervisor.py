@@ -11,7 +11,8 @@ one system call until a signal, a word from a child or a deadline comes.
   second signal: give everything back now. The third: kill.
 * **SIGHUP**: replace one process after the other, each old one only when its successor is ready; the first successor
   that fails ends that. Started from a terminal, it means that the terminal is gone: stop.
-* **Suspects**: one more process with ``--alone`` while a worker says that suspects wait; it ends by itself.
+* **Suspects**: one more process with ``--alone`` once a worker says that suspects wait; it ends by itself when there
+  have been none for a while. One that dies of them is started again like any other: what it left is suspect still.
 * **Death of the supervisor** ends the pipe that each child watches: they stop, with the grace time.
 
 Exit codes: 0 after a clean stop, 1 if a process had to be killed or failed while stopping, 2 for a configuration that
@@ -265,9 +266,7 @@ class Supervisor:
 
     def _died(self, slot: Slot, process: Process, code: int) -> None:
         pause = slot.back_off(time.monotonic(), process.ready_at)
-        if slot.alone:
-            log(process.pid, f"died: {describe_end(code)}")
-        elif slot.incoming is not None:
+        if slot.incoming is not None:
             log(process.pid, f"died: {describe_end(code)}; its successor is on its way")
         else:
             log(process.pid, f"died: {describe_end(code)}; a new one starts in {pause:g} s")
