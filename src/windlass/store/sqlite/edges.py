@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from windlass.core.clock import Instant, Span
 from windlass.core.graph import MAX_EDGES_PER_CALL, EdgePolicy, Verdict, verdict
-from windlass.core.lifecycle import State
+from windlass.core.lifecycle import Outcome, State
 from windlass.core.model import KEEP_AT_LEAST, Progress, Reason
 from windlass.store.sqlite.transaction import Transaction
 from windlass.store.statements import statements
@@ -39,8 +39,9 @@ class Cascade:
     the way queues up like any other finished job, so that a long chain is work in bounded parts too.
     """
 
-    def __init__(self, tx: Transaction, budget: int = MAX_EDGES_PER_CALL) -> None:
+    def __init__(self, tx: Transaction, budget: int = MAX_EDGES_PER_CALL, *, behind: bool = False) -> None:
         self._tx = tx
+        self._behind = behind
         self._budget = budget
         self._finished: deque[_Finished] = deque()
         self._pending: set[bytes] = set()
@@ -48,13 +49,20 @@ class Cascade:
         """Edges marked and closed so far."""
 
     def finish(
-        self, job: Target, state: State, keep: Span, reason: Reason = Reason.NONE, result: bytes | None = None
+        self,
+        job: Target,
+        state: State,
+        keep: Span,
+        reason: Reason = Reason.NONE,
+        *,
+        result: bytes | None = None,
+        settled: Outcome | None = None,
     ) -> None:
         """Make a job finished. Its edges follow in `run`."""
         now = self._tx.now
         keep = max(keep, KEEP_AT_LEAST)
         purge_at, kept = (None, keep) if job.linked else (now + keep, None)
-        row = (state, reason, result, now, purge_at, kept, job.n)
+        row = (state, reason, result, settled, now, purge_at, kept, job.n)
         self._tx.execute(_FINISH, row)
         self._tx.hints.finished.append(job.id)
         if job.linked:
@@ -79,7 +87,8 @@ class Cascade:
                 return True
             self._finished.popleft()
             self._pending.discard(job.id)
-            self._tx.execute(_SQL["catch_up"], (job.n,))
+            if self._behind:
+                self._tx.execute(_SQL["catch_up"], (job.n,))
             self._tx.execute(_START_RETENTION, (self._tx.now, job.id))
         return False
 
@@ -137,7 +146,7 @@ def let_go(tx: Transaction, n: int, lane: int, due_at: Instant | None) -> None:
 
 def release_edges(tx: Transaction, limit: int) -> Progress:
     """Carry on behind the cursor."""
-    cascade = Cascade(tx, limit)
+    cascade = Cascade(tx, limit, behind=True)
     jobs = tx.execute(_SQL["left_behind"], (limit,)).fetchall()
     for n, job_id, state in jobs:
         cascade.follow(n, job_id, State(state))

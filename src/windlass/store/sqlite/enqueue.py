@@ -35,14 +35,14 @@ _UNKNOWN_PARENT = EnqueueAnswer(Enqueued.UNKNOWN_PARENT)
 
 
 def enqueue(
-    tx: Transaction, jobs: Sequence[NewJob], edges: Sequence[Edge], first_sent: Instant
+    tx: Transaction, jobs: Sequence[NewJob] = (), edges: Sequence[Edge] = (), *, first_sent: Instant
 ) -> EnqueueResult | StaleEnqueue:
     """See `JobStore.enqueue`."""
     if first_sent < tx.now - STALE_AFTER:
         return StaleEnqueue(
             f"first sent {(tx.now - first_sent) / 1e6:.0f} s ago, too long to repeat it safely: look the jobs up by id"
         )
-    if not edges and all(map(_is_plain, jobs)):
+    if not edges and all(map(is_plain, jobs)):
         if jobs:
             _store_ready(tx, jobs)
         return EnqueueResult([STORED] * len(jobs))
@@ -53,7 +53,7 @@ def enqueue(
     return EnqueueResult(answers, added)
 
 
-def _is_plain(job: NewJob) -> bool:
+def is_plain(job: NewJob) -> bool:
     """Whether a job is simply ready, and nothing can be said against it."""
     return (
         job.unique is None
@@ -68,7 +68,7 @@ def _is_plain(job: NewJob) -> bool:
 def _store(tx: Transaction, jobs: Sequence[NewJob], cascade: Cascade) -> list[EnqueueAnswer]:
     """Store in the order of the call: plain jobs together, each of the others by itself."""
     answers: list[EnqueueAnswer] = []
-    for plain, some in groupby(jobs, _is_plain):
+    for plain, some in groupby(jobs, is_plain):
         if plain:
             alike = list(some)
             _store_ready(tx, alike)

@@ -82,7 +82,7 @@ def skip(tx: Transaction, id: bytes, result: bytes) -> SkipAnswer:
     if state >= State.RUNNING:
         return SkipAnswer.STARTED
     cascade = Cascade(tx)
-    cascade.finish(Target(n, id, linked), State.SUCCEEDED, tx.settings.keep, Reason.SKIPPED, result)
+    cascade.finish(Target(n, id, linked), State.SUCCEEDED, tx.settings.keep, Reason.SKIPPED, result=result)
     cascade.run()
     return SkipAnswer.SKIPPED
 

@@ -127,7 +127,8 @@ def _apply(tx: Transaction, attempt: _Attempt, settlement: Settlement, cascade: 
     if settlement.error is not None:
         add_error(tx, attempt.n, settlement.error)
     if state.is_finished:
-        tx.execute(_SQL["count_end"], (outcome, *counts, attempt.n))
+        if any(counts):
+            tx.execute(_SQL["count_end"], (*counts, attempt.n))
         _finish(tx, attempt, settlement, state, cascade)
     elif outcome is Outcome.RELEASED:
         tx.execute(_SQL["release_attempt"], (outcome, unstarted, attempt.n))
@@ -142,7 +143,9 @@ def _finish(tx: Transaction, attempt: _Attempt, settlement: Settlement, state: S
     final = settlement.outcome in (Outcome.SUCCEEDED, Outcome.DEAD, Outcome.CANCELLED)
     keep = settlement.keep if final else tx.settings.keep
     result = settlement.result if state is State.SUCCEEDED else None
-    cascade.finish(Target(attempt.n, settlement.id, attempt.linked), state, keep, reason, result)
+    cascade.finish(
+        Target(attempt.n, settlement.id, attempt.linked), state, keep, reason, result=result, settled=settlement.outcome
+    )
 
 
 def _try_again(

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -50,6 +51,10 @@ from windlass.store.sqlite.wake import Mailbox, Sender, Subscription
 from windlass.store.sqlite.writer import Writer
 
 T = TypeVar("T")
+R = TypeVar("R")
+_PART = 200
+"""Records of a batch that go into one verb of the writer, where each may be more than a line in a long statement. All
+parts are put at once: they share a transaction if time allows, and are carried out even if the caller is cancelled."""
 _log = logging.getLogger("windlass.store.sqlite")
 
 
@@ -191,7 +196,14 @@ class SQLiteStore:
         """See `JobStore.enqueue`."""
         _check_batch("enqueue", jobs)
         _check_batch("enqueue", edges)
-        return await self._write(lambda tx: enqueue.enqueue(tx, jobs, edges, first_sent))
+        if not edges and (len(jobs) <= _PART or all(map(enqueue.is_plain, jobs))):
+            return await self._write(lambda tx: enqueue.enqueue(tx, jobs, first_sent=first_sent))
+        verbs = [partial(enqueue.enqueue, jobs=part, first_sent=first_sent) for part in _parts(jobs)]
+        verbs += [partial(enqueue.enqueue, edges=part, first_sent=first_sent) for part in _parts(edges)]
+        found = await asyncio.gather(*map(self._write, verbs))
+        return EnqueueResult(
+            [one for each in found for one in each.jobs], [one for each in found for one in each.edges]
+        )
 
     async def claim(self, session: bytes, request: ClaimRequest) -> ClaimAnswer:
         """See `JobStore.claim`."""
@@ -206,7 +218,13 @@ class SQLiteStore:
         settle.check_distinct(settlements)
         if claim is not None:
             _check_request(claim)
-        return await self._write(settle.Settle(session, settlements, claim))
+        if len(settlements) <= _PART:
+            return await self._write(settle.Settle(session, settlements, claim))
+        *first, last = _parts(settlements)
+        verbs = [*(settle.Settle(session, part, None) for part in first), settle.Settle(session, last, claim)]
+        found = await asyncio.gather(*map(self._write, verbs))
+        answers = [answer for each in found for answer in each.answers]
+        return SettleResult(answers, found[-1].claim, any(each.more_edges for each in found))
 
     async def unclaim(self, session: bytes, request: int) -> None:
         """See `JobStore.unclaim`."""
@@ -261,12 +279,14 @@ class SQLiteStore:
     async def cancel(self, ids: Sequence[bytes]) -> list[CancelAnswer]:
         """See `JobStore.cancel`."""
         _check_batch("cancel", ids)
-        return await self._write(lambda tx: operators.cancel(tx, ids))
+        found = await asyncio.gather(*(self._write(partial(operators.cancel, ids=part)) for part in _parts(ids)))
+        return [answer for answers in found for answer in answers]
 
     async def replay(self, ids: Sequence[bytes]) -> list[ReplayAnswer]:
         """See `JobStore.replay`."""
         _check_batch("replay", ids)
-        return await self._write(lambda tx: operators.replay(tx, ids))
+        found = await asyncio.gather(*(self._write(partial(operators.replay, ids=part)) for part in _parts(ids)))
+        return [answer for answers in found for answer in answers]
 
     async def skip(self, id: bytes, result: bytes) -> SkipAnswer:
         """See `JobStore.skip`."""
@@ -275,7 +295,7 @@ class SQLiteStore:
     async def delete(self, ids: Sequence[bytes]) -> int:
         """See `JobStore.delete`."""
         _check_batch("delete", ids)
-        return await self._write(lambda tx: operators.delete(tx, ids))
+        return sum(await asyncio.gather(*(self._write(partial(operators.delete, ids=part)) for part in _parts(ids))))
 
     async def put_limit(self, limit: Limit) -> None:
         """See `JobStore.put_limit`."""
@@ -351,6 +371,11 @@ class SQLiteStore:
         if self._mailbox is not None:
             self._mailbox.abandon()
         self._writer = self._live = self._reader = self._mailbox = self._loop = None
+
+
+def _parts(batch: Sequence[R]) -> list[Sequence[R]]:
+    """Cut a batch into parts that can be carried out one by one, and so do not hold the lock for long. One at least."""
+    return [batch[start : start + _PART] for start in range(0, len(batch), _PART)] or [batch]
 
 
 def _check_batch(verb: str, batch: Sequence[object]) -> None:

@@ -1,7 +1,8 @@
 -- name: finish_job
 -- With edges, retention waits for `start_retention`.
 UPDATE jobs
-SET state = ?, reason = ?, result = ?, finished_at = ?, purge_at = ?, keep = ?, holds_key = -holds_key
+SET state = ?, reason = ?, result = ?, settled = coalesce(?, settled), finished_at = ?, purge_at = ?, keep = ?,
+    holds_key = -holds_key
 WHERE n = ?;
 
 -- The indexes of open and unmarked edges are named where SQLite would rather search the primary key, and read all that is

@@ -22,7 +22,7 @@ UPDATE jobs SET state = 2, settled = ?, attempt = attempt - ? WHERE n = ?;
 -- name: count_end
 -- What the end of an attempt counts even where it ends the job.
 UPDATE jobs
-SET settled = ?, attempt = attempt - ?, failures = failures + ?, snoozes = snoozes + ?,
+SET attempt = attempt - ?, failures = failures + ?, snoozes = snoozes + ?,
     undeliverable_since = coalesce(undeliverable_since, ?)
 WHERE n = ?;
 
