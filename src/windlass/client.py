@@ -66,6 +66,8 @@ class Client:
         """The store of the running event loop. Raises `StoreError` if it cannot be opened."""
         opened = self._by_loop.get(asyncio.get_running_loop())
         if opened is None or not opened.connected:
+            for gone in self._take_gone():
+                await gone.store.aclose()
             opened = self._opened_here()
             await opened.store.connect()
             await self._guard(opened)
@@ -76,13 +78,17 @@ class Client:
         loop = asyncio.get_running_loop()
         origin = self.origin
         with self._lock:
-            for gone in [other for other in self._by_loop if other.is_closed()]:
-                del self._by_loop[gone]
             opened = self._by_loop.get(loop)
             if opened is None:
                 store = origin.twin()
                 opened = self._by_loop[loop] = Opened(store, Enqueuer(store), ResultWaiter(store))
             return opened
+
+    def _take_gone(self) -> list[Opened]:
+        """Take out of use what belongs to loops that were closed without a chance to close it: not by
+        ``asyncio.run``."""
+        with self._lock:
+            return [self._by_loop.pop(loop) for loop in list(self._by_loop) if loop.is_closed()]
 
     async def _guard(self, opened: Opened) -> None:
         """Have the store closed when ``asyncio.run`` ends: it closes the generators that are still open then, and that

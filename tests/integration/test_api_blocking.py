@@ -385,3 +385,35 @@ def test_a_worker_thread_stops_when_the_script_ends(tmp_path: Path) -> None:
         return len(await (await app.store()).sessions())
 
     assert asyncio.run(sessions()) == 0
+
+
+def test_loops_that_are_closed_by_hand_leave_nothing_behind(tmp_path: Path) -> None:
+    out = run_script(
+        tmp_path,
+        """
+        import asyncio, os, threading, time
+        from windlass import App
+        app = App()
+
+        @app.task
+        def work() -> None: ...
+
+        def enqueue_on_a_loop_of_its_own():
+            loop = asyncio.new_event_loop()
+            loop.run_until_complete(work.enqueue())
+            loop.close()
+
+        def count():
+            return threading.active_count() + len(os.listdir("/proc/self/fd"))
+
+        for _ in range(3):
+            enqueue_on_a_loop_of_its_own()
+        before, until = count(), time.monotonic() + 10
+        for _ in range(10):
+            enqueue_on_a_loop_of_its_own()
+        while count() > before and time.monotonic() < until:
+            time.sleep(0.01)  # what was told to end needs a moment
+        print(count() - before)
+        """,
+    )
+    assert int(out) <= 0
