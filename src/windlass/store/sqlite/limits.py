@@ -76,6 +76,7 @@ def put_limit(tx: Transaction, limit: Limit) -> None:
         tx.execute(_SQL["drop_limit"], (limit.scope, limit.name))
     # Whoever was told that there was nothing for it may find something now.
     tx.execute(_SQL["bump_limits"])
+    tx.limits_version += 1
     tx.hints.everybody = True
 
 

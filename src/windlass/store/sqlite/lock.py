@@ -13,6 +13,8 @@ import fcntl
 import os
 from pathlib import Path
 
+from windlass.store.sqlite.page import SharedPage
+
 
 class WriteLock:
     """The right to write, among threads and processes. One object for each thread that writes; not reentrant.
@@ -27,27 +29,32 @@ class WriteLock:
         # Descriptions of their own: two threads that shared one would not exclude each other.
         self._lock = _open(self._lock_path)
         self._turn = _open(self._turn_path)
+        self.page = SharedPage(path)
+        self._me = os.urandom(8)
+        self.undisturbed = False
+        """Whether nobody else has had the lock since this object last had it."""
 
     def acquire(self) -> None:
         """Wait for the lock, in turn."""
         fcntl.flock(self._turn, fcntl.LOCK_EX)
         try:
+            self.page.waiting = True
             fcntl.flock(self._lock, fcntl.LOCK_EX)
+            self.page.waiting = False
         finally:
             fcntl.flock(self._turn, fcntl.LOCK_UN)
+        self.undisturbed = self.page.swap_writer(self._me)
 
     def try_acquire(self) -> bool:
         """Take the lock if nobody has it and nobody waits for it."""
-        try:
-            fcntl.flock(self._turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        # Who died while it waited has left its mark, and somebody has to go through the turnstile to clear it.
+        if self.page.waiting:
             return False
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
-        finally:
-            fcntl.flock(self._turn, fcntl.LOCK_UN)
+        self.undisturbed = self.page.swap_writer(self._me)
         return True
 
     def release(self) -> None:
@@ -58,17 +65,19 @@ class WriteLock:
         """Close the descriptors. In a forked child this leaves the parent's lock alone, which unlocking would not."""
         for descriptor in (self._lock, self._turn):
             os.close(descriptor)
+        self.page.close()
 
     def holder(self) -> str:
-        """Name the process that holds the lock, for messages; as far as the system tells."""
-        return _holder(self._lock_path)
+        """Name the process that keeps others from writing, for messages; as far as the system tells. One that is
+        stopped in the turnstile does so too."""
+        return _holder(self._lock_path) or _holder(self._turn_path) or "another process"
 
 
 def _open(path: str) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
 
 
-def _holder(path: str) -> str:
+def _holder(path: str) -> str | None:
     try:
         inode = Path(path).stat().st_ino
         # 1: FLOCK  ADVISORY  WRITE 4242 fe:00:1234567 0 EOF
@@ -78,7 +87,7 @@ def _holder(path: str) -> str:
                 return _named(int(fields[4]))
     except (OSError, ValueError, IndexError):
         pass
-    return "another process"
+    return None
 
 
 def _named(pid: int) -> str:

@@ -70,19 +70,21 @@ class Transaction:
         """Row numbers of plain jobs that were claimed through this store object, so that settling need not look ids up.
         A short cut, nothing more: an entry may be missing or out of date."""
         self.memory: dict[str, Any] = {}
-        """What verbs keep from one transaction to the next, by verb; it must be valid whatever was rolled back."""
+        """What verbs keep from one transaction to the next, by verb; a rollback clears it."""
         self._clock = clock
         self._owner = os.urandom(8)
         self._next = self._end = self._reserved = 0
-        self._is_owner = self._open = False
+        self._is_owner = self._open = self._is_known = False
 
-    def begin(self) -> None:
-        """Begin; needs the write lock."""
+    def begin(self, *, undisturbed: bool = False) -> None:
+        """Begin; needs the write lock. ``undisturbed``: nobody else has written since the last transaction."""
         self.hints.clear()
         self.execute("BEGIN IMMEDIATE")
         self._open = True
-        self._reserved, owner, self.limits_version = self.execute(_READ_META).fetchone()
-        self._is_owner = owner == self._owner
+        if not (undisturbed and self._is_known):
+            self._reserved, owner, self.limits_version = self.execute(_READ_META).fetchone()
+            self._is_owner = owner == self._owner
+            self._is_known = True
         self.now = self._clock()
 
     def commit(self) -> None:
@@ -101,8 +103,10 @@ class Transaction:
         if self.db.in_transaction:
             self.execute("ROLLBACK")
         self.names.forget()
+        self.memory.clear()
         self.hints.clear()
         self._next = self._end = 0
+        self._is_known = False
 
     def sequences(self, count: int) -> int:
         """Take ``count`` sequences, greater than all that were taken before by anybody, and return the first."""

@@ -22,11 +22,12 @@ from uuid import uuid4
 
 import msgspec
 
+from windlass.store.sqlite.page import SharedPage
 from windlass.store.sqlite.transaction import MANY, Hints
 
 READY, DUE, FINISHED, SESSION = "r", "d", "f", "s"
 _KINDS = {"ready": READY, "scheduled": DUE, "finished": FINISHED, "session": SESSION}
-_ASLEEP = "-"
+_AWAKE = "-"
 """The name of somebody who waits for nothing."""
 _LARGEST = 65_536
 
@@ -51,17 +52,26 @@ class Sender:
         self._folder = wake_folder(path)
         self._socket: socket.socket | None = None
 
-    def send(self, hints: Hints) -> None:
-        """Tell everybody who waits for any of this."""
-        try:
-            with os.scandir(self._folder) as entries:
-                names = [entry.name for entry in entries]
-        except OSError:
-            return
+    def send(self, hints: Hints) -> bool:
+        """Tell everybody who waits for any of this; answers whether anybody waits for anything."""
+        names = self._listeners()
         kinds = _kinds_of(hints)
         targets = [name for name in names if not kinds.isdisjoint(name.rpartition(".")[2])]
         if targets:
             self._send_to(targets, _ENCODER.encode(_message(hints)))
+        return bool(names)
+
+    def has_listeners(self) -> bool:
+        """Whether anybody waits for anything."""
+        return bool(self._listeners())
+
+    def _listeners(self) -> list[str]:
+        """The names of those who wait for something."""
+        try:
+            with os.scandir(self._folder) as entries:
+                return [entry.name for entry in entries if not entry.name.endswith(f".{_AWAKE}")]
+        except OSError:
+            return []
 
     def _send_to(self, names: list[str], message: bytes) -> None:
         try:
@@ -129,8 +139,10 @@ class Mailbox:
         self._channels: defaultdict[str, dict[Subscription, None]] = defaultdict(dict)
         self._wanted: Counter[str] = Counter()
         self._identity = uuid4().hex
-        self._name = f"{self._identity}.{_ASLEEP}"
+        self._name = f"{self._identity}.{_AWAKE}"
         self._socket: socket.socket | None = None
+        self._page: SharedPage | None = None
+        self._path = path
         self._loop: asyncio.AbstractEventLoop | None = None
         self._impossible = False
 
@@ -157,11 +169,13 @@ class Mailbox:
         for kind in kinds:
             self._wanted[kind] += change
         wanted = "".join(sorted(kind for kind, count in self._wanted.items() if count > 0))
-        name = f"{self._identity}.{wanted or _ASLEEP}"
+        name = f"{self._identity}.{wanted or _AWAKE}"
         if self._socket is not None and name != self._name:
             try:
                 Path(self._folder, self._name).rename(f"{self._folder}/{name}")
                 self._name = name
+                if wanted and self._page is not None:
+                    self._page.sleeping = True
             except OSError:
                 # Somebody took us for dead, or cleaned up: from here on there is only polling.
                 self.close()
@@ -175,6 +189,7 @@ class Mailbox:
             found.setblocking(False)
             with _Folder(self._folder) as folder:
                 found.bind(folder.address(self._name))
+            self._page = SharedPage(self._path)
             self._loop = asyncio.get_running_loop()
             self._loop.add_reader(found, self._receive)
             self._socket = found
@@ -219,6 +234,8 @@ class Mailbox:
         if not self._loop.is_closed():
             self._loop.remove_reader(found)
         found.close()
+        if self._page is not None:
+            self._page.close()
         try:
             Path(self._folder, self._name).unlink()
         except OSError:
@@ -230,6 +247,8 @@ class Mailbox:
         self._impossible = True
         if found is not None:
             found.close()
+        if self._page is not None:
+            self._page.close()
 
 
 class _Folder:

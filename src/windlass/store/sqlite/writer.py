@@ -73,6 +73,8 @@ class Writer:
         self._clock = clock
         self._loop = loop
         self._sender = sender
+        self._nobody_sleeps = False
+        """The last look at who waits for hints found nobody."""
         self._queue: SimpleQueue[Verb | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="windlass-sqlite-writer", daemon=True)
         self.gate = threading.Lock()
@@ -169,6 +171,7 @@ class Writer:
                     alone = 1 < len(group) > len(answers)
                     answers = self._failed(group, error)
                 self._tx.rollback()
+            told = self._is_awaited()
         finally:
             self._lock.release()
         if alone:
@@ -176,7 +179,7 @@ class Writer:
                 self._write_alone(verb)
         else:
             self._answer(answers)
-            self._hint()
+            self._hint(told)
 
     def _together(self, group: list[Verb], answers: Answers) -> None:
         """Run the group, which grows by what has gathered meanwhile, and commit."""
@@ -216,17 +219,18 @@ class Writer:
                     except Exception as error:  # noqa: BLE001 - it is raised in the caller
                         answers = self._failed([verb], error)
                 self._tx.rollback()
+            told = self._is_awaited()
         finally:
             self._lock.release()
         self._answer(answers)
-        self._hint()
+        self._hint(told)
 
     def _begin(self, group: list[Verb]) -> bool:
         """Begin a transaction; if that fails, it fails for all that wait, and the answer is False."""
         patience = time.monotonic() + PATIENCE
         while True:
             try:
-                self._tx.begin()
+                self._tx.begin(undisturbed=self._lock.undisturbed)
                 return True
             except sqlite3.Error as error:
                 # Busy? Everybody who knows our lock is out: this is somebody with another program.
@@ -256,9 +260,22 @@ class Writer:
     def _answer(self, answers: Answers) -> None:
         resolve(self._loop, answers)
 
-    def _hint(self) -> None:
-        if self._tx.hints:
-            self._sender.send(self._tx.hints)
+    def _is_awaited(self) -> bool:
+        """With the lock still held, after the commit: whether somebody may wait for what was done.
+
+        Who goes to sleep first says so in the file's name, then here, and then looks at the store. The mark is cleared
+        under the lock, and the names are read again after that: so no hint is lost between two writers.
+        """
+        page = self._lock.page
+        if self._nobody_sleeps and page.sleeping:
+            page.sleeping = False
+            page.sleeping = self._sender.has_listeners()
+        self._nobody_sleeps = False
+        return bool(self._tx.hints) and page.sleeping
+
+    def _hint(self, awaited: bool) -> None:
+        if awaited:
+            self._nobody_sleeps = not self._sender.send(self._tx.hints)
 
     def _meaning(self, error: Exception) -> Exception:
         if isinstance(error, sqlite3.Error):
