@@ -13,28 +13,30 @@ from pathlib import Path
 from windlass.store.port import Store
 from windlass.store.sqlite import SQLiteStore
 
+MOST = 12
+"""Copies of one write: they cost more than all else."""
+
 _copies = itertools.count()
 
 
 @contextmanager
-def kill_after(store: Store, statements: int) -> Iterator[Callable[[], Store | None]]:
-    """Copy the files before the statement with this number (BEGIN is the first) of the next write."""
+def kill_at_every_statement(store: Store) -> Iterator[Callable[[], list[Store]]]:
+    """Copy the files before each statement of the next write but BEGIN."""
     assert isinstance(store, SQLiteStore)
     path = Path(store.path)
-    wreck = path.with_name(f"{path.stem}-{next(_copies)}.db")
-    left = statements
+    wrecks: list[Path] = []
 
-    def before_statement(_: str) -> None:
-        nonlocal left
-        if left == 0:
+    def before_statement(statement: str) -> None:
+        if len(wrecks) < MOST and not statement.startswith("BEGIN"):
+            wreck = path.with_name(f"{path.stem.partition('-')[0]}-{next(_copies)}.db")
             for suffix in ("", "-wal"):
                 if (file := Path(f"{path}{suffix}")).exists():
                     shutil.copyfile(file, f"{wreck}{suffix}")
-        left -= 1
+            wrecks.append(wreck)
 
     connection = store._writer._tx.db  # no seam for this in production code
     connection.set_trace_callback(before_statement)
     try:
-        yield lambda: SQLiteStore(wreck, store.settings, store._clock) if wreck.exists() else None
+        yield lambda: [SQLiteStore(wreck, store.settings, store._clock) for wreck in wrecks]
     finally:
         connection.set_trace_callback(None)

@@ -2,24 +2,25 @@
 
 ``make test`` runs few and always the same histories; ``make soak`` runs many, from a seed that it prints
 (``--seed=n`` repeats it). On failure hypothesis prints the shortest history that fails, as a program, and the machine
-what was done and answered in it.
+what was done and answered in it. Finding that history can take minutes: WINDLASS_NO_SHRINK=1 does without.
 """
 
 import itertools
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, seed, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 import windlass.store.memory.cascade
 import windlass.store.memory.settle
 import windlass.store.sqlite.edges
 import windlass.store.sqlite.settle
-from tests.property.killing import kill_after
+from tests.property.killing import kill_at_every_statement
 from windlass.core.model import Settings
 from windlass.store.memory import MemoryStore
 from windlass.store.sqlite import SQLiteStore
@@ -38,6 +39,7 @@ def always(histories: int) -> settings:
         database=None,
         deadline=None,
         suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate] if os.environ.get("WINDLASS_NO_SHRINK") else [Phase.generate, Phase.shrink],
     )
 
 
@@ -90,7 +92,7 @@ def test_sqlite_agrees_with_memory(make_sqlite: MakeStore) -> None:
 
 @pytest.mark.timeout(180)
 def test_sqlite_killed_inside_a_verb_has_done_it_or_not(make_sqlite: MakeStore) -> None:
-    run(store_machine(make_sqlite, make_memory, interrupt=kill_after), always(60))
+    run(store_machine(make_sqlite, make_memory, interrupt=kill_at_every_statement), always(60))
 
 
 @pytest.mark.timeout(120)
@@ -106,7 +108,11 @@ def test_soak_memory(pytestconfig: pytest.Config) -> None:
 
 @pytest.mark.soak
 def test_soak_sqlite(pytestconfig: pytest.Config, make_sqlite: MakeStore) -> None:
-    run(store_machine(make_sqlite, make_memory, interrupt=kill_after), soak(3_000), pytestconfig.option.seed)
+    run(
+        store_machine(make_sqlite, make_memory, interrupt=kill_at_every_statement),
+        soak(3_000),
+        pytestconfig.option.seed,
+    )
 
 
 @pytest.mark.soak

@@ -33,13 +33,13 @@ class MakeStore(Protocol):
 
 
 class Interrupt(Protocol):
-    """Kills the store inside its next write, as ``kill -9`` would, after a number of inner steps (statements).
+    """Kills the store inside its next write, as ``kill -9`` would: at every inner step (statement) of it.
 
-    Within the context the verb is carried out as ever; what the context gives answers, afterwards, the store as another
-    process would find it after that kill, or ``None`` if the verb was done before it came so far.
+    Within the context the verb is carried out as ever; what the context gives answers, afterwards, the stores as other
+    processes would find them after a kill before each step, in order.
     """
 
-    def __call__(self, store: Store, after: int) -> AbstractContextManager[Callable[[], Store | None]]: ...
+    def __call__(self, store: Store) -> AbstractContextManager[Callable[[], list[Store]]]: ...
 
 
 class Divergence(AssertionError):
@@ -163,24 +163,42 @@ class Duel:
         self._note("arrives late", answer)
         self._agree(answer, self._ask_model(late.act), late.shape)
 
-    def call_torn(self, act: Act[T], after: int, *, shape: Callable[[T], object] = unchanged) -> T | None:
-        """Kill the store ``after`` so many steps inside the verb: it must have happened wholly or not at all."""
+    def call_torn(self, act: Act[T], at: int, *, shape: Callable[[T], object] = unchanged) -> T | None:
+        """Kill the store at every step inside the verb: each time it must have happened wholly or not at all.
+
+        Then go on with what was left at step ``at`` (modulo their number); without a kill, if that is negative or there
+        was no step.
+        """
         if self.interrupt is None:
             return self.call(act, Fault.LOST)
         before = comparable(self._snapshot())
-        with self.interrupt(self._store.inner, after) as wreck:
+        with self.interrupt(self._store.inner) as wrecks:
             answer = self._heard(act, Fault.NONE)
-        left = wreck()
-        if left is None:
+        left = wrecks()
+        after = comparable(self._snapshot()) if left else before
+        found = [self._judge_wreck(wreck, step, before, after) for step, wreck in enumerate(left)]
+        chosen = at % len(left) if left and at >= 0 else len(left)
+        left.append(self._store.inner)
+        self._store.inner = left.pop(chosen)
+        for store in left:
+            self._run(store.aclose())
+        if chosen == len(found):
             self._agree(answer, self._ask_model(act), shape)
             return None if isinstance(answer, WindlassError) else answer
-        self._run(self._store.inner.aclose())
-        self._store.inner = left
-        happened = comparable(self._snapshot()) != before
-        self.trace.append(f"  killed in it: {'it had' if happened else 'nothing'} happened")
+        happened = found[chosen] != before
+        self.trace.append(f"  killed at step {chosen}: {'it had' if happened else 'nothing'} happened")
         if happened:
             self._ask_model(act)
         return None
+
+    def _judge_wreck(
+        self, wreck: Store, step: int, before: dict[str, object], after: dict[str, object]
+    ) -> dict[str, object]:
+        found = comparable(self._run(take(wreck)))
+        if found not in (before, after):
+            lines = [f"a kill at step {step} leaves half of it. Since before:", *differences(before, found)]
+            raise Divergence("\n".join([*lines, "and still to come:", *differences(found, after)]))
+        return found
 
     def _repeated(self, act: Act[T], shape: Callable[[T], object], changes_nothing: bool) -> T | None:
         answer = self._heard(act, Fault.REPEATED)

@@ -129,7 +129,14 @@ _lanes = st.lists(
     max_size=3,
     unique_by=lambda lane: (lane.queue, lane.requires),
 ).map(tuple)
-EVERYWHERE = (Lane("q"), Lane("q", "gpu=1"), Lane("r"), Lane("r", "gpu=1"))
+
+
+def everywhere(until: int) -> tuple[Lane, ...]:
+    """All lanes that there are."""
+    return tuple(Lane(queue, requires, until) for queue in QUEUES for requires in ("", "gpu=1"))
+
+
+EVERYWHERE = everywhere(1000)
 
 claims = st.builds(
     ClaimPlan,

@@ -68,10 +68,23 @@ class WorkerRules(JanitorRules):
             check_claim(before, request, answer)
             self.receive(worker, request, answer)
 
-    @rule(who=plans.positions, alone=st.sampled_from([False, False, True]))
-    def claim_all(self, who: int, alone: bool) -> None:
+    @rule(who=plans.positions, alone=st.sampled_from([False, False, True]), until=st.sampled_from([1, 2, 1000]))
+    def claim_well(self, who: int, alone: bool, until: int) -> None:
         """As in good times, so that histories get somewhere."""
-        self.claim(who, ClaimPlan(plans.EVERYWHERE, alone), Fault.NONE)
+        self.claim(who, ClaimPlan(plans.everywhere(until), alone), Fault.NONE)
+
+    @rule(
+        who=plans.positions,
+        until=st.sampled_from([1, 2, 1000]),
+        mishap=st.sampled_from([Fault.LOST, Fault.LATE, Fault.CRASH]),
+        arrives=st.booleans(),
+    )
+    def claim_in_doubt(self, who: int, until: int, mishap: Fault, arrives: bool) -> None:
+        """No answer comes, and the worker does as it should; then the claim may still arrive."""
+        self.claim(who, ClaimPlan(plans.everywhere(until)), mishap)
+        self.unclaim(who, 0, Fault.NONE)
+        if mishap is Fault.LATE and arrives:
+            self.arrives_late(len(self.duel.late) - 1)
 
     @rule(who=plans.positions)
     def work_off(self, who: int) -> None:
@@ -121,12 +134,20 @@ class WorkerRules(JanitorRules):
     @precondition(lambda self: self.proofs)
     @rule(which=plans.positions, plan=plans.settles, shift=st.sampled_from([0, 0, 0, 1, -1]), who=plans.positions)
     def settle_as_zombie(self, which: int, plan: SettlePlan, shift: int, who: int) -> None:
-        """A proof that may be long void, or with ``shift`` never was one."""
-        session, job, token = self.proofs[-1 - which % len(self.proofs)]
+        """A proof that may be long void; with ``shift`` it never was one."""
+        proofs = self.void_proofs() or self.proofs
+        session, job, token = proofs[-1 - which % len(proofs)]
         worker = next(worker for worker in self.workers if worker.id == session)
         if shift < 0:
             worker = self.worker(who)
         self.settle_now(worker, [plan.settlement(job, token + max(shift, 0))], None, Fault.NONE)
+
+    def void_proofs(self) -> list[tuple[bytes, bytes, int]]:
+        """Proofs of jobs that were claimed again since: by the same session, if there are any, since only the token
+        tells those apart."""
+        running = {job.id: job for job in self.duel.last.running()}
+        void = [proof for proof in self.proofs if proof[1] in running and running[proof[1]].token != proof[2]]
+        return [proof for proof in void if running[proof[1]].session == proof[0]] or void
 
     def settle_now(
         self, worker: Worker, settlements: list[Settlement], request: ClaimRequest | None, mishap: Mishap
