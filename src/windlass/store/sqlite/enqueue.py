@@ -79,41 +79,18 @@ def _store(tx: Transaction, jobs: Sequence[NewJob], cascade: Cascade) -> list[En
 
 
 def _store_ready(tx: Transaction, jobs: Sequence[NewJob]) -> None:
-    lane, task, now = tx.names.lane, tx.names.task, tx.now
-    first = tx.sequences(len(jobs))
+    names, now = tx.names, tx.now
+    rows: list[tuple[Any, ...]] = []
+    for seq, job in enumerate(jobs, tx.sequences(len(jobs))):
+        lane = names.lanes.get((job.queue, job.requires)) or names.lane(job.queue, job.requires)
+        task = names.tasks.get(job.task) or names.task(job.task)
+        rank = MAX_PRIORITY - job.priority
+        rows.append((seq, bytearray(job.id), lane, task, rank, seq, now, bytearray(job.payload)))
     if any([job.options is not None or job.limit_key is not None for job in jobs]):  # noqa: C419 - twice as fast
-        statement = _INSERT_READY
-        rows: list[tuple[Any, ...]] = [
-            (
-                seq,
-                bytearray(job.id),
-                lane(job.queue, job.requires),
-                task(job.task),
-                MAX_PRIORITY - job.priority,
-                seq,
-                now,
-                job.limit_key,
-                blob(job.options),
-                bytearray(job.payload),
-            )
-            for seq, job in enumerate(jobs, first)
-        ]
+        rows = [(*row, job.limit_key, blob(job.options)) for row, job in zip(rows, jobs, strict=True)]
+        _INSERT_READY.run(tx.db, rows)
     else:
-        statement = _INSERT_PLAIN
-        rows = [
-            (
-                seq,
-                bytearray(job.id),
-                lane(job.queue, job.requires),
-                task(job.task),
-                MAX_PRIORITY - job.priority,
-                seq,
-                now,
-                bytearray(job.payload),
-            )
-            for seq, job in enumerate(jobs, first)
-        ]
-    statement.run(tx.db, rows)
+        _INSERT_PLAIN.run(tx.db, rows)
     tx.hints.ready.update([job.queue for job in jobs])
 
 

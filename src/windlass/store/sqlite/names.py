@@ -17,20 +17,21 @@ class Names:
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
-        self._lanes: dict[LaneName, int] = {}
-        self._tasks: dict[str, int] = {}
+        self.lanes: dict[LaneName, int] = {}
+        """Numbers of the lanes known so far; `lane` and `find_lane` look further."""
+        self.tasks: dict[str, int] = {}
         self.lane_of: dict[int, LaneName] = {}
         """Names of the lanes known so far, by number; `lane_name` looks further."""
         self.task_of: dict[int, str] = {}
 
     def forget(self) -> None:
         """Drop everything."""
-        for known in (self._lanes, self._tasks, self.lane_of, self.task_of):
+        for known in (self.lanes, self.tasks, self.lane_of, self.task_of):
             known.clear()
 
     def find_lane(self, queue: str, requires: str) -> int | None:
         """Return the number of a lane, if it has one."""
-        known = self._lanes.get((queue, requires))
+        known = self.lanes.get((queue, requires))
         if known is None:
             row = self._db.execute(_SQL["find_lane"], (queue, requires)).fetchone()
             if row is not None:
@@ -47,10 +48,12 @@ class Names:
         return found
 
     def lane_name(self, number: int) -> LaneName:
-        """Return (queue, requires) of a lane."""
+        """Return (queue, requires) of a lane; something that is no name where somebody wrote a number that has none."""
         if number not in self.lane_of:
-            queue, requires = self._db.execute(_SQL["read_lane"], (number,)).fetchone()
-            self._learn_lane(number, (queue, requires))
+            row = self._db.execute(_SQL["read_lane"], (number,)).fetchone()
+            if row is None:
+                return f"?{number}", ""
+            self._learn_lane(number, (row[0], row[1]))
         return self.lane_of[number]
 
     def lanes_of_queue(self, queue: str) -> list[int]:
@@ -59,7 +62,7 @@ class Names:
 
     def find_task(self, name: str) -> int | None:
         """Return the number of a task, if it has one."""
-        known = self._tasks.get(name)
+        known = self.tasks.get(name)
         if known is None:
             row = self._db.execute(_SQL["find_task"], (name,)).fetchone()
             if row is not None:
@@ -76,17 +79,20 @@ class Names:
         return found
 
     def task_name(self, number: int) -> str:
-        """Return the name of a task."""
+        """Return the name of a task; something that is no name where somebody wrote a number that has none."""
         if number not in self.task_of:
-            self._learn_task(number, self._db.execute(_SQL["read_task"], (number,)).fetchone()[0])
+            row = self._db.execute(_SQL["read_task"], (number,)).fetchone()
+            if row is None:
+                return f"?{number}"
+            self._learn_task(number, row[0])
         return self.task_of[number]
 
     def _learn_lane(self, number: int, name: LaneName) -> int:
-        self._lanes[name] = number
+        self.lanes[name] = number
         self.lane_of[number] = name
         return number
 
     def _learn_task(self, number: int, name: str) -> int:
-        self._tasks[name] = number
+        self.tasks[name] = number
         self.task_of[number] = name
         return number

@@ -1,7 +1,7 @@
 -- name: insert_ready
 -- The common case. The row group is repeated as often as there are jobs: one step of SQLite for many rows leaves the
 -- interpreter to the other threads meanwhile.
-INSERT INTO jobs (n, id, lane, task, state, rank, seq, enqueued_at, limit_key, options, payload)
+INSERT INTO jobs (n, id, lane, task, state, rank, seq, enqueued_at, payload, limit_key, options)
 VALUES (?, ?, ?, ?, 2, ?, ?, ?, ?, ?, ?)...
 ON CONFLICT (id) DO NOTHING;
 
