@@ -122,7 +122,7 @@ def _pytest(source: Path, tests: Sequence[str], *, stop_early: bool) -> tuple[in
     """Run tests against ``source``; answers pytest's exit code (-1: too long) and what it said."""
     command = [sys.executable, "-m", "pytest", "-q", "--no-header", "--tb=no", "-p", "no:cacheprovider", *tests]
     command += ["-x"] if stop_early else []
-    env = {**os.environ, "PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1"}
+    env = {**os.environ, "PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1", "WINDLASS_NO_SHRINK": "1"}
     try:
         done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=LIMIT, check=False)
     except subprocess.TimeoutExpired:

@@ -33,7 +33,9 @@ ERRORS = ("tests/unit/test_remote_errors.py",)
 LEASES = ("tests/unit/test_leases.py",)
 MEMORY = ("tests/conformance", "-k", "memory-")
 SQLITE = ("tests/conformance", "-k", "sqlite-")
-CURSORS = ("tests/property/test_state_machine.py", "-k", "cursors")
+MACHINE = ("tests/property/test_state_machine.py", "-k", "sqlite_agrees")
+KILLED = ("tests/property/test_state_machine.py", "-k", "killed")
+CURSORS = ("tests/property/test_state_machine.py", "-k", "sqlite and cursors")
 
 MUTANTS: list[Mutant] = [
     Mutant(
@@ -178,7 +180,7 @@ MUTANTS: list[Mutant] = [
         file="store/sql/sqlite/settle.sql",
         old="jobs.n = done.column1 AND jobs.token = done.column2 AND session",
         new="jobs.n = done.column1 AND session",
-        tests=SQLITE,
+        tests=MACHINE,
     ),
     Mutant(
         name="sqlite: session ignored in the fast path",
@@ -660,6 +662,38 @@ MUTANTS: list[Mutant] = [
         file="store/sql/sqlite/operators.sql",
         old="due_at = NULL, expires_at = NULL, finished_at",
         new="due_at = NULL, finished_at",
+        tests=SQLITE,
+    ),
+    Mutant(
+        name="sqlite: one verb in two transactions",
+        breaks="a verb happens wholly or not at all, whoever dies when",
+        file="store/sqlite/settle.py",
+        old="    reason = Reason.CANCELLED if state is State.CANCELLED else Reason.NONE\n    # What",
+        new='    reason = Reason.CANCELLED if state is State.CANCELLED else Reason.NONE\n    tx.execute("COMMIT")\n    tx.execute("BEGIN IMMEDIATE")\n    # What',
+        tests=KILLED,
+    ),
+    Mutant(
+        name="sqlite: a cancelled dependant does not enter the cursor",
+        breaks="a cascade is work in bounded parts, none of which is forgotten",
+        file="store/sqlite/edges.py",
+        old="                for left in self._finished:\n",
+        new="                for left in [job]:\n",
+        tests=CURSORS,
+    ),
+    Mutant(
+        name="sqlite: unclaim forgets the old position",
+        breaks="what is given back returns to its old position",
+        file="store/sql/sqlite/settle.sql",
+        old="UPDATE jobs SET state = 2, attempt = attempt - 1, settled = NULL\nWHERE state = 3 AND session = ? AND request = ? AND cancel_requested = 0",
+        new="UPDATE jobs SET state = 2, seq = seq + 1000000, attempt = attempt - 1, settled = NULL\nWHERE state = 3 AND session = ? AND request = ? AND cancel_requested = 0",
+        tests=MACHINE,
+    ),
+    Mutant(
+        name="sqlite: replay forgets to arm the edges to dependants",
+        breaks="edges are armed anew by a replay, on both sides",
+        file="store/sqlite/operators.py",
+        old='    tx.execute(_SQL["rearm_children"], (id,))\n',
+        new="",
         tests=SQLITE,
     ),
 ]

@@ -92,13 +92,13 @@ def test_sqlite_agrees_with_memory(make_sqlite: MakeStore) -> None:
 
 @pytest.mark.timeout(180)
 def test_sqlite_killed_inside_a_verb_has_done_it_or_not(make_sqlite: MakeStore) -> None:
-    run(store_machine(make_sqlite, make_memory, interrupt=kill_at_every_statement), always(60))
+    run(store_machine(make_sqlite, make_memory, interrupt=kill_at_every_statement), always(30))
 
 
 @pytest.mark.timeout(120)
 @pytest.mark.usefixtures("one_edge_per_call")
 def test_sqlite_is_sound_while_edges_wait_behind_cursors(make_sqlite: MakeStore) -> None:
-    run(store_machine(make_sqlite, None, drains=False), always(60))
+    run(store_machine(make_sqlite, None, drains=False), always(40))
 
 
 @pytest.mark.soak

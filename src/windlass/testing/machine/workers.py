@@ -142,6 +142,19 @@ class WorkerRules(JanitorRules):
             worker = self.worker(who)
         self.settle_now(worker, [plan.settlement(job, token + max(shift, 0))], None, Fault.NONE)
 
+    @rule(
+        who=plans.positions, until=st.sampled_from([1, 2, 1000]), outcome=st.sampled_from([Outcome.SUCCEEDED, *Outcome])
+    )
+    def old_attempt_ends(self, who: int, until: int, outcome: Outcome) -> None:
+        """What was claimed and given back is claimed again, and then the first attempt, which lived on, ends."""
+        worker = self.worker(who)
+        self.claim(who, ClaimPlan(plans.everywhere(until)), Fault.NONE)
+        first = [SettlePlan(0, outcome).settlement(*pair) for pair in worker.held.items()]
+        self.unclaim(who, 0, Fault.NONE)
+        self.renew_now(worker, [], Fault.NONE)
+        self.claim(who, ClaimPlan(plans.everywhere(until)), Fault.NONE)
+        self.settle_now(worker, first, None, Fault.NONE)
+
     def void_proofs(self) -> list[tuple[bytes, bytes, int]]:
         """Proofs of jobs that were claimed again since: by the same session, if there are any, since only the token
         tells those apart."""
