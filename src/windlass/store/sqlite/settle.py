@@ -29,7 +29,18 @@ from windlass.store.statements import statements
 
 _SQL = statements("sqlite")
 _SUCCEED_PLAIN = RowStatement(_SQL["succeed_plain"])
+_MOST = 200
+"""Settlements that are judged one by one in one hold of the lock."""
 _SUCCEEDED, _APPLIED = Outcome.SUCCEEDED, Settled.APPLIED
+
+
+class Unfinished(NamedTuple):
+    """A settle that stopped in between, so as not to hold the lock for long. The claim is still to come."""
+
+    judged: dict[bytes, Settled]
+    """Answers so far; those that are neither here nor in `left` were applied."""
+    left: Sequence[Settlement]
+    more_edges: bool
 
 
 class Settle:
@@ -41,22 +52,27 @@ class Settle:
         self._request = request
         self._careful = False
 
-    def __call__(self, tx: Transaction) -> SettleResult:
-        answers, more_edges = self._settle(tx)
-        if _APPLIED in answers:
+    def __call__(self, tx: Transaction) -> SettleResult | Unfinished:
+        settlements = self._settlements
+        others = settlements if self._careful else self._succeed(tx)
+        if len(others) < len(settlements):
             announce_free_places(tx)
+        judged, more_edges = self._judge(tx, others) if others else ({}, False)
+        if len(others) > _MOST:
+            return Unfinished(judged, others[_MOST:], more_edges)
+        answers = [judged.get(settlement.id, _APPLIED) for settlement in settlements]
         answer = None if self._request is None else claim(tx, self._session, self._request)
         return SettleResult(answers, answer, more_edges)
 
-    def _settle(self, tx: Transaction) -> tuple[list[Settled], bool]:
-        settlements = self._settlements
-        others = settlements if self._careful else self._succeed(tx)
-        if not others:
-            return [_APPLIED] * len(settlements), False
-        cascade = Cascade(tx, MAX_EDGES_PER_CALL + len(settlements))
-        judged = {settlement.id: _settle_one(tx, self._session, settlement, cascade) for settlement in others}
-        more = cascade.run()
-        return [judged.get(settlement.id, _APPLIED) for settlement in settlements], more
+    def _judge(self, tx: Transaction, others: Sequence[Settlement]) -> tuple[dict[bytes, Settled], bool]:
+        """Settle those that need a look of their own, one by one; but not too many in one hold of the lock."""
+        some = others[:_MOST]
+        budget = len(some) + (MAX_EDGES_PER_CALL if len(others) <= _MOST else 0)
+        cascade = Cascade(tx, budget)
+        judged = {settlement.id: _settle_one(tx, self._session, settlement, cascade) for settlement in some}
+        if _APPLIED in judged.values():
+            announce_free_places(tx)
+        return judged, cascade.run()
 
     def _succeed(self, tx: Transaction) -> Sequence[Settlement]:
         """Settle the plain successes together, and return the others."""
@@ -67,7 +83,10 @@ class Settle:
         for settlement in self._settlements:
             n = held.pop(settlement.id, None)
             if n is not None and settlement.outcome is _SUCCEEDED:
-                rows.append((n, settlement.token, blob(settlement.result), now + max(settlement.keep, KEEP_AT_LEAST)))
+                keep = settlement.keep
+                # Not max(): it would cost a tenth of all that happens here.
+                purge_at = now + (keep if keep > KEEP_AT_LEAST else KEEP_AT_LEAST)  # noqa: FURB136
+                rows.append((n, settlement.token, blob(settlement.result), purge_at))
                 done.append(settlement.id)
             else:
                 others.append(settlement)

@@ -36,6 +36,7 @@ from windlass.core.model import (
     SessionRecord,
     SessionSign,
     Settings,
+    Settled,
     Settlement,
     SettleResult,
     SkipAnswer,
@@ -218,13 +219,19 @@ class SQLiteStore:
         settle.check_distinct(settlements)
         if claim is not None:
             _check_request(claim)
-        if len(settlements) <= _PART:
-            return await self._write(settle.Settle(session, settlements, claim))
-        *first, last = _parts(settlements)
-        verbs = [*(settle.Settle(session, part, None) for part in first), settle.Settle(session, last, claim)]
-        found = await asyncio.gather(*map(self._write, verbs))
-        answers = [answer for each in found for answer in each.answers]
-        return SettleResult(answers, found[-1].claim, any(each.more_edges for each in found))
+        judged: dict[bytes, Settled] = {}
+        left, more_edges = settlements, False
+        while True:
+            found: SettleResult | settle.Unfinished = await self._write(settle.Settle(session, left, claim))
+            if isinstance(found, SettleResult):
+                break
+            judged |= found.judged
+            left, more_edges = found.left, more_edges or found.more_edges
+        if left is settlements:
+            return found
+        judged |= zip((settlement.id for settlement in left), found.answers, strict=True)
+        answers = [judged.get(settlement.id, Settled.APPLIED) for settlement in settlements]
+        return SettleResult(answers, found.claim, more_edges or found.more_edges)
 
     async def unclaim(self, session: bytes, request: int) -> None:
         """See `JobStore.unclaim`."""

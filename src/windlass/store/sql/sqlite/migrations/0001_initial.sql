@@ -58,7 +58,18 @@ CREATE TABLE jobs (
     limit_key TEXT,
     options BLOB,
     payload BLOB NOT NULL,
-    result BLOB
+    result BLOB,
+    -- A column takes any type. What somebody else writes must not stop every claim of its lane, so that it is refused
+    -- here. (Text is greater than any number, a blob greater than any text, and a check that comes to NULL passes.)
+    -- Apart by what changes together: an update looks only at the checks that name what it changes.
+    CHECK (id >= x'' AND length(id) = 16),
+    CHECK (payload >= x'' AND options >= x''),
+    CHECK (rank BETWEEN 0 AND 9 AND enqueued_at < 9e18),
+    CHECK (expires_at < 9e18 AND due_at < 9e18),
+    CHECK (state BETWEEN 0 AND 6),
+    CHECK (token < 9e18 AND attempt < 9e18),
+    CHECK (failures < 9e18 AND losses < 9e18 AND snoozes < 9e18),
+    CHECK (typeof(seq) = 'integer' OR NOT state BETWEEN 2 AND 3)
 );
 CREATE INDEX jobs_ready ON jobs (lane, rank, seq) WHERE state = 2 AND suspect = 0;
 CREATE INDEX jobs_suspect ON jobs (lane, rank, seq) WHERE state = 2 AND suspect = 1;
