@@ -20,7 +20,7 @@ from windlass.core.errors import (
     UsageError,
 )
 from windlass.core.lifecycle import Outcome
-from windlass.core.model import Settlement
+from windlass.core.model import STORED, ClaimRequest, Lane, Limit, LimitScope, Parent, Settlement
 from windlass.store.sqlite import SQLiteStore, connection, schema, writer
 
 
@@ -307,6 +307,54 @@ async def test_a_failed_commit_fails_for_everybody_in_it(tmp_path: Path) -> None
     assert all(isinstance(outcome, StoreError) for outcome in outcomes), outcomes
     assert sum((await store.counts()).values()) == 0
     await enqueue(store, new_job())
+    await store.aclose()
+
+
+async def test_a_limit_holds_for_a_claim_in_the_same_transaction(tmp_path: Path) -> None:
+    store = SQLiteStore(tmp_path / "w.db")
+    session = await open_session(store)
+    await enqueue(store, new_job(), new_job())
+    assert len((await store.claim(session, request(1, 1))).jobs) == 1
+    assert store._live is not None
+    with store._live.gate:
+        pausing = asyncio.ensure_future(store.put_limit(Limit(scope=LimitScope.QUEUE, name="default", paused=True)))
+        claiming = asyncio.ensure_future(store.claim(session, request(2)))
+        await asyncio.sleep(0)
+    await pausing
+    assert (await claiming).jobs == []
+    await store.aclose()
+
+
+async def test_large_batches_are_answered_in_order(tmp_path: Path) -> None:
+    """They are carried out in parts, and parts of those together; answers come back in the order of the call."""
+    store = SQLiteStore(tmp_path / "w.db")
+    session = await open_session(store)
+    root = new_job()
+    jobs = [new_job(parents=(Parent(root.id),)) if index % 3 else new_job(queue="other") for index in range(900)]
+    answers = (await store.enqueue([root, *jobs], first_sent=now())).jobs
+    assert answers == [STORED] * 901
+    (claimed,) = (await store.claim(session, request(1))).jobs
+    await store.settle(session, [Settlement(claimed.id, claimed.token, Outcome.SUCCEEDED, b"1")])
+    while (await store.release_edges()).more:
+        pass
+    lanes = (Lane("default"), Lane("other"))
+    running = (await store.claim(session, ClaimRequest(2, lanes))).jobs
+    assert len(running) == 900
+    settlements = [
+        Settlement(job.id, job.token + (index % 7 == 0), Outcome.SUCCEEDED if index % 5 else Outcome.RETRY)
+        for index, job in enumerate(running)
+    ]
+    result = await store.settle(session, settlements, request(3, queue="other"))
+    assert [answer.name for answer in result.answers] == ["APPLIED" if index % 7 else "LOST" for index in range(900)]
+    assert result.claim is not None
+    again = {job.id for job in result.claim.jobs}
+    retried = {s.id for index, s in enumerate(settlements) if index % 7 and not index % 5}
+    assert again == {job.id for job in jobs if job.queue == "other"} & retried
+    cancelled = await store.cancel([job.id for job in running])
+    states = [record and record.state.word for record in await store.get_jobs([job.id for job in running])]
+    assert len(cancelled) == len(states) == 900
+    for answer, state in zip(cancelled, states, strict=True):
+        assert (answer.name, state) in {("CANCELLED", "cancelled"), ("REQUESTED", "running"), ("FINISHED", "succeeded")}
     await store.aclose()
 
 

@@ -132,6 +132,31 @@ def test_the_lock_of_a_process_that_dies_is_free(tmp_path: Path) -> None:
     lock.close()
 
 
+def test_the_mark_of_a_process_that_died_waiting_is_cleared(tmp_path: Path) -> None:
+    path = str(tmp_path / "w.db")
+    lock = WriteLock(path)
+    lock.acquire()
+    with process(HOLDER, path) as waiter:
+        _wait_until_locked(f"{path}-turn")
+        assert lock.page.waiting
+        waiter.kill()
+        waiter.wait()
+    lock.release()
+    assert not lock.try_acquire(), "whoever sees the mark goes through the turnstile"
+    lock.acquire()
+    lock.release()
+    assert lock.try_acquire()
+    assert lock.undisturbed
+    other = WriteLock(path)
+    lock.release()
+    other.acquire()
+    other.release()
+    lock.acquire()
+    assert not lock.undisturbed
+    lock.close()
+    other.close()
+
+
 async def test_a_stopped_writer_is_named_and_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turn, "PATIENCE", 0.0)
     monkeypatch.setattr(turn, "_LOOK", 0.01)
@@ -299,6 +324,25 @@ async def test_nobody_is_told_when_nobody_waits(tmp_path: Path, monkeypatch: pyt
     await store.promote()
     assert len(sent) == 1
     await store.aclose()
+
+
+async def test_who_goes_to_sleep_again_is_woken_again(tmp_path: Path) -> None:
+    store, listener = SQLiteStore(tmp_path / "w.db"), SQLiteStore(tmp_path / "w.db")
+    await store.connect()
+    woken = asyncio.Event()
+    subscription = listener.subscribe(["ready/default"], woken.set)
+    for busy in range(4):
+        subscription.arm()
+        await enqueue(store, new_job())
+        assert await _woken(woken)
+        subscription.disarm()
+        # Meanwhile writers find out, one commit after the other, that nobody sleeps, and then do not look any more.
+        for _ in range(busy):
+            await enqueue(store, new_job())
+    assert store._live is not None
+    assert not store._live._lock.page.sleeping
+    await store.aclose()
+    await listener.aclose()
 
 
 async def test_what_the_dead_leave_behind_is_cleared(tmp_path: Path) -> None:
