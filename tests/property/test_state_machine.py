@@ -98,7 +98,7 @@ def test_sqlite_killed_inside_a_verb_has_done_it_or_not(make_sqlite: MakeStore) 
 @pytest.mark.timeout(120)
 @pytest.mark.usefixtures("one_edge_per_call")
 def test_sqlite_is_sound_while_edges_wait_behind_cursors(make_sqlite: MakeStore) -> None:
-    run(store_machine(make_sqlite, None, drains=False), always(40))
+    run(store_machine(make_sqlite, None, drains=False), always(80))
 
 
 @pytest.mark.soak
