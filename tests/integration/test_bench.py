@@ -40,7 +40,7 @@ def test_a_name_stands_for_itself_before_it_stands_for_what_begins_so() -> None:
     assert [group.name for group in chosen(["drain"])] == ["drain"]
     assert [group.name for group in chosen(["drain-"])] == ["drain-400", "drain-memory"]
     assert chosen([]) == groups()
-    with pytest.raises(SystemExit, match="no figure is called dran; there are: .*drain"):
+    with pytest.raises(SystemExit, match=r"no figure is called dran; there are: .*drain"):
         chosen(["dran"])
 
 
