@@ -108,11 +108,13 @@ def test_soak_memory(pytestconfig: pytest.Config) -> None:
 
 @pytest.mark.soak
 def test_soak_sqlite(pytestconfig: pytest.Config, make_sqlite: MakeStore) -> None:
-    run(
-        store_machine(make_sqlite, make_memory, interrupt=kill_at_every_statement),
-        soak(3_000),
-        pytestconfig.option.seed,
-    )
+    run(store_machine(make_sqlite, make_memory), soak(1_500), pytestconfig.option.seed)
+
+
+@pytest.mark.soak
+def test_soak_killed(pytestconfig: pytest.Config, make_sqlite: MakeStore) -> None:
+    machine = store_machine(make_sqlite, make_memory, interrupt=kill_at_every_statement)
+    run(machine, soak(300), pytestconfig.option.seed)
 
 
 @pytest.mark.soak
@@ -120,4 +122,4 @@ def test_soak_sqlite(pytestconfig: pytest.Config, make_sqlite: MakeStore) -> Non
 @pytest.mark.parametrize("store", ["memory", "sqlite"])
 def test_soak_cursors(pytestconfig: pytest.Config, make_sqlite: MakeStore, store: str) -> None:
     make: MakeStore = make_memory if store == "memory" else make_sqlite
-    run(store_machine(make, None, drains=False), soak(2_000), pytestconfig.option.seed)
+    run(store_machine(make, None, drains=False), soak(1_000), pytestconfig.option.seed)
