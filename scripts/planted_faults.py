@@ -582,8 +582,8 @@ MUTANTS: list[Mutant] = [
         name="sqlite: purge too early",
         breaks="a finished id is kept at least 5 min",
         file="store/sqlite/settle.py",
-        old="now + max(settlement.keep, KEEP_AT_LEAST)",
-        new="now + settlement.keep",
+        old="now + (keep if keep > KEEP_AT_LEAST else KEEP_AT_LEAST)",
+        new="now + keep",
         tests=SQLITE,
     ),
     Mutant(
