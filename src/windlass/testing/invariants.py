@@ -259,6 +259,8 @@ class Watcher:
     """Ids that an `enqueue` answered ``STORED`` and no snapshot has shown yet. Fill in; emptied by `see`."""
     until_started: set[bytes] = field(default_factory=set)
     """Ids of jobs that give up their unique key when they are claimed. Fill in."""
+    unjudged: set[bytes] = field(default_factory=set)
+    """Ids of jobs whose edges are not all in `edges`, so that their end cannot be judged by those. Fill in."""
     _last: Snapshot | None = None
     _replayed: set[bytes] = field(default_factory=set)
 
@@ -272,7 +274,7 @@ class Watcher:
         """
         self._replayed |= set(replayed)
         wrongs = violations(snapshot)
-        wrongs += graph_violations(snapshot, self.edges, pending=pending, replayed=self._replayed)
+        wrongs += graph_violations(snapshot, self.edges, pending=pending, replayed=self._replayed | self.unjudged)
         wrongs += [f"{lost.hex()} was stored, and is not" for lost in self.acknowledged - set(snapshot.jobs)]
         wrongs += _shared_keys(
             job for job in snapshot.unfinished() if job.token == 0 or job.id not in self.until_started

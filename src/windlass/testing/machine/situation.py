@@ -128,12 +128,20 @@ class Situation(RuleBasedStateMachine):
             self.duel.look(self.learn_edges, pending=not self.drains)
 
     def learn_edges(self, snapshot: Snapshot) -> None:
-        """Tell the watcher which edges came with jobs that are stored now, and which went with purged ones."""
-        edges = self.duel.watcher.edges
+        """Tell the watcher which edges came with jobs that are stored now, and which went with purged ones.
+
+        An id that was purged may be stored anew, and then its tokens begin anew, too.
+        """
+        watcher = self.duel.watcher
         present = set(snapshot.jobs)
         gone = self.stored - present
-        for parent, child in [edge for edge in edges if gone & set(edge)]:
-            del edges[parent, child]
+        self.given = {proof for proof in self.given if proof[0] not in gone}
+        self.applied = {proof for proof in self.applied if proof[0] not in gone}
+        for parent, child in [edge for edge in watcher.edges if gone & set(edge)]:
+            if child in gone or snapshot.jobs[child].state.is_finished:  # else it is wrong, and the watcher says so
+                del watcher.edges[parent, child]
+                watcher.unjudged.add(child)
         for new in present - self.stored:
-            edges.update({(parent.id, new): parent.policy for parent in self.sent[new].parents})
+            watcher.edges.update({(parent.id, new): parent.policy for parent in self.sent[new].parents})
+            watcher.unjudged.discard(new)
         self.stored = present
