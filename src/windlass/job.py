@@ -13,7 +13,7 @@ from windlass.client import Client, Opened
 from windlass.core.clock import Instant, to_datetime
 from windlass.core.errors import InvalidOption, JobCancelled, JobFailed, JobLost, JobNotFound, UsageError
 from windlass.core.lifecycle import State
-from windlass.core.model import CancelAnswer, JobRecord, JobResult, Reason, ReplayAnswer
+from windlass.core.records import CancelAnswer, JobRecord, JobResult, Reason, ReplayAnswer
 from windlass.core.remote import decode_error, rebuild_error
 from windlass.core.task import TaskSpec
 

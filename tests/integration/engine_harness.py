@@ -14,7 +14,8 @@ from windlass.core.codec import Signature
 from windlass.core.errors import StoreUnavailable
 from windlass.core.ids import new_id
 from windlass.core.lifecycle import State
-from windlass.core.model import JobRecord, NewJob, Session
+from windlass.core.model import NewJob, Session
+from windlass.core.records import JobRecord
 from windlass.core.task import TaskSpec
 from windlass.engine.config import WorkerConfig
 from windlass.engine.worker import Worker

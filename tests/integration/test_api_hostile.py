@@ -9,7 +9,8 @@ import pytest
 from windlass import App, RemoteError
 from windlass.core.ids import new_id, to_text
 from windlass.core.lifecycle import State
-from windlass.core.model import JobRecord, NewJob
+from windlass.core.model import NewJob
+from windlass.core.records import JobRecord
 from windlass.core.remote import decode_error
 
 SOON = 10.0

@@ -5,7 +5,7 @@ import time
 
 from tests.integration.engine_harness import State, Switch, all_in, enqueue, eventually, new_job, record, running, spec
 from windlass.core.clock import SECOND
-from windlass.core.model import Limit, LimitScope
+from windlass.core.records import Limit, LimitScope
 from windlass.store.port import Store
 
 

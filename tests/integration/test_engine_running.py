@@ -12,7 +12,8 @@ from windlass.context import Current, Middleware, current
 from windlass.core.clock import SECOND
 from windlass.core.errors import Dead, RetryLater, Snooze
 from windlass.core.lifecycle import Outcome
-from windlass.core.model import MAX_RESULT, ClaimedJob, Reason, Settlement
+from windlass.core.model import MAX_RESULT, ClaimedJob, Settlement
+from windlass.core.records import Reason
 from windlass.core.remote import decode_error
 from windlass.core.retry import Retry
 from windlass.engine.attempt import EndReason

@@ -9,7 +9,8 @@ import pytest
 from windlass.core.clock import SECOND, Instant
 from windlass.core.errors import EnqueueUnknown, StaleEnqueue, StoreFull, StoreUnavailable, UsageError
 from windlass.core.ids import new_id, to_text
-from windlass.core.model import MAX_BATCH, STALE_AFTER, Edge, Enqueued, EnqueueResult, JobFilter, NewJob, Unique
+from windlass.core.model import MAX_BATCH, STALE_AFTER, Edge, Enqueued, EnqueueResult, NewJob, Unique
+from windlass.core.records import JobFilter
 from windlass.engine.enqueuer import RETRY_FOR, Enqueuer
 from windlass.store.port import Store
 from windlass.testing.faulty import Fault, FaultyStore, Script

@@ -20,7 +20,8 @@ from windlass.core.errors import (
     UsageError,
 )
 from windlass.core.lifecycle import Outcome
-from windlass.core.model import STORED, ClaimRequest, Lane, Limit, LimitScope, Parent, Settlement
+from windlass.core.model import STORED, ClaimRequest, Lane, Parent, Settlement
+from windlass.core.records import Limit, LimitScope
 from windlass.store.sqlite import SQLiteStore, connection, schema, writer
 
 

@@ -8,7 +8,8 @@ import pytest
 from windlass.core.errors import JobNotFound, ResultTimeout, StoreUnavailable
 from windlass.core.ids import new_id
 from windlass.core.lifecycle import Outcome, State
-from windlass.core.model import ClaimRequest, JobResult, Lane, NewJob, Session, Settlement
+from windlass.core.model import ClaimRequest, Lane, NewJob, Session, Settlement
+from windlass.core.records import JobResult
 from windlass.engine.waiting import FIRST_POLL, LONGEST_POLL, PATIENCE, ResultWaiter
 from windlass.store.port import Store, Subscription
 from windlass.testing.faulty import FaultyStore, Outage

@@ -23,7 +23,8 @@ from tests.system.supervised import Supervised
 from windlass.core.clock import SECOND
 from windlass.core.ids import new_id
 from windlass.core.lifecycle import State
-from windlass.core.model import MAX_BATCH, JobRecord, NewJob, SessionRecord, Settings
+from windlass.core.model import MAX_BATCH, NewJob, Settings
+from windlass.core.records import JobRecord, SessionRecord
 from windlass.store.sqlite import SQLiteStore
 from windlass.testing import snapshot
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.system.crash_site import CrashSite, until
 from windlass.core.lifecycle import State
-from windlass.core.model import Reason
+from windlass.core.records import Reason
 
 
 @pytest.fixture

@@ -8,16 +8,8 @@ import pytest
 import pytest_asyncio
 
 from windlass.core.errors import StoreUnavailable
-from windlass.core.model import (
-    ClaimAnswer,
-    ClaimRequest,
-    Enqueued,
-    JobFilter,
-    Lane,
-    NewJob,
-    Refusal,
-    Session,
-)
+from windlass.core.model import ClaimAnswer, ClaimRequest, Enqueued, Lane, NewJob, Refusal, Session
+from windlass.core.records import JobFilter
 from windlass.store.memory import MemoryStore
 from windlass.testing.duel import ManualClock
 from windlass.testing.faulty import Dice, Fault, FaultyStore, Outage, Script

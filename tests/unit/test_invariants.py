@@ -10,7 +10,8 @@ import pytest
 from windlass.core.clock import MINUTE, SECOND
 from windlass.core.graph import EdgePolicy
 from windlass.core.lifecycle import State
-from windlass.core.model import JobRecord, Limit, LimitScope, QueueRecord, Reason, Session, SessionRecord
+from windlass.core.model import Session
+from windlass.core.records import JobRecord, Limit, LimitScope, QueueRecord, Reason, SessionRecord
 from windlass.testing.invariants import InvariantBroken, Watcher, check, violations
 from windlass.testing.snapshot import Snapshot
 

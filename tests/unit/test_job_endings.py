@@ -5,7 +5,7 @@ import pytest
 from windlass import App, InvalidResult, Job, JobCancelled, JobFailed, JobLost, RemoteError
 from windlass.core.ids import new_id
 from windlass.core.lifecycle import State
-from windlass.core.model import JobResult, Reason
+from windlass.core.records import JobResult, Reason
 from windlass.core.remote import encode_error
 from windlass.engine.waiting import ResultWaiter
 

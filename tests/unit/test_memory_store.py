@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from windlass.core.clock import SECOND
 from windlass.core.errors import StoreUnavailable, UsageError
 from windlass.core.lifecycle import State
-from windlass.core.model import STORED, ClaimRequest, Lane, Limit, LimitScope, NewJob, Rate, Session
+from windlass.core.model import STORED, ClaimRequest, Lane, NewJob, Session
+from windlass.core.records import Limit, LimitScope, Rate
 from windlass.store.memory import MemoryStore
 from windlass.store.memory.line import Line
 from windlass.testing.duel import ManualClock

@@ -8,7 +8,8 @@ import msgspec
 
 from windlass.cli.output import iso
 from windlass.core.ids import to_text
-from windlass.core.model import ErrorRecord, JobRecord, Reason
+from windlass.core.model import ErrorRecord
+from windlass.core.records import JobRecord, Reason
 from windlass.core.text import shorten
 
 SHOWN = 4000

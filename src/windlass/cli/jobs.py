@@ -15,7 +15,7 @@ from windlass.core.ids import from_text, to_text
 
 if TYPE_CHECKING:
     from windlass.core.lifecycle import State
-    from windlass.core.model import JobFilter, JobPage, JobRecord
+    from windlass.core.records import JobFilter, JobPage, JobRecord
     from windlass.store.port import Store
 
 IDS = Argument("ids", nargs="+", metavar="ID", help="Job ids.")
@@ -179,8 +179,8 @@ def _say_answers(ids: list[bytes], answers: list[str], *, good: Sequence[str], a
 
 
 def _filter(states: list[str] | None, queue: str | None, task: str | None) -> JobFilter:
-    from windlass.core.model import JobFilter
     from windlass.core.names import check_queue, check_task
+    from windlass.core.records import JobFilter
 
     return JobFilter(
         states=tuple(_state(word) for word in states) if states else None,

@@ -10,7 +10,7 @@ from windlass.cli.target import STORE, with_store
 from windlass.core.names import check_queue
 
 if TYPE_CHECKING:
-    from windlass.core.model import Limit, QueueRecord
+    from windlass.core.records import Limit, QueueRecord
     from windlass.store.port import Store
 
 NAMES = Argument("names", nargs="+", metavar="QUEUE", help="Names of queues.")
@@ -63,7 +63,7 @@ def resume(*, names: list[str], app: str | None, url: str | None, as_json: bool)
 def _set_paused(names: list[str], app: str | None, url: str | None, *, paused: bool, as_json: bool) -> None:
     import msgspec
 
-    from windlass.core.model import Limit, LimitScope
+    from windlass.core.records import Limit, LimitScope
 
     wanted = list(dict.fromkeys(check_queue(name) for name in names))
 

@@ -9,7 +9,7 @@ from windlass.cli.output import ago, iso, note, say_json, say_table
 from windlass.cli.target import STORE, with_store
 
 if TYPE_CHECKING:
-    from windlass.core.model import SessionRecord
+    from windlass.core.records import SessionRecord
     from windlass.store.port import Store
 
 

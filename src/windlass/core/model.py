@@ -1,4 +1,4 @@
-"""The records that pass through the store port.
+"""The records that pass through the store port. Those of operators and insights: `windlass.core.records`.
 
 All times are instants of the store's clock, all durations spans (`windlass.core.clock`): integers, microseconds.
 All ids are 16 bytes; a job id is a UUIDv7, so that keys arrive in order (random keys halve a B-tree store).
@@ -12,7 +12,7 @@ import msgspec
 
 from windlass.core.clock import DAY, MINUTE, SECOND, Instant, Span
 from windlass.core.graph import EdgePolicy
-from windlass.core.lifecycle import Outcome, State
+from windlass.core.lifecycle import Outcome
 
 MAX_PRIORITY = 9
 DEFAULT_PRIORITY = 5
@@ -332,84 +332,7 @@ class Progress(msgspec.Struct, frozen=True):
     """`promote`: the store's clock at the call."""
 
 
-# ---------------------------------------------------------------------------------- operators and insights
-
-
-class LimitScope(IntEnum):
-    """What a limit record governs. The numbers are part of the stored layout."""
-
-    QUEUE = 0
-    TASK = 1
-    KEY = 2
-    """Each limit key: the record named ``group:value``, or else the one named ``group`` for every key of the group."""
-
-
-class Rate(msgspec.Struct, frozen=True):
-    """A token bucket: at most `count` starts per `per`, with bursts of at most `burst`."""
-
-    count: int
-    per: Span = SECOND
-    burst: int = 1
-
-
-class Limit(msgspec.Struct, frozen=True, kw_only=True):
-    """A queue record, or the limits of a task or of limit keys. For all workers together, enforced by `claim`."""
-
-    scope: LimitScope
-    name: str
-    paused: bool = False
-    """Nothing is claimed. Queues and tasks only."""
-    concurrency: int | None = None
-    """At most so many running at once; ``None``: no limit."""
-    rate: Rate | None = None
-
-
-class CancelAnswer(IntEnum):
-    """What became of a request to cancel."""
-
-    CANCELLED = 0
-    REQUESTED = 1
-    """It runs; the worker will learn of it."""
-    FINISHED = 2
-    """It was finished already."""
-    UNKNOWN = 3
-
-
-class ReplayAnswer(IntEnum):
-    """What became of a replay."""
-
-    REPLAYED = 0
-    NOT_DEAD = 1
-    """Only dead and cancelled jobs can be replayed."""
-    KEY_HELD = 2
-    """Another unfinished job holds its unique key."""
-    UNKNOWN = 3
-
-
-class SkipAnswer(IntEnum):
-    """What became of a skip."""
-
-    SKIPPED = 0
-    STARTED = 1
-    """Only waiting, scheduled and ready jobs can be skipped."""
-    UNKNOWN = 2
-
-
-class Reason(IntEnum):
-    """Why a job is cancelled or dead, beyond what its errors say. The numbers are part of the stored layout."""
-
-    NONE = 0
-    CANCELLED = 1
-    """Somebody asked."""
-    EXPIRED = 2
-    PARENT = 3
-    """A parent did not end as an edge demands."""
-    REPLACED = 4
-    """A newer job took its unique key."""
-    LOST = 5
-    """Its workers died while they ran it alone."""
-    SKIPPED = 6
-    """An operator declared it succeeded."""
+# -------------------------------------------------------------------------------------------------- attempts
 
 
 class Note(msgspec.Struct, frozen=True, gc=False):
@@ -422,105 +345,6 @@ class Note(msgspec.Struct, frozen=True, gc=False):
     message: str | None = None
     log: str = ""
     """Text to append; the store keeps the last `MAX_LOG` bytes."""
-
-
-class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything the store knows of a job."""
-
-    id: bytes
-    task: str
-    queue: str
-    requires: str
-    priority: int
-    state: State
-    reason: Reason = Reason.NONE
-    payload: bytes
-    options: bytes | None
-    result: bytes | None = None
-    errors: list[bytes] = []
-    """Encoded `ErrorRecord` s of the last `MAX_ERRORS` failed or undeliverable attempts, oldest first. `list_jobs`
-    leaves them out."""
-    token: int = 0
-    attempt: int = 0
-    failures: int = 0
-    losses: int = 0
-    snoozes: int = 0
-    suspect: bool = False
-    cancel_requested: bool = False
-    unique_key: str | None = None
-    limit_key: str | None = None
-    session: bytes | None = None
-    """Of the running, or else of the last, attempt."""
-    enqueued_at: Instant = 0
-    due_at: Instant | None = None
-    expires_at: Instant | None = None
-    started_at: Instant | None = None
-    """When the last claim took it."""
-    finished_at: Instant | None = None
-    purge_at: Instant | None = None
-    """End of its retention; ``None`` while unfinished or while dependants are unfinished."""
-    sequence: int | None = None
-    """Its place within its priority, given when it became ready."""
-    parents_open: int = 0
-    """Edges to parents that have not been marked yet."""
-    progress: float | None = None
-    message: str | None = None
-    log: str = ""
-    """`list_jobs` leaves it out."""
-
-
-class JobResult(msgspec.Struct, frozen=True):
-    """How a job ended."""
-
-    id: bytes
-    state: State
-    reason: Reason
-    result: bytes | None
-    error: bytes | None
-    """The last error, if there is one."""
-
-
-class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which jobs to list or count; ``None`` matches all."""
-
-    states: tuple[State, ...] | None = None
-    queue: str | None = None
-    task: str | None = None
-
-
-class JobPage(msgspec.Struct, frozen=True):
-    """Some jobs, newest id first."""
-
-    jobs: list[JobRecord]
-    cursor: bytes | None
-    """Pass it to `list_jobs` for the next page; ``None``: there is none."""
-
-
-class QueueRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a queue: its record, if it has one, and what waits and runs in it."""
-
-    name: str
-    limit: Limit | None = None
-    waiting: int = 0
-    scheduled: int = 0
-    ready: int = 0
-    running: int = 0
-    suspects: int = 0
-    """Part of `ready`: jobs that wait to be run alone."""
-    oldest_ready_at: Instant | None = None
-    """When the oldest of the ready jobs was enqueued."""
-
-
-class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a session."""
-
-    session: Session
-    opened_at: Instant
-    lease_until: Instant
-    renewals: int
-    revoked: bool
-    running: int
-    commands: list[str] = []
 
 
 class ErrorRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

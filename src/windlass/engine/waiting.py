@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 
 from windlass.core.errors import JobNotFound, ResultTimeout, StoreUnavailable
 from windlass.core.ids import to_text
-from windlass.core.model import MAX_BATCH, JobResult
+from windlass.core.model import MAX_BATCH
+from windlass.core.records import JobResult
 from windlass.store.port import Store, Subscription
 
 log = logging.getLogger("windlass.engine")

@@ -29,29 +29,31 @@ from typing import Protocol
 
 from windlass.core.clock import Instant
 from windlass.core.model import (
-    CancelAnswer,
     ClaimAnswer,
     ClaimRequest,
     Edge,
     EnqueueResult,
+    NewJob,
+    Note,
+    Progress,
+    Renewal,
+    Session,
+    SessionSign,
+    Settings,
+    Settlement,
+    SettleResult,
+)
+from windlass.core.records import (
+    CancelAnswer,
     JobFilter,
     JobPage,
     JobRecord,
     JobResult,
     Limit,
     LimitScope,
-    NewJob,
-    Note,
-    Progress,
     QueueRecord,
-    Renewal,
     ReplayAnswer,
-    Session,
     SessionRecord,
-    SessionSign,
-    Settings,
-    Settlement,
-    SettleResult,
     SkipAnswer,
 )
 

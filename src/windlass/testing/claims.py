@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterator
 from itertools import pairwise
 
 from windlass.core.lifecycle import State
-from windlass.core.model import ClaimAnswer, ClaimedJob, ClaimRequest, JobRecord, Limit, LimitScope
+from windlass.core.model import ClaimAnswer, ClaimedJob, ClaimRequest
+from windlass.core.records import JobRecord, Limit, LimitScope
 from windlass.testing.invariants import InvariantBroken
 from windlass.testing.snapshot import Snapshot
 

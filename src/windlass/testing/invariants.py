@@ -18,7 +18,8 @@ import msgspec
 from windlass.core.clock import Instant
 from windlass.core.graph import EdgePolicy, Verdict, verdict
 from windlass.core.lifecycle import TRANSITIONS, Event, State
-from windlass.core.model import KEEP_AT_LEAST, MAX_ERRORS, MAX_LOG, JobRecord, Limit, LimitScope, Reason
+from windlass.core.model import KEEP_AT_LEAST, MAX_ERRORS, MAX_LOG
+from windlass.core.records import JobRecord, Limit, LimitScope, Reason
 from windlass.testing.snapshot import Snapshot
 
 

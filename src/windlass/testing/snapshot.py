@@ -8,14 +8,8 @@ import msgspec
 
 from windlass.core.clock import Instant
 from windlass.core.lifecycle import State
-from windlass.core.model import (
-    MAX_BATCH,
-    JobFilter,
-    JobRecord,
-    Limit,
-    QueueRecord,
-    SessionRecord,
-)
+from windlass.core.model import MAX_BATCH
+from windlass.core.records import JobFilter, JobRecord, Limit, QueueRecord, SessionRecord
 from windlass.store.port import Insights
 
 _EVERYTHING = JobFilter()

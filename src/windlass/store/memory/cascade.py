@@ -7,7 +7,8 @@ from collections import deque
 from windlass.core.clock import Span
 from windlass.core.graph import MAX_EDGES_PER_CALL, Verdict, verdict
 from windlass.core.lifecycle import Event, State, after
-from windlass.core.model import KEEP_AT_LEAST, Reason
+from windlass.core.model import KEEP_AT_LEAST
+from windlass.core.records import Reason
 from windlass.store.memory.data import Step
 from windlass.store.memory.records import Job, Link
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from windlass.core.clock import Instant
 from windlass.core.lifecycle import State
-from windlass.core.model import Limit, LimitScope, Settings
+from windlass.core.model import Settings
+from windlass.core.records import Limit, LimitScope
 from windlass.store.memory.lanes import ReadyLane
 from windlass.store.memory.line import Line
 from windlass.store.memory.records import Job, LaneName, Life

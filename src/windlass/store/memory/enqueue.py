@@ -17,9 +17,9 @@ from windlass.core.model import (
     Enqueued,
     EnqueueResult,
     NewJob,
-    Reason,
     Unique,
 )
+from windlass.core.records import Reason
 from windlass.store.memory.cascade import Cascade, add_link
 from windlass.store.memory.data import Data, Step
 from windlass.store.memory.records import Job, Link

@@ -8,7 +8,7 @@ from heapq import nlargest
 from operator import attrgetter
 
 from windlass.core.lifecycle import State
-from windlass.core.model import (
+from windlass.core.records import (
     JobFilter,
     JobPage,
     JobRecord,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from itertools import islice
 
 from windlass.core.lifecycle import Event, after
-from windlass.core.model import Progress, Reason
+from windlass.core.model import Progress
+from windlass.core.records import Reason
 from windlass.store.memory.cascade import Cascade, remove_job
 from windlass.store.memory.data import Step
 from windlass.store.memory.limits import drop_full_buckets

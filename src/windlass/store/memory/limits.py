@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from windlass.core.clock import Instant, Span
-from windlass.core.model import Limit, LimitScope, Rate
+from windlass.core.records import Limit, LimitScope, Rate
 from windlass.store.memory.data import Data, Step, counted_under
 from windlass.store.memory.records import Job
 

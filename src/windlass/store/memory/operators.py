@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from windlass.core.graph import EdgePolicy, Verdict, verdict
 from windlass.core.lifecycle import Event, State, after
-from windlass.core.model import KEEP_AT_LEAST, CancelAnswer, Reason, ReplayAnswer, SkipAnswer
+from windlass.core.model import KEEP_AT_LEAST
+from windlass.core.records import CancelAnswer, Reason, ReplayAnswer, SkipAnswer
 from windlass.store.memory.cascade import Cascade, hold_parent, remove_job, set_mark
 from windlass.store.memory.data import Data, Step
 from windlass.store.memory.records import Job, Link

@@ -8,7 +8,8 @@ from typing import TypeAlias
 from windlass.core.clock import Instant, Span
 from windlass.core.graph import EdgePolicy
 from windlass.core.lifecycle import Outcome, State
-from windlass.core.model import Reason, Session, Unique
+from windlass.core.model import Session, Unique
+from windlass.core.records import Reason
 
 LaneName: TypeAlias = tuple[str, str]
 """(queue, requires)."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from windlass.core.lifecycle import Event, State, after
-from windlass.core.model import MAX_BATCH, Progress, Reason, Renewal, Session, SessionSign
+from windlass.core.model import MAX_BATCH, Progress, Renewal, Session, SessionSign
+from windlass.core.records import Reason
 from windlass.store.memory.cascade import Cascade
 from windlass.store.memory.data import Step
 from windlass.store.memory.records import Job, Life

@@ -6,16 +6,8 @@ from collections.abc import Sequence
 
 from windlass.core.graph import MAX_EDGES_PER_CALL
 from windlass.core.lifecycle import EVENT_OF, Event, Outcome, State, after
-from windlass.core.model import (
-    MAX_ERRORS,
-    MAX_LOG,
-    ClaimRequest,
-    Note,
-    Reason,
-    Settled,
-    Settlement,
-    SettleResult,
-)
+from windlass.core.model import MAX_ERRORS, MAX_LOG, ClaimRequest, Note, Settled, Settlement, SettleResult
+from windlass.core.records import Reason
 from windlass.store.memory.cascade import Cascade
 from windlass.store.memory.claim import claim
 from windlass.store.memory.data import Step

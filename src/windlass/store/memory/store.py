@@ -11,29 +11,31 @@ from typing import Concatenate, ParamSpec, TypeVar
 from windlass.core.clock import Instant
 from windlass.core.errors import StoreUnavailable, UsageError
 from windlass.core.model import (
-    CancelAnswer,
     ClaimAnswer,
     ClaimRequest,
     Edge,
     EnqueueResult,
+    NewJob,
+    Note,
+    Progress,
+    Renewal,
+    Session,
+    SessionSign,
+    Settings,
+    Settlement,
+    SettleResult,
+)
+from windlass.core.records import (
+    CancelAnswer,
     JobFilter,
     JobPage,
     JobRecord,
     JobResult,
     Limit,
     LimitScope,
-    NewJob,
-    Note,
-    Progress,
     QueueRecord,
-    Renewal,
     ReplayAnswer,
-    Session,
     SessionRecord,
-    SessionSign,
-    Settings,
-    Settlement,
-    SettleResult,
     SkipAnswer,
 )
 from windlass.store.bounds import check_batch, check_distinct, check_limit, check_request

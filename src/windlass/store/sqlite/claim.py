@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from windlass.core.clock import Span
-from windlass.core.model import MAX_BATCH, MAX_PRIORITY, ClaimAnswer, ClaimedJob, ClaimRequest, LimitScope, Refusal
+from windlass.core.model import MAX_BATCH, MAX_PRIORITY, ClaimAnswer, ClaimedJob, ClaimRequest, Refusal
+from windlass.core.records import LimitScope
 from windlass.store.sqlite.limits import Allowances, LimitBook, limit_book
 from windlass.store.sqlite.transaction import Transaction
 from windlass.store.statements import statements

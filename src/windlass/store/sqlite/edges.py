@@ -8,7 +8,8 @@ from typing import NamedTuple
 from windlass.core.clock import Instant, Span
 from windlass.core.graph import MAX_EDGES_PER_CALL, EdgePolicy, Verdict, verdict
 from windlass.core.lifecycle import Outcome, State
-from windlass.core.model import KEEP_AT_LEAST, Progress, Reason
+from windlass.core.model import KEEP_AT_LEAST, Progress
+from windlass.core.records import Reason
 from windlass.store.sqlite.transaction import Transaction
 from windlass.store.statements import statements
 

@@ -22,8 +22,8 @@ from windlass.core.model import (
     EnqueueResult,
     NewJob,
     Parent,
-    Reason,
 )
+from windlass.core.records import Reason
 from windlass.store.sqlite.edges import Cascade, Target
 from windlass.store.sqlite.rows import RowStatement, blob
 from windlass.store.sqlite.transaction import Transaction

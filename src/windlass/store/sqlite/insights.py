@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from windlass.core.lifecycle import State
-from windlass.core.model import (
-    MAX_PRIORITY,
+from windlass.core.model import MAX_PRIORITY
+from windlass.core.records import (
     JobFilter,
     JobPage,
     JobRecord,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from windlass.core.model import Progress, Reason
+from windlass.core.model import Progress
+from windlass.core.records import Reason
 from windlass.store.sqlite.edges import Cascade, Target
 from windlass.store.sqlite.limits import drop_full_buckets
 from windlass.store.sqlite.transaction import Transaction

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from windlass.core.clock import Instant, Span
-from windlass.core.model import MAX_BATCH, Limit, LimitScope, Rate
+from windlass.core.model import MAX_BATCH
+from windlass.core.records import Limit, LimitScope, Rate
 from windlass.store.sqlite.transaction import Transaction
 from windlass.store.statements import statements
 

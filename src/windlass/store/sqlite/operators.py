@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from windlass.core.graph import Verdict
 from windlass.core.lifecycle import State
-from windlass.core.model import KEEP_AT_LEAST, CancelAnswer, Reason, ReplayAnswer, SkipAnswer
+from windlass.core.model import KEEP_AT_LEAST
+from windlass.core.records import CancelAnswer, Reason, ReplayAnswer, SkipAnswer
 from windlass.store.sqlite.edges import Cascade, Target, judge_marks
 from windlass.store.sqlite.janitor import delete_job
 from windlass.store.sqlite.transaction import Transaction

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import msgspec
 
 from windlass.core.lifecycle import Event, State, after
-from windlass.core.model import MAX_BATCH, Progress, Reason, Renewal, Session, SessionSign
+from windlass.core.model import MAX_BATCH, Progress, Renewal, Session, SessionSign
+from windlass.core.records import Reason
 from windlass.store.sqlite.edges import Cascade, Target
 from windlass.store.sqlite.limits import announce_free_places
 from windlass.store.sqlite.settle import give_back

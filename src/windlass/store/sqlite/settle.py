@@ -14,11 +14,11 @@ from windlass.core.model import (
     MAX_LOG,
     ClaimRequest,
     Note,
-    Reason,
     Settled,
     Settlement,
     SettleResult,
 )
+from windlass.core.records import Reason
 from windlass.store.sqlite.claim import claim
 from windlass.store.sqlite.edges import Cascade, Target
 from windlass.store.sqlite.limits import announce_free_places

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from windlass.core.errors import UsageError
 from windlass.core.lifecycle import State
-from windlass.core.model import MAX_BATCH, CancelAnswer, Reason
+from windlass.core.model import MAX_BATCH
+from windlass.core.records import CancelAnswer, Reason
 from windlass.testing.conformance.env import Env
 from windlass.testing.conformance.expect import raises, same
 

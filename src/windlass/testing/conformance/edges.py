@@ -6,7 +6,8 @@ from windlass.core.clock import MINUTE, SECOND
 from windlass.core.errors import UsageError
 from windlass.core.graph import EdgePolicy
 from windlass.core.lifecycle import Outcome, State
-from windlass.core.model import MAX_BATCH, Edge, EdgeAnswer, Lane, Parent, Reason, Settled, Unique
+from windlass.core.model import MAX_BATCH, Edge, EdgeAnswer, Lane, Parent, Settled, Unique
+from windlass.core.records import Reason
 from windlass.testing.conformance.env import Env, ended
 from windlass.testing.conformance.expect import raises, same
 

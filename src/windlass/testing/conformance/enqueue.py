@@ -5,18 +5,8 @@ from __future__ import annotations
 from windlass.core.clock import MINUTE, SECOND
 from windlass.core.errors import UsageError
 from windlass.core.lifecycle import State
-from windlass.core.model import (
-    MAX_BATCH,
-    MAX_PAYLOAD,
-    STORED,
-    EnqueueAnswer,
-    Enqueued,
-    JobRecord,
-    Lane,
-    Parent,
-    Reason,
-    Unique,
-)
+from windlass.core.model import MAX_BATCH, MAX_PAYLOAD, STORED, EnqueueAnswer, Enqueued, Lane, Parent, Unique
+from windlass.core.records import JobRecord, Reason
 from windlass.testing.conformance.env import Env
 from windlass.testing.conformance.expect import raises, same
 

@@ -18,7 +18,6 @@ from windlass.core.model import (
     ClaimRequest,
     Edge,
     EnqueueAnswer,
-    JobRecord,
     Lane,
     NewJob,
     Parent,
@@ -30,6 +29,7 @@ from windlass.core.model import (
     Settlement,
     SettleResult,
 )
+from windlass.core.records import JobRecord
 from windlass.store.port import Store
 from windlass.testing.conformance.expect import holds, same
 

@@ -7,7 +7,8 @@ import msgspec
 from windlass.core.clock import MINUTE, SECOND
 from windlass.core.errors import UsageError
 from windlass.core.lifecycle import Outcome, State
-from windlass.core.model import MAX_BATCH, JobFilter, JobResult, Limit, LimitScope, Note, QueueRecord, Reason
+from windlass.core.model import MAX_BATCH, Note
+from windlass.core.records import JobFilter, JobResult, Limit, LimitScope, QueueRecord, Reason
 from windlass.testing.conformance.env import Env
 from windlass.testing.conformance.expect import raises, same
 

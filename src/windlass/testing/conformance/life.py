@@ -6,7 +6,8 @@ import asyncio
 
 from windlass.core.errors import StoreUnavailable
 from windlass.core.lifecycle import State
-from windlass.core.model import JobFilter, Settings
+from windlass.core.model import Settings
+from windlass.core.records import JobFilter
 from windlass.store.port import Capability
 from windlass.testing.conformance.env import Env
 from windlass.testing.conformance.expect import holds, raises, same

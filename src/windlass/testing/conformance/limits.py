@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from windlass.core.lifecycle import Outcome, State
-from windlass.core.model import Lane, Limit, LimitScope, Rate
+from windlass.core.model import Lane
+from windlass.core.records import Limit, LimitScope, Rate
 from windlass.testing.conformance.env import Env, Worker, ended
 from windlass.testing.conformance.expect import same
 

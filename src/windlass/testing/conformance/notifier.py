@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from windlass.core.clock import MINUTE, SECOND
 from windlass.core.lifecycle import Outcome
-from windlass.core.model import Limit, LimitScope
+from windlass.core.records import Limit, LimitScope
 from windlass.store.port import Store, Subscription
 from windlass.testing.conformance.env import Env
 from windlass.testing.conformance.expect import holds, same

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from windlass.core.lifecycle import State
-from windlass.core.model import STORED, JobResult, Reason, SkipAnswer, Unique
+from windlass.core.model import STORED, Unique
+from windlass.core.records import JobResult, Reason, SkipAnswer
 from windlass.testing.conformance.env import Env
 from windlass.testing.conformance.expect import same
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from windlass.core.clock import MINUTE
 from windlass.core.lifecycle import Outcome, State
-from windlass.core.model import CancelAnswer, Reason, Settled
+from windlass.core.model import Settled
+from windlass.core.records import CancelAnswer, Reason
 from windlass.testing.conformance.env import Env, Worker, ended
 from windlass.testing.conformance.expect import same
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from windlass.core.clock import HOUR, MINUTE, SECOND
 from windlass.core.errors import UsageError
 from windlass.core.lifecycle import Outcome, State
-from windlass.core.model import MAX_BATCH, Progress, Reason
+from windlass.core.model import MAX_BATCH, Progress
+from windlass.core.records import Reason
 from windlass.testing.conformance.env import Env
 from windlass.testing.conformance.expect import raises, same
 

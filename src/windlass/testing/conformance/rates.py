@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from windlass.core.clock import HOUR, MINUTE, SECOND
 from windlass.core.lifecycle import Outcome
-from windlass.core.model import Lane, Limit, LimitScope, Rate
+from windlass.core.model import Lane
+from windlass.core.records import Limit, LimitScope, Rate
 from windlass.testing.conformance.env import Env, Worker
 from windlass.testing.conformance.expect import same
 from windlass.testing.conformance.marks import sets_clock_back

@@ -5,7 +5,8 @@ from __future__ import annotations
 from windlass.core.clock import DAY, MINUTE, SECOND
 from windlass.core.graph import EdgePolicy
 from windlass.core.lifecycle import Outcome, State
-from windlass.core.model import Lane, Note, Parent, Reason, ReplayAnswer, Settled
+from windlass.core.model import Lane, Note, Parent, Settled
+from windlass.core.records import Reason, ReplayAnswer
 from windlass.testing.conformance.env import Env, ended
 from windlass.testing.conformance.expect import same
 

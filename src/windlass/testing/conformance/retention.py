@@ -5,7 +5,8 @@ from __future__ import annotations
 from windlass.core.clock import DAY, HOUR, MINUTE, SECOND
 from windlass.core.graph import EdgePolicy
 from windlass.core.lifecycle import Outcome, State
-from windlass.core.model import KEEP_AT_LEAST, STORED, Edge, JobFilter, Lane, Note, Parent, Progress, Unique
+from windlass.core.model import KEEP_AT_LEAST, STORED, Edge, Lane, Note, Parent, Progress, Unique
+from windlass.core.records import JobFilter
 from windlass.testing.conformance.env import Env, Worker
 from windlass.testing.conformance.expect import same
 

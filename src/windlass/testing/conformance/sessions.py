@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from windlass.core.clock import HOUR, SECOND
 from windlass.core.lifecycle import State
-from windlass.core.model import MAX_BATCH, Lane, Refusal, SessionRecord, SessionSign
+from windlass.core.model import MAX_BATCH, Lane, Refusal, SessionSign
+from windlass.core.records import SessionRecord
 from windlass.testing.conformance.env import Env, Worker
 from windlass.testing.conformance.expect import holds, same
 from windlass.testing.conformance.marks import sets_clock_back

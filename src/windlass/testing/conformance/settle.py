@@ -5,16 +5,8 @@ from __future__ import annotations
 from windlass.core.clock import HOUR, MINUTE, SECOND
 from windlass.core.errors import UsageError
 from windlass.core.lifecycle import Outcome, State
-from windlass.core.model import (
-    MAX_BATCH,
-    MAX_ERRORS,
-    ClaimRequest,
-    JobResult,
-    Reason,
-    Refusal,
-    Settled,
-    Settlement,
-)
+from windlass.core.model import MAX_BATCH, MAX_ERRORS, ClaimRequest, Refusal, Settled, Settlement
+from windlass.core.records import JobResult, Reason
 from windlass.testing.conformance.env import EVERYWHERE, Env, ended
 from windlass.testing.conformance.expect import holds, raises, same
 

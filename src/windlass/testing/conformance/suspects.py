@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from windlass.core.lifecycle import Outcome, State
-from windlass.core.model import Lane, Limit, LimitScope, Reason, Refusal
+from windlass.core.model import Lane, Refusal
+from windlass.core.records import Limit, LimitScope, Reason
 from windlass.testing.conformance.env import Env, ended
 from windlass.testing.conformance.expect import holds, same
 

@@ -9,7 +9,8 @@ from typing import TypeVar
 
 from windlass.core.clock import SECOND
 from windlass.core.lifecycle import Outcome, State
-from windlass.core.model import STORED, Enqueued, Limit, LimitScope, Settled, Unique
+from windlass.core.model import STORED, Enqueued, Settled, Unique
+from windlass.core.records import Limit, LimitScope
 from windlass.testing.conformance.env import Env, ended
 from windlass.testing.conformance.expect import holds, same
 

@@ -4,17 +4,8 @@ from __future__ import annotations
 
 from windlass.core.clock import SECOND
 from windlass.core.lifecycle import Outcome, State
-from windlass.core.model import (
-    STORED,
-    ClaimAnswer,
-    ClaimRequest,
-    Limit,
-    LimitScope,
-    Reason,
-    Refusal,
-    Unique,
-    UniqueUntil,
-)
+from windlass.core.model import STORED, ClaimAnswer, ClaimRequest, Refusal, Unique, UniqueUntil
+from windlass.core.records import Limit, LimitScope, Reason
 from windlass.testing.conformance.env import EVERYWHERE, Env
 from windlass.testing.conformance.expect import same
 

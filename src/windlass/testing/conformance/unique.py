@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from windlass.core.clock import SECOND
 from windlass.core.lifecycle import Outcome, State
-from windlass.core.model import (
-    STORED,
-    EnqueueAnswer,
-    Enqueued,
-    Parent,
-    Reason,
-    ReplayAnswer,
-    Unique,
-    UniqueUntil,
-)
+from windlass.core.model import STORED, EnqueueAnswer, Enqueued, Parent, Unique, UniqueUntil
+from windlass.core.records import Reason, ReplayAnswer
 from windlass.testing.conformance.env import Env
 from windlass.testing.conformance.expect import same
 

@@ -9,16 +9,8 @@ from hypothesis.stateful import initialize, precondition, rule
 from windlass.core.clock import MINUTE, Span
 from windlass.core.graph import EdgePolicy
 from windlass.core.lifecycle import State
-from windlass.core.model import (
-    Edge,
-    EdgeAnswer,
-    Enqueued,
-    JobFilter,
-    JobPage,
-    Limit,
-    NewJob,
-    UniqueUntil,
-)
+from windlass.core.model import Edge, EdgeAnswer, Enqueued, NewJob, UniqueUntil
+from windlass.core.records import JobFilter, JobPage, Limit
 from windlass.testing.faulty import Fault
 from windlass.testing.machine import plans
 from windlass.testing.machine.plans import JobPlan, Mishap, mishaps

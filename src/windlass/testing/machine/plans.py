@@ -10,19 +10,8 @@ from hypothesis import strategies as st
 from windlass.core.clock import DAY, HOUR, MILLISECOND, MINUTE, SECOND, Instant, Span
 from windlass.core.graph import EdgePolicy
 from windlass.core.lifecycle import Outcome
-from windlass.core.model import (
-    KEEP,
-    MAX_CALL_BYTES,
-    Lane,
-    Limit,
-    LimitScope,
-    NewJob,
-    Parent,
-    Rate,
-    Settlement,
-    Unique,
-    UniqueUntil,
-)
+from windlass.core.model import KEEP, MAX_CALL_BYTES, Lane, NewJob, Parent, Settlement, Unique, UniqueUntil
+from windlass.core.records import Limit, LimitScope, Rate
 from windlass.testing.faulty import Fault
 
 Mishap: TypeAlias = Fault | int
