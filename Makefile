@@ -6,7 +6,7 @@ SEED ?=
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types layers docs-examples mutants bench soak wheel-check lock clean venv venv-runtime
+.PHONY: help demo test lint format types layers docs docs-examples mutants bench soak wheel-check lock clean venv venv-runtime
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ types: venv ## mypy, strict
 
 layers: venv ## import-linter: imports point down only
 	@.venv/bin/lint-imports --no-logo
+
+docs: venv ## build the documentation site into build/site; a warning is an error
+	@$(PY) -m sphinx -q -E -W --keep-going -b html docs build/site
 
 docs-examples: venv ## run every example of the documentation
 	@$(PY) -m pytest tests/docs $(PYTEST_ARGS)

@@ -11,7 +11,7 @@ upgrade=(--upgrade)
 if [ "${1:-}" = --keep ]; then upgrade=(); fi
 
 # Nothing about where packages came from goes into the lock: it must work with any index.
-.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev \
+.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev --group docs \
     --no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
     "${upgrade[@]}" --output-file "$lock" pyproject.toml
 if grep -nE '://|^-|@ ' "$lock"; then

@@ -20,7 +20,7 @@ def test_the_lock_holds_every_declared_dependency() -> None:
     declared = [
         *project["project"]["dependencies"],
         *(line for extra in project["project"]["optional-dependencies"].values() for line in extra),
-        *project["dependency-groups"]["dev"],
+        *(line for group in project["dependency-groups"].values() for line in group),
         *project["build-system"]["requires"],
     ]
     names = {re.match(r"[A-Za-z0-9-]+", line).group().lower() for line in declared}  # type: ignore[union-attr]
