@@ -28,9 +28,10 @@ def test_the_supervisor_loads_next_to_nothing(tmp_path: Path) -> None:
 
 def test_the_worker_process_loads_nothing_of_the_command_line(tmp_path: Path) -> None:
     Session(tmp_path)  # writes tasks.py
-    code = "import windlass.cli.child, windlass.cli.loading\nwindlass.cli.loading.load_app('tasks:app')"
-    loaded = modules_after(code, tmp_path)
+    code = "import windlass.cli.child, windlass.cli.loading, windlass.store.sqlite\n"
+    loaded = modules_after(code + "windlass.cli.loading.load_app('tasks:app')", tmp_path)
     assert not loaded & {"click", "rich", "typer", "argparse", "windlass.cli.main", "windlass.testing"}
+    assert not loaded & {"bz2", "lzma", "shutil", "tempfile", "zipfile"}, "importlib.resources brings them along"
     assert "tasks" in loaded
 
 

@@ -17,6 +17,7 @@ import msgspec
 from windlass.core.clock import Instant
 from windlass.core.errors import RemoteError
 from windlass.core.model import ErrorRecord
+from windlass.core.text import printable
 
 MAX_MESSAGE = 4 * 1024
 """Bytes of an exception's message that are kept: the first ones."""
@@ -115,7 +116,7 @@ def rebuild_error(record: ErrorRecord, allowed: Iterable[type[BaseException]] = 
         BaseException.__setattr__(error, name, value)
     if record.traceback:
         # Shown where the exception is: what a terminal would obey becomes visible text.
-        BaseException.add_note(error, "Remote traceback:\n" + _visible(record.traceback))
+        BaseException.add_note(error, "Remote traceback:\n" + printable(record.traceback, lines=True))
     return error
 
 
@@ -154,7 +155,3 @@ def _joined(kind: Any) -> type[RemoteError]:
         return type("RemoteError", (RemoteError, kind), own)
     except Exception:  # noqa: BLE001 - layout or metaclass conflicts, or a refusing __init_subclass__
         return RemoteError
-
-
-def _visible(text: str) -> str:
-    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)

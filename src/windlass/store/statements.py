@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
-from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import NamedTuple
 
+_FOLDER = Path(__file__).parent / "sql"
+# Not importlib.resources: it imports tempfile, zipfile and their kin into every worker. The package is plain files.
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 _COMMENT = re.compile(r"--[^\n]*")
 _SPACE = re.compile(r"\s+")
@@ -31,7 +32,7 @@ class Migration(NamedTuple):
 def statements(dialect: str) -> Mapping[str, str]:
     """Load all named statements of a dialect; a name that is used twice is an error."""
     found: dict[str, str] = {}
-    for file in _sql_files(files("windlass.store") / "sql" / dialect):
+    for file in sorted((_FOLDER / dialect).glob("*.sql")):
         _, *parts = _NAME.split(file.read_text("utf-8"))
         for name, text in zip(parts[::2], parts[1::2], strict=True):
             if name in found:
@@ -44,11 +45,7 @@ def statements(dialect: str) -> Mapping[str, str]:
 def migrations(dialect: str) -> tuple[Migration, ...]:
     """Load the migrations of a dialect, in order. A file is called ``0001_what_it_does.sql``."""
     steps = []
-    for file in _sql_files(files("windlass.store") / "sql" / dialect / "migrations"):
-        number, _, title = file.name.removesuffix(".sql").partition("_")
+    for file in sorted((_FOLDER / dialect / "migrations").glob("*.sql")):
+        number, _, title = file.stem.partition("_")
         steps.append(Migration(int(number), title.replace("_", " "), file.read_text("utf-8")))
     return tuple(steps)
-
-
-def _sql_files(folder: Traversable) -> list[Traversable]:
-    return sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from windlass.core.errors import UsageError
 from windlass.core.graph import MAX_EDGES_PER_CALL
 from windlass.core.lifecycle import EVENT_OF, Outcome, State, after
 from windlass.core.model import (
@@ -96,12 +95,6 @@ class Settle:
             raise NeedsCare
         tx.hints.finished += done[: MANY + 1]
         return others
-
-
-def check_distinct(settlements: Sequence[Settlement]) -> None:
-    """Raise `UsageError` if a job is named twice."""
-    if len({settlement.id for settlement in settlements}) != len(settlements):
-        raise UsageError("settle: a job is named twice; ids within one call must be distinct")
 
 
 class _Attempt(NamedTuple):

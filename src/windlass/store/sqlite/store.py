@@ -13,8 +13,6 @@ from typing import TypeVar
 from windlass.core.clock import Instant
 from windlass.core.errors import StoreUnavailable, UsageError
 from windlass.core.model import (
-    MAX_BATCH,
-    MAX_LANES,
     ClaimAnswer,
     ClaimRequest,
     Edge,
@@ -43,6 +41,7 @@ from windlass.core.records import (
     SessionRecord,
     SkipAnswer,
 )
+from windlass.store.bounds import check_batch, check_distinct, check_limit, check_request
 from windlass.store.port import Capability
 from windlass.store.sqlite import edges, enqueue, fork, janitor, limits, operators, sessions, settle
 from windlass.store.sqlite.claim import claim
@@ -197,8 +196,8 @@ class SQLiteStore:
         self, jobs: Sequence[NewJob], edges: Sequence[Edge] = (), *, first_sent: Instant
     ) -> EnqueueResult:
         """See `JobStore.enqueue`."""
-        _check_batch("enqueue", jobs)
-        _check_batch("enqueue", edges)
+        check_batch("enqueue", jobs)
+        check_batch("enqueue", edges)
         if not edges and (len(jobs) <= _PART or all(map(enqueue.is_plain, jobs))):
             return await self._write(lambda tx: enqueue.enqueue(tx, jobs, first_sent=first_sent))
         verbs = [partial(enqueue.enqueue, jobs=part, first_sent=first_sent) for part in _parts(jobs)]
@@ -210,17 +209,17 @@ class SQLiteStore:
 
     async def claim(self, session: bytes, request: ClaimRequest) -> ClaimAnswer:
         """See `JobStore.claim`."""
-        _check_request(request)
+        check_request(request)
         return await self._write(lambda tx: claim(tx, session, request))
 
     async def settle(
         self, session: bytes, settlements: Sequence[Settlement], claim: ClaimRequest | None = None
     ) -> SettleResult:
         """See `JobStore.settle`."""
-        _check_batch("settle", settlements)
-        settle.check_distinct(settlements)
+        check_batch("settle", settlements)
+        check_distinct(settlements)
         if claim is not None:
-            _check_request(claim)
+            check_request(claim)
         judged: dict[bytes, Settled] = {}
         left, more_edges = settlements, False
         while True:
@@ -245,7 +244,7 @@ class SQLiteStore:
 
     async def annotate(self, session: bytes, notes: Sequence[Note]) -> None:
         """See `JobStore.annotate`."""
-        _check_batch("annotate", notes)
+        check_batch("annotate", notes)
         await self._write(lambda tx: settle.annotate(tx, session, notes))
 
     # -------------------------------------------------------------------------------- sessions and janitor
@@ -264,36 +263,36 @@ class SQLiteStore:
 
     async def reap(self, signs: Sequence[SessionSign], limit: int = 200) -> Progress:
         """See `JobStore.reap`."""
-        _check_batch("reap", signs)
-        _check_limit("reap", limit)
+        check_batch("reap", signs)
+        check_limit("reap", limit)
         return await self._write(lambda tx: sessions.reap(tx, signs, limit))
 
     async def promote(self, limit: int = 1000) -> Progress:
         """See `JobStore.promote`."""
-        _check_limit("promote", limit)
+        check_limit("promote", limit)
         return await self._write(lambda tx: janitor.promote(tx, limit))
 
     async def release_edges(self, limit: int = 256) -> Progress:
         """See `JobStore.release_edges`."""
-        _check_limit("release_edges", limit)
+        check_limit("release_edges", limit)
         return await self._write(lambda tx: edges.release_edges(tx, limit))
 
     async def purge(self, limit: int = 1000) -> Progress:
         """See `JobStore.purge`."""
-        _check_limit("purge", limit)
+        check_limit("purge", limit)
         return await self._write(lambda tx: janitor.purge(tx, limit))
 
     # ------------------------------------------------------------------------------------------- operators
 
     async def cancel(self, ids: Sequence[bytes]) -> list[CancelAnswer]:
         """See `JobStore.cancel`."""
-        _check_batch("cancel", ids)
+        check_batch("cancel", ids)
         found = await asyncio.gather(*(self._write(partial(operators.cancel, ids=part)) for part in _parts(ids)))
         return [answer for answers in found for answer in answers]
 
     async def replay(self, ids: Sequence[bytes]) -> list[ReplayAnswer]:
         """See `JobStore.replay`."""
-        _check_batch("replay", ids)
+        check_batch("replay", ids)
         found = await asyncio.gather(*(self._write(partial(operators.replay, ids=part)) for part in _parts(ids)))
         return [answer for answers in found for answer in answers]
 
@@ -303,7 +302,7 @@ class SQLiteStore:
 
     async def delete(self, ids: Sequence[bytes]) -> int:
         """See `JobStore.delete`."""
-        _check_batch("delete", ids)
+        check_batch("delete", ids)
         return sum(await asyncio.gather(*(self._write(partial(operators.delete, ids=part)) for part in _parts(ids))))
 
     async def put_limit(self, limit: Limit) -> None:
@@ -323,17 +322,17 @@ class SQLiteStore:
 
     async def get_jobs(self, ids: Sequence[bytes]) -> list[JobRecord | None]:
         """See `Insights.get_jobs`."""
-        _check_batch("get_jobs", ids)
+        check_batch("get_jobs", ids)
         return await self._read(lambda snapshot: snapshot.get_jobs(ids))
 
     async def results(self, ids: Sequence[bytes]) -> list[JobResult | None]:
         """See `Insights.results`."""
-        _check_batch("results", ids)
+        check_batch("results", ids)
         return await self._read(lambda snapshot: snapshot.results(ids))
 
     async def list_jobs(self, filter: JobFilter, *, limit: int = 50, cursor: bytes | None = None) -> JobPage:
         """See `Insights.list_jobs`."""
-        _check_limit("list_jobs", limit)
+        check_limit("list_jobs", limit)
         return await self._read(lambda snapshot: snapshot.list_jobs(filter, limit, cursor))
 
     async def counts(self) -> dict[tuple[str, int], int]:
@@ -385,18 +384,3 @@ class SQLiteStore:
 def _parts(batch: Sequence[R]) -> list[Sequence[R]]:
     """Cut a batch into parts that can be carried out one by one, and so do not hold the lock for long. One at least."""
     return [batch[start : start + _PART] for start in range(0, len(batch), _PART)] or [batch]
-
-
-def _check_batch(verb: str, batch: Sequence[object]) -> None:
-    if len(batch) > MAX_BATCH:
-        raise UsageError(f"{verb}: {len(batch)} records in one call, at most {MAX_BATCH} are allowed")
-
-
-def _check_limit(verb: str, limit: int) -> None:
-    if not 0 < limit <= MAX_BATCH:
-        raise UsageError(f"{verb}: limit={limit} is not between 1 and {MAX_BATCH}")
-
-
-def _check_request(request: ClaimRequest) -> None:
-    if len(request.lanes) > MAX_LANES:
-        raise UsageError(f"claim: {len(request.lanes)} lanes, at most {MAX_LANES} are allowed")
