@@ -180,7 +180,15 @@ MUTANTS: list[Mutant] = [
         file="store/sql/sqlite/settle.sql",
         old="jobs.n = done.column1 AND jobs.token = done.column2 AND session",
         new="jobs.n = done.column1 AND session",
-        tests=MACHINE,
+        tests=SQLITE,
+    ),
+    Mutant(
+        name="sqlite: the outcome of an earlier token counts as a repetition",
+        breaks="already: the same proof, the same outcome",
+        file="store/sql/sqlite/sessions.sql",
+        old="UPDATE jobs SET state = 2, settled = NULL, losses",
+        new="UPDATE jobs SET state = 2, losses",
+        tests=SQLITE,
     ),
     Mutant(
         name="sqlite: session ignored in the fast path",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from windlass.core.clock import HOUR, MINUTE, SECOND
 from windlass.core.errors import UsageError
 from windlass.core.lifecycle import Outcome, State
-from windlass.core.model import MAX_BATCH, MAX_ERRORS, ClaimRequest, Refusal, Settled, Settlement
+from windlass.core.model import MAX_BATCH, MAX_ERRORS, ClaimedJob, ClaimRequest, Refusal, Settled, Settlement
 from windlass.core.records import JobResult, Reason
-from windlass.testing.conformance.env import EVERYWHERE, Env, ended
+from windlass.testing.conformance.env import EVERYWHERE, Env, Worker, ended
 from windlass.testing.conformance.expect import holds, raises, same
 
 
@@ -152,15 +152,45 @@ async def check_a_repeated_settlement_is_already(env: Env) -> None:
 
 async def check_a_settlement_is_lost_once_somebody_claimed_again(env: Env) -> None:
     """Even the same session: it may not settle its new attempt by the old proof."""
-    await env.put()
     worker = await env.worker()
-    old = await worker.claim_one()
-    await worker.end(old, Outcome.RETRY)
-    new = await worker.claim_one()
-    same(await worker.settle(old, Outcome.RETRY), Settled.LOST, "the old settlement again, after a new claim")
-    await env.expect(old.id, State.RUNNING, "the old proof is void")
-    await worker.end(new)
-    same(await worker.settle(old, Outcome.SUCCEEDED), Settled.LOST, "the old proof with the outcome of the new one")
+    for before in (Outcome.RETRY, Outcome.SNOOZED, Outcome.UNDELIVERABLE, Outcome.RELEASED, None):
+        await env.put()
+        old = await worker.claim_one()
+        if before is None:
+            await env.store.unclaim(worker.id, worker.number)
+        else:
+            await worker.end(old, before)
+        new = await worker.claim_one()
+        await _lost_whatever_it_says(env, worker, old, f"by the old proof, beside the new attempt after {before!r}")
+        await worker.end(new, result=b"new")
+        await _lost_whatever_it_says(env, worker, old, f"by the old proof, after the new attempt after {before!r}")
+
+
+async def check_a_settlement_is_lost_if_only_an_earlier_attempt_ended_so(env: Env) -> None:
+    """What the attempt before wrote must not pass for the end of one that was taken away."""
+    for outcome in (Outcome.RETRY, Outcome.SNOOZED, Outcome.UNDELIVERABLE, Outcome.RELEASED):
+        worker, closing = await env.worker(), await env.worker()
+        await env.put()
+        await worker.end(await worker.claim_one(), outcome)
+        unclaimed = await worker.claim_one()
+        await env.store.unclaim(worker.id, worker.number)
+        await _lost_whatever_it_says(env, worker, unclaimed, f"after {outcome.name}, claim and unclaim")
+        await worker.end(await worker.claim_one(), outcome)
+        reaped = await worker.claim_one()
+        await env.reap(worker)
+        await _lost_whatever_it_says(env, worker, reaped, f"after {outcome.name}, claim and reap")
+        await closing.end(await closing.claim_one(), outcome)
+        closed = await closing.claim_one()
+        await env.store.close(closing.id)
+        await _lost_whatever_it_says(env, closing, closed, f"after {outcome.name}, claim and close")
+        await env.store.cancel([closed.id])
+
+
+async def _lost_whatever_it_says(env: Env, worker: Worker, job: ClaimedJob, when: str) -> None:
+    before = await env.read(job.id)
+    for outcome in Outcome:
+        same(await worker.settle(job, outcome, result=b"old", error=b"old"), Settled.LOST, f"{outcome.name} {when}")
+    same(await env.read(job.id), before, f"the record after settlements {when}")
 
 
 async def check_a_settlement_is_lost_after_what_it_held_was_taken(env: Env) -> None:
