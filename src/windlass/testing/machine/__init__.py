@@ -7,6 +7,8 @@ that crash, repeat themselves, lose answers and come back from the dead.
 
 Each rule is one verb in one situation. After every rule the two stores must tell the same (`windlass.testing.duel`),
 and what they tell must be possible (`windlass.testing.invariants`).
+
+Needs Hypothesis: ``pip install 'windlass[testing]'``.
 """
 
 from __future__ import annotations
