@@ -5,6 +5,7 @@ A fenced block is a step if its language is ``python`` or ``console``. A comment
     <!-- file: tasks.py -->        write the block to this file instead of running it
     <!-- background -->            start the command and go on; it is stopped (SIGTERM) at the end of the page
     <!-- fails -->                 the command must end with a failure
+    <!-- from: examples/a.py -->   do not run the block: it is quoted from a file that another test runs
     <!-- skip: reason -->          do not run the block; the reason is not optional
 
 Of a console block the lines after ``$`` are run; the others show what a reader will see, and are not compared.
@@ -20,7 +21,7 @@ _BLOCK = re.compile(
     r"(?:^<!-- (?P<mark>[^\n]*?) -->\n)?^```(?P<language>python|console)\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
-_MARK = re.compile(r"(?P<word>file|skip): (?P<what>\S.*)|(?P<bare>background|fails)")
+_MARK = re.compile(r"(?P<word>file|from|skip): (?P<what>\S.*)|(?P<bare>background|fails)")
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Step:
     line: int
     """Of the page, where its first line stands."""
     word: str = ""
-    """``file``, ``skip``, ``background``, ``fails`` or nothing."""
+    """``file``, ``from``, ``skip``, ``background``, ``fails`` or nothing."""
     what: str = ""
 
     @property

@@ -41,7 +41,7 @@ class Page:
             self._stop_background()
 
     def _carry_out(self, step: Step, runner: asyncio.Runner) -> None:
-        if step.word == "skip":
+        if step.word in {"from", "skip"}:
             return
         if step.word == "file":
             Path(step.what).parent.mkdir(parents=True, exist_ok=True)

@@ -40,6 +40,12 @@ def test_every_python_block_is_tested_or_says_why_not(page: Path) -> None:
     assert len([fence for fence in fences if fence.startswith(("py", "console"))]) == len(steps)
 
 
+@pytest.mark.parametrize("page", WITH_STEPS, ids=_name)
+def test_what_is_quoted_is_in_its_file(page: Path) -> None:
+    quoted = [step for step in read_steps(page.read_text()) if step.word == "from"]
+    assert [step.line for step in quoted if step.text not in (ROOT / step.what).read_text()] == []
+
+
 @pytest.mark.parametrize("page", pages(), ids=_name)
 def test_every_relative_link_leads_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\(([^)\s#]+)(?:#[^)\s]*)?\)", re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL))
