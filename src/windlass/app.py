@@ -362,7 +362,7 @@ class App:
 
     def new_store(self) -> Store:
         """Make a store that is not opened yet, for the caller to close: to migrate it before anybody else opens it."""
-        return self._connect()
+        return self._client.connect()
 
     async def store(self) -> Store:
         """The opened store of the running event loop, to look into or to operate on directly."""

@@ -107,13 +107,20 @@ class Call(Generic[R_co]):
     async def enqueue(self) -> Job[R_co]:
         """Store a job with these arguments. Raises as `Task.enqueue`."""
         job = self.recipe.new_job(self.payload)
-        return cast("Job[R_co]", self.recipe.job(job, (await send(self.recipe.client, (job,), len(self.payload)))[0]))
+        client = self.recipe.client
+        stored = self.recipe.job(job, (await send(client, (job,), len(self.payload)))[0])
+        if client.inline is not None:
+            await client.inline.run()
+        return cast("Job[R_co]", stored)
 
     def enqueue_sync(self) -> Job[R_co]:
         """As `enqueue`, blocking."""
         job = self.recipe.new_job(self.payload)
-        answers = blocking.run(lambda: send(self.recipe.client, (job,), len(self.payload)))
-        return cast("Job[R_co]", self.recipe.job(job, answers[0]))
+        client = self.recipe.client
+        stored = self.recipe.job(job, blocking.run(lambda: send(client, (job,), len(self.payload)))[0])
+        if client.inline is not None:
+            client.inline.run_sync()
+        return cast("Job[R_co]", stored)
 
 
 async def send(client: Client, jobs: Sequence[NewJob], size: int) -> list[EnqueueAnswer]:

@@ -6,8 +6,10 @@ import asyncio
 import os
 import threading
 import weakref
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from windlass.context import Middleware
 from windlass.core.errors import BlockingCallInLoop
@@ -15,6 +17,13 @@ from windlass.core.task import TaskSpec
 from windlass.engine.enqueuer import Enqueuer
 from windlass.engine.waiting import ResultWaiter
 from windlass.store.port import Store
+
+
+class Inline(Protocol):
+    """Runs what is ready, where it is called from."""
+
+    async def run(self) -> object: ...
+    def run_sync(self) -> object: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -46,6 +55,8 @@ class Client:
     middleware: list[Middleware] = field(default_factory=list)
     working_loops: set[asyncio.AbstractEventLoop] = field(default_factory=set)
     """Loops on which a worker of the app runs beside other code."""
+    inline: Inline | None = None
+    """Called when jobs have been enqueued; only tests set it (`windlass.testing.Harness`)."""
     _origin: Store | None = None
     """Never opened itself: each event loop has a twin of it."""
     _by_loop: dict[asyncio.AbstractEventLoop, Opened] = field(default_factory=dict)
@@ -61,6 +72,19 @@ class Client:
             if self._origin is None:
                 self._origin = self.connect()
             return self._origin
+
+    @contextmanager
+    def elsewhere(self, connect: Callable[[], Store]) -> Iterator[dict[asyncio.AbstractEventLoop, Opened]]:
+        """Use another store as long as the block runs, for tests; what was open before is in use again afterwards.
+        Gives what is opened meanwhile, for the caller to close."""
+        with self._lock:
+            before = self.connect, self._origin, self._by_loop
+            self.connect, self._origin, self._by_loop = connect, None, {}
+        try:
+            yield self._by_loop
+        finally:
+            with self._lock:
+                self.connect, self._origin, self._by_loop = before
 
     async def opened(self) -> Opened:
         """The store of the running event loop. Raises `StoreError` if it cannot be opened."""

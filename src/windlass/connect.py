@@ -11,6 +11,7 @@ from windlass.core.model import Settings
 from windlass.core.names import check_queue
 
 if TYPE_CHECKING:
+    from windlass.core.clock import Instant
     from windlass.store.port import Store
 
 _USER = re.compile(r"^([a-z][a-z0-9+.-]*://[^/?#:@]*:).*@", re.IGNORECASE | re.DOTALL)
@@ -28,6 +29,13 @@ def connect(url: str, settings: Settings) -> Store:
     """
     scheme, rest = _split(url)
     return _OPENERS[scheme](url, rest, settings)
+
+
+def in_memory(settings: Settings, clock: Callable[[], Instant]) -> Store:
+    """Make an empty store in memory that nobody else has, with a clock of the caller's: for tests."""
+    from windlass.store.memory import MemoryStore
+
+    return MemoryStore("", settings, clock)
 
 
 def check_url(url: str) -> None:

@@ -100,6 +100,8 @@ class EnqueueMany(Generic[R_co]):
             while on_the_way:
                 oldest, answers = on_the_way.popleft()
                 yield cast("list[Job[R_co]]", oldest.answered(await answers))
+            if self._client.inline is not None:
+                await self._client.inline.run()
         finally:
             # After an error: what is on its way arrives, but nobody asks for the answers.
             for _, answers in on_the_way:
@@ -147,6 +149,8 @@ def enqueue_many_sync(client: Client, calls: Iterable[Call[R]]) -> Iterator[Job[
             yield from cast("list[Job[R]]", oldest.answered(blocking.wait_for(answers)))
     for oldest, answers in on_the_way:
         yield from cast("list[Job[R]]", oldest.answered(blocking.wait_for(answers)))
+    if client.inline is not None:
+        client.inline.run_sync()
 
 
 def _submit(client: Client, chunk: _Chunk) -> Future[list[EnqueueAnswer]]:
