@@ -8,7 +8,8 @@ A fenced block is a step if its language is ``python`` or ``console``. A comment
     <!-- from: examples/a.py -->   do not run the block: it is quoted from a file that another test runs
     <!-- skip: reason -->          do not run the block; the reason is not optional
 
-Of a console block the lines after ``$`` are run; the others show what a reader will see, and are not compared.
+Of a console block the lines after ``$`` are run; the others show what a reader will see, and are not compared. What a
+line such as ``export WINDLASS_APP=tasks:app`` says holds for the rest of the page.
 """
 
 import re

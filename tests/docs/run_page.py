@@ -7,6 +7,7 @@ import ast
 import asyncio
 import inspect
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -62,6 +63,9 @@ class Page:
 
     def _run_console(self, step: Step) -> None:
         for command in step.commands:
+            if exported := re.fullmatch(r"export (\w+)=(\S+)", command):
+                os.environ[exported[1]] = exported[2]
+                continue
             if step.word == "background":
                 self._background.append(subprocess.Popen(["bash", "-c", f"exec {command}"]))
                 continue

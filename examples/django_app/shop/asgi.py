@@ -1,4 +1,4 @@
-"""A shop that hands slow work to workers: the project for servers that speak ASGI.
+"""A shop that hands slow work to workers.
 
     cd examples/django_app
     python manage.py migrate

@@ -1,8 +1,0 @@
-"""The same for servers that speak WSGI: ``gunicorn shop.wsgi``."""
-
-import os
-
-from django.core.wsgi import get_wsgi_application
-
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")
-application = get_wsgi_application()
