@@ -95,8 +95,8 @@ async def running(store: Store, *tasks: TaskSpec, stop_grace: float = 5.0, **con
 
 class Switch:
     """A store behind a switch: while `away` is set every verb raises, and `lose` names verbs whose next answer is lost
-    after they were carried out; the answers to claims wait for `hold`, if it is there. Counts the calls of each verb.
-    Twins share the switch."""
+    after they were carried out; the answers to claims that brought jobs wait for `hold`, if it is there. Counts the
+    calls of each verb. Twins share the switch."""
 
     def __init__(self, store: Any, shared: "Switch | None" = None) -> None:
         self._store = store
@@ -124,7 +124,7 @@ class Switch:
             if shared.away:
                 raise StoreUnavailable("switched off by the test")
             answer = await found(*args, **kwargs)
-            if name == "claim" and shared.hold is not None:
+            if name == "claim" and answer.jobs and shared.hold is not None:
                 await shared.hold.wait()
             if name in shared.lose:
                 shared.lose.remove(name)

@@ -3,7 +3,20 @@
 import asyncio
 import time
 
-from tests.integration.engine_harness import State, Switch, all_in, enqueue, eventually, new_job, record, running, spec
+import pytest
+
+from tests.integration.engine_harness import (
+    Running,
+    State,
+    Switch,
+    all_in,
+    enqueue,
+    eventually,
+    new_job,
+    record,
+    running,
+    spec,
+)
 from windlass.core.clock import SECOND
 from windlass.core.records import Limit, LimitScope
 from windlass.store.port import Store
@@ -96,6 +109,75 @@ async def test_a_paused_queue_gives_nothing_until_it_is_resumed(store: Store) ->
         assert (await record(store, job_id)).state is State.READY
         await store.put_limit(Limit(scope=LimitScope.QUEUE, name="default"))
         await worker.settled(1)
+
+
+async def make_fast(store: Store, worker: Running, task: str, queue: str) -> None:
+    """Run jobs, until the worker claims 20 ahead; on a busy machine what does nothing may take its time."""
+    while worker.worker._lanes.ahead(queue, time.monotonic()) < 20:
+        done = worker.signals.counts["settled"]
+        await enqueue(store, *(new_job(task, queue=queue) for _ in range(40)))
+        await worker.settled(done + 40)
+
+
+@pytest.mark.parametrize("scope", [LimitScope.QUEUE, LimitScope.TASK])
+async def test_what_waits_for_a_slot_goes_back_at_once_when_it_is_paused(
+    store: Store, monkeypatch: pytest.MonkeyPatch, scope: LimitScope
+) -> None:
+    monkeypatch.setattr("windlass.engine.runner.BUFFER_PATIENCE", 3600.0)  # nothing else gives it back
+    gate = asyncio.Event()
+
+    async def sometimes(slow: bool = False) -> None:
+        if slow:
+            await gate.wait()
+
+    async def other() -> None: ...
+
+    name = "default" if scope is LimitScope.QUEUE else "sometimes"
+    queues = {"default": 1, "other": 1}
+    async with running(store, spec(sometimes), spec(other), queues=queues, concurrency=4) as worker:
+        await make_fast(store, worker, "sometimes", "default")
+        await make_fast(store, worker, "other", "other")
+        slow = await enqueue(store, *(new_job("sometimes", {"slow": True}) for _ in range(4)))
+        await eventually(lambda: all_in(store, slow, State.RUNNING))
+        ids = await enqueue(store, *(new_job("sometimes") for _ in range(20)))
+        others = await enqueue(store, *(new_job("other", queue="other") for _ in range(20)))
+        await eventually(lambda: all_in(store, [*ids, *others], State.RUNNING))
+        began = time.monotonic()
+        await store.put_limit(Limit(scope=scope, name=name, paused=True))
+        await eventually(lambda: all_in(store, ids, State.READY))
+        assert time.monotonic() - began < 1
+        assert await all_in(store, slow, State.RUNNING), "what runs goes on"
+        assert await all_in(store, others, State.RUNNING), "what is not paused stays where it is"
+        assert {(await record(store, job_id)).attempt for job_id in ids} == {0}, "uncounted"
+        gate.set()
+        await eventually(lambda: all_in(store, [*slow, *others], State.SUCCEEDED))
+        assert await all_in(store, ids, State.READY)
+        await store.put_limit(Limit(scope=scope, name=name))
+        await eventually(lambda: all_in(store, ids, State.SUCCEEDED))
+
+
+async def test_a_claim_whose_answer_comes_after_the_pause_goes_back_too(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("windlass.engine.runner.BUFFER_PATIENCE", 3600.0)
+    gate = asyncio.Event()
+
+    async def sometimes(slow: bool = False) -> None:
+        if slow:
+            await gate.wait()
+
+    switch = Switch(store)
+    async with running(switch, spec(sometimes), concurrency=4) as worker:  # type: ignore[arg-type]
+        await make_fast(store, worker, "sometimes", "default")
+        slow = await enqueue(store, *(new_job("sometimes", {"slow": True}) for _ in range(4)))
+        await eventually(lambda: all_in(store, slow, State.RUNNING))
+        switch.hold = asyncio.Event()
+        ids = await enqueue(store, *(new_job("sometimes") for _ in range(20)))
+        await eventually(lambda: all_in(store, ids, State.RUNNING))  # in the store; the answer is on its way
+        await store.put_limit(Limit(scope=LimitScope.QUEUE, name="default", paused=True))
+        switch.hold.set()
+        await eventually(lambda: all_in(store, ids, State.READY))
+        gate.set()
 
 
 async def test_a_limited_queue_runs_no_more_than_it_may_at_once(store: Store) -> None:

@@ -50,7 +50,8 @@ def list_queues(*, app: str | None, url: str | None, as_json: bool) -> None:
 
 @command(NAMES, *STORE)
 def pause(*, names: list[str], app: str | None, url: str | None, as_json: bool) -> None:
-    """Pause queues. Workers claim nothing more from them; what runs goes on; jobs can still be enqueued."""
+    """Pause queues. Workers claim nothing more from them, and give back what they have not started; what runs goes on;
+    jobs can still be enqueued."""
     _set_paused(names, app, url, paused=True, as_json=as_json)
 
 

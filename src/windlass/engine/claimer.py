@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable
 
-from windlass.core.model import ClaimAnswer, ClaimRequest
+from windlass.core.errors import StoreError
+from windlass.core.model import ClaimAnswer, ClaimedJob, ClaimRequest
+from windlass.core.records import LimitScope
 from windlass.engine.holding import Holding
 from windlass.engine.lanes import LanePlan
 from windlass.engine.runner import Runner
 from windlass.engine.suspects import SuspectTurn
-from windlass.store.port import Notifier, Subscription
+from windlass.store.port import Insights, Notifier, Subscription
+
+log = logging.getLogger("windlass.engine")
 
 
 class Claimer:
@@ -22,27 +27,54 @@ class Claimer:
         self._runner = runner
         self._wake = wake
         self._hints: Subscription | None = None
+        self._limit_hints: Subscription | None = None
         self._armed = False
         self.look = True
         """There may be something to claim: a hint has come, or enough time has passed since the last look."""
+        self.limits_changed = False
+        """Something may be paused of which jobs wait here for a slot: `give_back_paused` looks."""
 
     def subscribe(self, store: Notifier, queues: Iterable[str]) -> None:
-        """Hear of jobs that become ready in these queues, in place of what was subscribed to before."""
+        """Hear of jobs that become ready in these queues, and of limits, in place of what was subscribed to before."""
         self.unsubscribe()
         self._hints = store.subscribe([f"ready/{queue}" for queue in queues], self.hint)
         self._hints.disarm()
+        self._limit_hints = store.subscribe(["limits"], self._limit_hint)
         self.look = True
 
     def unsubscribe(self) -> None:
         """Hear of nothing any more."""
-        if self._hints is not None:
-            self._hints.close()
-        self._hints, self._armed = None, False
+        for hints in (self._hints, self._limit_hints):
+            if hints is not None:
+                hints.close()
+        self._hints, self._limit_hints, self._armed = None, None, False
 
     def hint(self) -> None:
         """Have the next trip look for jobs."""
         self.look = True
         self._wake()
+
+    def _limit_hint(self) -> None:
+        self.limits_changed = True
+        self._wake()
+
+    async def give_back_paused(self, store: Insights) -> None:
+        """Give back what waits for a slot and is paused by now. To be called between two trips, so that what an earlier
+        claim brought is here, and a later one finds the pause in the store."""
+        self.limits_changed = False
+        if not self._runner.buffered:
+            return
+        try:
+            queues, tasks = [await _paused(store, scope) for scope in (LimitScope.QUEUE, LimitScope.TASK)]
+        except StoreError as error:
+            # Then it goes back like all that has waited for a slot for a second.
+            log.warning("what is paused could not be read: %s", error)
+            return
+
+        def is_paused(job: ClaimedJob) -> bool:
+            return job.queue in queues or job.task in tasks
+
+        self._runner.give_back_buffer(is_paused)
 
     def next_claim(self, holding: Holding, *, free_ride: bool) -> ClaimRequest | None:
         """Say what to ask for now, if anything. ``free_ride``: a trip is made anyway, so that a look costs little."""
@@ -81,3 +113,7 @@ class Claimer:
             self.look = False
             return self._suspects.found_none(time.monotonic())
         return False
+
+
+async def _paused(store: Insights, scope: LimitScope) -> set[str]:
+    return {limit.name for limit in await store.limits(scope) if limit.paused}

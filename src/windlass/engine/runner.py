@@ -230,10 +230,19 @@ class Runner:
             self._buffer.clear()
         self._check_idle()
 
-    def give_back_buffer(self) -> None:
-        """Settle what waits for a slot as not started."""
-        while self._buffer:
-            self._settle(released(self._buffer.popleft()[0], started=False))
+    @property
+    def buffered(self) -> bool:
+        """Whether jobs wait for a slot."""
+        return bool(self._buffer)
+
+    def give_back_buffer(self, which: Callable[[ClaimedJob], bool] = lambda _: True) -> None:
+        """Settle what waits for a slot, or ``which`` of it, as not started."""
+        buffer, self._buffer = self._buffer, deque()
+        for job, since in buffer:
+            if which(job):
+                self._settle(released(job, started=False))
+            else:
+                self._buffer.append((job, since))
         self._check_idle()
 
     def give_back_running(self) -> None:

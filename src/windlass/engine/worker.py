@@ -341,6 +341,8 @@ class Worker:
             answer = await pump.trip()
             if answer is not None:
                 self._heard(answer)
+            if self._claimer.limits_changed:
+                await self._claimer.give_back_paused(self._store)
             if pump.outbox.waiting or self._revoked or (answer is not None and self._claimer.look):
                 continue
             if not self._stopping and self._claimer.became_free(self._holding):

@@ -265,9 +265,9 @@ class Subscription(Protocol):
 class Notifier(Protocol):
     """Hints that something has happened. A hint, never the truth: it may be late, doubled or lost; poll as well.
 
-    Channels: ``ready/<queue>`` (a job became claimable, or a limit may allow more), ``scheduled`` (a job became due
-    earlier than any before), ``finished/<job id in hex>``, ``session/<session id in hex>`` (a cancel request or a
-    command waits in `renew`)."""
+    Channels: ``ready/<queue>`` (a job became claimable, or a limit may allow more), ``limits`` (a limit record was put:
+    something may be paused that was not), ``scheduled`` (a job became due earlier than any before),
+    ``finished/<job id in hex>``, ``session/<session id in hex>`` (a cancel request or a command waits in `renew`)."""
 
     def subscribe(self, channels: Collection[str], wake: Callable[[], None]) -> Subscription:
         """Have ``wake`` called on the store's event loop after hints on any of these channels. Starts armed."""

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from windlass.core.graph import EdgePolicy, Verdict, verdict
 from windlass.core.lifecycle import Event, State, after
 from windlass.core.model import KEEP_AT_LEAST
-from windlass.core.records import CancelAnswer, Reason, ReplayAnswer, SkipAnswer
+from windlass.core.records import CancelAnswer, Limit, Reason, ReplayAnswer, SkipAnswer
+from windlass.store.memory import limits
 from windlass.store.memory.cascade import Cascade, hold_parent, remove_job, set_mark
 from windlass.store.memory.data import Data, Step
 from windlass.store.memory.records import Job, Link
@@ -118,6 +119,12 @@ def skip(step: Step, id: bytes, result: bytes) -> SkipAnswer:
     cascade.finish(job, after(job.state, Event.SKIP), step.settings.keep, Reason.SKIPPED, result)
     cascade.run()
     return SkipAnswer.SKIPPED
+
+
+def put_limit(step: Step, limit: Limit) -> None:
+    """See `JobStore.put_limit`."""
+    limits.put_limit(step, limit)
+    step.hints.add("limits")
 
 
 def delete(step: Step, ids: Sequence[bytes]) -> int:

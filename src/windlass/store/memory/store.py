@@ -39,7 +39,7 @@ from windlass.core.records import (
     SkipAnswer,
 )
 from windlass.store.bounds import check_batch, check_distinct, check_limit, check_request
-from windlass.store.memory import claim, enqueue, insights, janitor, limits, operators, sessions, settle
+from windlass.store.memory import claim, enqueue, insights, janitor, operators, sessions, settle
 from windlass.store.memory.data import Data, Step
 from windlass.store.memory.wake import Subscription
 from windlass.store.port import Capability
@@ -248,7 +248,7 @@ class MemoryStore:
 
     async def put_limit(self, limit: Limit) -> None:
         """See `JobStore.put_limit`."""
-        self._do(limits.put_limit, limit)
+        self._do(operators.put_limit, limit)
 
     async def command(self, session: bytes, command: str) -> bool:
         """See `JobStore.command`."""

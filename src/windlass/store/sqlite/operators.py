@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from windlass.core.graph import Verdict
 from windlass.core.lifecycle import State
 from windlass.core.model import KEEP_AT_LEAST
-from windlass.core.records import CancelAnswer, Reason, ReplayAnswer, SkipAnswer
+from windlass.core.records import CancelAnswer, Limit, Reason, ReplayAnswer, SkipAnswer
+from windlass.store.sqlite import limits
 from windlass.store.sqlite.edges import Cascade, Target, judge_marks
 from windlass.store.sqlite.janitor import delete_job
 from windlass.store.sqlite.transaction import Transaction
@@ -86,6 +87,12 @@ def skip(tx: Transaction, id: bytes, result: bytes) -> SkipAnswer:
     cascade.finish(Target(n, id, linked), State.SUCCEEDED, tx.settings.keep, Reason.SKIPPED, result=result)
     cascade.run()
     return SkipAnswer.SKIPPED
+
+
+def put_limit(tx: Transaction, limit: Limit) -> None:
+    """See `JobStore.put_limit`."""
+    limits.put_limit(tx, limit)
+    tx.hints.limits = True
 
 
 def delete(tx: Transaction, ids: Sequence[bytes]) -> int:

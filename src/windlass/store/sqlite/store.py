@@ -43,7 +43,7 @@ from windlass.core.records import (
 )
 from windlass.store.bounds import check_batch, check_distinct, check_limit, check_request
 from windlass.store.port import Capability
-from windlass.store.sqlite import edges, enqueue, fork, janitor, limits, operators, sessions, settle
+from windlass.store.sqlite import edges, enqueue, fork, janitor, operators, sessions, settle
 from windlass.store.sqlite.claim import claim
 from windlass.store.sqlite.insights import Snapshot
 from windlass.store.sqlite.reader import Reader
@@ -307,7 +307,7 @@ class SQLiteStore:
 
     async def put_limit(self, limit: Limit) -> None:
         """See `JobStore.put_limit`."""
-        await self._write(lambda tx: limits.put_limit(tx, limit))
+        await self._write(lambda tx: operators.put_limit(tx, limit))
 
     async def command(self, session: bytes, command: str) -> bool:
         """See `JobStore.command`."""

@@ -23,7 +23,7 @@ MANY = 64
 class Hints:
     """What a transaction did that somebody may be waiting for; sent after the commit."""
 
-    __slots__ = ("due", "everybody", "finished", "ready", "sessions")
+    __slots__ = ("due", "everybody", "finished", "limits", "ready", "sessions")
 
     def __init__(self) -> None:
         self.ready: set[str] = set()
@@ -34,6 +34,8 @@ class Hints:
         """The earliest instant at which one of the jobs is due that were scheduled."""
         self.everybody = False
         """Something changed that may let jobs start anywhere."""
+        self.limits = False
+        """A limit record was put."""
         self.sessions: set[bytes] = set()
         """Sessions with something waiting for them in `renew`."""
 
@@ -42,11 +44,13 @@ class Hints:
         self.ready.clear()
         self.finished.clear()
         self.due = None
-        self.everybody = False
+        self.everybody = self.limits = False
         self.sessions.clear()
 
     def __bool__(self) -> bool:
-        return bool(self.ready or self.everybody or self.finished or self.due is not None or self.sessions)
+        return bool(
+            self.ready or self.everybody or self.finished or self.due is not None or self.sessions or self.limits
+        )
 
     def scheduled(self, due: Instant) -> None:
         """Note that a job was scheduled."""

@@ -25,8 +25,8 @@ import msgspec
 from windlass.store.sqlite.page import SharedPage
 from windlass.store.sqlite.transaction import MANY, Hints
 
-READY, DUE, FINISHED, SESSION = "r", "d", "f", "s"
-_KINDS = {"ready": READY, "scheduled": DUE, "finished": FINISHED, "session": SESSION}
+READY, DUE, FINISHED, SESSION, LIMITS = "r", "d", "f", "s", "l"
+_KINDS = {"ready": READY, "scheduled": DUE, "finished": FINISHED, "session": SESSION, "limits": LIMITS}
 _AWAKE = "-"
 """The name of somebody who waits for nothing."""
 _LARGEST = 65_536
@@ -39,6 +39,7 @@ class _Message(msgspec.Struct, array_like=True):
     jobs: list[bytes] | None = []
     due: bool = False
     sessions: list[bytes] | None = []
+    limits: bool = False
 
 
 _ENCODER = msgspec.msgpack.Encoder()
@@ -216,6 +217,7 @@ class Mailbox:
 
     def _channels_of(self, message: _Message) -> list[str]:
         channels = ["scheduled"] if message.due else []
+        channels += ["limits"] if message.limits else []
         channels += self._named("ready/", message.queues)
         channels += self._named("finished/", _hex(message.jobs))
         channels += self._named("session/", _hex(message.sessions))
@@ -297,6 +299,8 @@ def _kinds_of(hints: Hints) -> set[str]:
         kinds.add(DUE)
     if hints.sessions:
         kinds.add(SESSION)
+    if hints.limits:
+        kinds.add(LIMITS)
     return kinds
 
 
@@ -306,4 +310,5 @@ def _message(hints: Hints) -> _Message:
         jobs=None if len(hints.finished) > MANY else hints.finished,
         due=hints.due is not None,
         sessions=None if len(hints.sessions) > MANY else list(hints.sessions),
+        limits=hints.limits,
     )

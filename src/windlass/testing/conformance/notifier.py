@@ -86,6 +86,18 @@ async def check_lifting_a_limit_is_announced(env: Env) -> None:
     await listener.hears("a queue goes on")
 
 
+async def check_a_limit_that_was_put_is_announced(env: Env) -> None:
+    """Who holds jobs that have not started learns that their queue was paused, however busy it is."""
+    listener, other = await _listen(env, "limits"), await _listen(env, "ready/default")
+    other.subscription.disarm()
+    await env.put()
+    limit = Limit(scope=LimitScope.QUEUE, name="default", paused=True)
+    for what, record in (("paused", limit), ("resumed", Limit(scope=LimitScope.QUEUE, name="default"))):
+        holds(not listener.event.is_set(), "a hint came for something else")
+        await env.store.put_limit(record)
+        await listener.hears(f"a queue was {what}")
+
+
 async def check_a_freed_place_under_a_limit_is_announced(env: Env) -> None:
     """Whoever found nothing, others running all that may run, need not wait until it looks again."""
     for limit in (
