@@ -48,6 +48,9 @@ _OUR_FRAMES = re.compile(r' *File "[^"]*/windlass/[^"]+", line \d+, in \w+\n(?: 
 _EXACT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00")
 _AGE = re.compile(r"\b\d+s\b")
 _VERSION = re.compile(r"windlass \d+\.\d+\.\d+\S*")
+_FIGURE = re.compile(r'(?<="value": )[\d.]+')
+_FIGURES = re.compile(r" {2,}(?:[\d,.]+|(VALUE))(?=  (?:jobs/s|ms|UNIT)$)", re.MULTILINE)
+_MACHINE = re.compile(r"\d+ CPUs, Python \S+,")
 
 
 class Session:
@@ -79,6 +82,11 @@ class Session:
         self._note(arguments, env, done.stdout + errors, done.returncode)
         assert "Traceback" not in done.stderr
         return done
+
+    def keep(self, log: list[str], *arguments: str) -> None:
+        """Write what a command that ran beside wrote to its standard error into the transcript, each line once."""
+        lines = self._normal("".join(f"! {line}\n" for line in log)).splitlines(keepends=True)
+        self._note(arguments, {}, "".join(dict.fromkeys(lines)), 0)
 
     def json(self, *arguments: str, **env: str) -> Any:
         """Run a command that must succeed and print one JSON value."""
@@ -112,11 +120,13 @@ class Session:
         self.transcript.append(self._normal(f"$ {line}\n{output.rstrip()}\n[{code}]\n".replace("\n\n[", "\n[")))
 
     def _normal(self, text: str) -> str:
-        """Make it the same on every run, without changing the width of anything."""
+        """Make it the same on every run, without changing the width of anything but figures."""
         text = _COLOUR.sub("", text.replace(str(self.folder), "/folder"))
         text = _PIDS.sub("1", _OUR_FRAMES.sub("", text))
         text = _ID.sub(self._known_id, text)
         text = _TIME.sub("2026-01-31T12:00:00.000Z", text)
+        text = _MACHINE.sub("0 CPUs, Python 0,", _FIGURE.sub("0", text))
+        text = _FIGURES.sub(lambda found: f"  {found[1] or 0}", text)
         text = _EXACT.sub("2026-01-31T12:00:00.000000+00:00", text)
         return _AGE.sub(lambda found: "0s".rjust(len(found[0])), _VERSION.sub("windlass 0.0.0", text))
 

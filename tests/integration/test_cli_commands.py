@@ -1,10 +1,21 @@
 """Every command as a new user tries it, with right and wrong input: what the terminal shows is a snapshot."""
 
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.integration.cli_session import Session
+from tests.docs.test_command_line import leaves
+from tests.integration.cli_session import SNAPSHOTS, Session
+from windlass.core.clock import HOUR, MINUTE, SECOND
+from windlass.core.ids import from_text
+from windlass.core.model import ClaimRequest, Lane, Settings
+from windlass.core.model import Session as WorkerSession
+from windlass.store.sqlite import SQLiteStore
 
 APP = ("--app", "tasks:app")
 NOBODY = "01890a5d-ac96-774b-bcce-b302099a8057"
@@ -29,10 +40,12 @@ def test_help(session: Session) -> None:
     session.run("frobnicate")
     session.run("frobnicate", "--json")
     session.run("jobs")
-    session.run("jobs", "ls", "--help")
+    session.run("queues", "--help")
+    session.run("workers")
+    session.run("workers", "frobnicate")
     session.run("jobs", "ls", "--bogus", "--json")
-    for command in ("worker", "enqueue", "migrate", "bench"):
-        session.run(command, "--help")
+    for words in leaves():
+        assert session.run(*words.split(), "--help").returncode == 0
     session.check("help")
 
 
@@ -46,6 +59,7 @@ def test_enqueue(session: Session) -> None:
     enqueue(session, "tasks.later", '"2026-01-31T12:00:00Z"')
     session.run("jobs", "ls", *APP)
     session.run("enqueue", "tasks.add", "1", "2", WINDLASS_APP="tasks:app")
+    assert session.run("enqueue", *APP, "tasks.add", "1", "2", "--wait", "0.1", "--json").returncode == 1
     session.check("enqueue")
 
 
@@ -72,6 +86,7 @@ def test_enqueue_refuses(session: Session) -> None:
         ("tasks.add", "1", "2", "--delay", "60", "--expires", "30"),
         ("tasks.add", "1", "2", "--queue", "bad queue"),
         ("tasks.add", "1", "2", "--unique", ""),
+        ("tasks.add", "1", "2", "--wait", "long"),
         (),
     ):
         assert session.run("enqueue", *APP, *arguments).returncode == 2
@@ -136,6 +151,7 @@ def test_jobs(session: Session) -> None:
     session.run("jobs", "ls", *APP)
     session.run("migrate", *APP)
     session.run("jobs", "ls", *APP)
+    assert session.json("jobs", "ls", *APP) == {"jobs": [], "cursor": None}
     ids = [enqueue(session, "tasks.add", str(number), "0") for number in range(3)]
     ids.append(enqueue(session, "tasks.send", '"a"', "--delay", "60", "--unique", "k"))
     session.run("jobs", "ls", *APP)
@@ -154,11 +170,29 @@ def test_jobs(session: Session) -> None:
     session.run("jobs", "show", *APP, ids[3])
     session.run("jobs", "replay", *APP, ids[3])
     session.run("jobs", "replay", *APP, ids[3], ids[1])
+    assert session.json("jobs", "cancel", *APP, ids[3]) == [{"id": ids[3], "answer": "cancelled"}]
+    assert session.json("jobs", "replay", *APP, ids[3]) == [{"id": ids[3], "answer": "ready again"}]
     session.run("jobs", "purge", *APP)
     session.run("jobs", "purge", *APP, ids[0])
     session.run("jobs", "purge", *APP, "--state", "cancelled")
     assert session.json("jobs", "purge", *APP, "--queue", "mail") == {"deleted": 0}
     session.check("jobs")
+
+
+def test_jobs_purge_deletes(session: Session) -> None:
+    session.run("migrate", *APP)
+    ids = [enqueue(session, "tasks.add", str(number), "0") for number in range(5)]
+    asyncio.run(cancel_a_while_ago(session.folder / "jobs.db", ids[:4]))
+    session.run("jobs", "purge", *APP, ids[0])
+    assert session.run("jobs", "purge", *APP, ids[1], ids[4]).returncode == 1
+    session.run("jobs", "purge", *APP, "--state", "cancelled", "--task", "tasks.add")
+    session.run("jobs", "ls", *APP)
+    session.check("jobs_purge")
+
+
+async def cancel_a_while_ago(path: Path, ids: list[str]) -> None:
+    async with store_of(path, minutes_ago=6) as store:
+        await store.cancel([from_text(text) for text in ids])
 
 
 def test_jobs_refuses(session: Session) -> None:
@@ -167,7 +201,6 @@ def test_jobs_refuses(session: Session) -> None:
         assert session.run("jobs", command, *APP, NOBODY).returncode == 1
         assert session.run("jobs", command, *APP, "42").returncode == 2
         assert session.run("jobs", command, *APP).returncode == 2
-    session.run("jobs", "show", *APP, NOBODY, "--json")
     session.run("jobs", "show", *APP, "\x1b[31mred\n", "--json")
     session.run("jobs", "purge", *APP, NOBODY)
     for options in (
@@ -176,11 +209,18 @@ def test_jobs_refuses(session: Session) -> None:
         ("--limit", "many"),
         ("--limit", "100000000000000000000"),
         ("--cursor", "zz"),
+        ("--cursor", "ab"),
+        ("--cursor", ""),
         ("--queue", "a b"),
         ("--task", "'; drop table jobs"),
     ):
         assert session.run("jobs", "ls", *APP, *options).returncode == 2
-    assert session.run("jobs", "purge", *APP, NOBODY, "--state", "dead").returncode == 2
+    for arguments in ((NOBODY, "--state", "dead"), ("42",), ("--state", "asleep"), ("--all",)):
+        assert session.run("jobs", "purge", *APP, *arguments).returncode == 2
+    for command in ("show", "cancel", "replay", "purge"):
+        assert session.run("jobs", command, *APP, NOBODY, "--json").returncode == 1
+        assert session.run("jobs", command, *APP, "42", "--json").returncode == 2
+    session.run("jobs", "ls", *APP, "--state", "asleep", "--json")
     session.check("jobs_refuses")
 
 
@@ -195,9 +235,21 @@ def test_queues(session: Session) -> None:
     session.run("queues", "resume", *APP, "default", "typo")
     session.run("queues", "pause", *APP, "mail", "--json")
     session.run("queues", "ls", *APP, "--json")
-    session.run("queues", "pause", *APP)
-    session.run("queues", "pause", *APP, "a b")
+    session.run("queues", "resume", *APP, "mail", "--json")
     session.check("queues")
+
+
+def test_queues_refuses(session: Session) -> None:
+    session.run("migrate", *APP)
+    for command in ("pause", "resume"):
+        for arguments in ((), ("a b",), ("good", ""), ("mail", "--force"), ("a b", "--json")):
+            assert session.run("queues", command, *APP, *arguments).returncode == 2
+    assert session.run("queues", "ls", *APP, "mail").returncode == 2
+    assert session.run("queues", "ls", *APP, "mail", "--json").returncode == 2
+    assert session.run("queues", "frobnicate").returncode == 2
+    assert session.run("queues", "pause", "--url", "sqlite:///typo.db", "mail").returncode == 2
+    assert session.json("queues", "ls", *APP) == [], "nothing was stored of what was refused"
+    session.check("queues_refuses")
 
 
 def test_migrate(session: Session) -> None:
@@ -207,11 +259,95 @@ def test_migrate(session: Session) -> None:
     session.check("migrate")
 
 
-def test_bench_measures(session: Session) -> None:
+def test_migrate_refuses(session: Session) -> None:
+    for arguments in (
+        ("--url", "memory://"),
+        ("--url", "sqlite:///new.db", "now"),
+        ("--url", "sqlite:///new.db", "--finished"),
+        ("--app", "tsks:app", "--json"),
+    ):
+        assert session.run("migrate", *arguments).returncode == 2
+    assert not (session.folder / "new.db").exists()
+    session.check("migrate_refuses")
+
+
+def test_workers(session: Session) -> None:
+    session.run("migrate", *APP)
+    session.run("workers", "ls", *APP)
+    assert session.json("workers", "ls", *APP) == []
+    for number in range(2):
+        enqueue(session, "tasks.add", str(number), "0")
+    asyncio.run(have_workers(session.folder / "jobs.db"))
+    session.run("workers", "ls", *APP)
+    assert [worker["state"] for worker in session.json("workers", "ls", *APP)] == ["revoked", "silent", "live"]
+    session.check("workers")
+
+
+async def have_workers(path: Path) -> None:
+    """Leave a worker that is being reaped, one that is silent, and one that is live; all but the second hold a job."""
+    reaped, silent, live = (
+        WorkerSession(
+            id=number.to_bytes(16, "big"),
+            node=f"node-{number}",
+            pid=4700 + number,
+            lanes=(Lane("default"), Lane("mail"))[:number],
+            tasks=("tasks.add", "tasks.send"),
+            version="1.2",
+            slots=slots,
+        )
+        for number, slots in ((1, 1), (2, 100), (3, 4))
+    )
+    async with store_of(path, minutes_ago=3) as store:
+        await store.open(reaped)
+        assert len((await store.claim(reaped.id, ClaimRequest(1, (Lane("default"),)))).jobs) == 2
+    async with store_of(path, minutes_ago=2) as store:
+        await store.open(silent)
+        assert (await store.reap(await store.observe(), limit=1)).more
+    async with store_of(path, minutes_ago=0) as store:
+        await store.open(live)
+        assert len((await store.claim(live.id, ClaimRequest(1, (Lane("default"),)))).jobs) == 1
+
+
+@asynccontextmanager
+async def store_of(path: Path, minutes_ago: float) -> AsyncIterator[SQLiteStore]:
+    """Open the store as somebody did some minutes ago, for a lease of ten seconds, or does now, for an hour."""
+    lease = HOUR if minutes_ago == 0 else 10 * SECOND
+    behind = round(minutes_ago * MINUTE)
+    store = SQLiteStore(path, Settings(lease=lease), clock=lambda: time.time_ns() // 1000 - behind)
+    try:
+        yield store
+    finally:
+        await store.aclose()
+
+
+def test_workers_refuses(session: Session) -> None:
+    session.run("migrate", *APP)
+    for arguments in (
+        (*APP, "all"),
+        (*APP, "all", "--json"),
+        (*APP, "--queue", "mail"),
+        ("--url", "sqlite:///typo.db"),
+    ):
+        assert session.run("workers", "ls", *arguments).returncode == 2
+    session.check("workers_refuses")
+
+
+def test_bench(session: Session) -> None:
+    session.run("bench", "--jobs", "100")
     figures = session.json("bench", "--jobs", "200")
     assert len(figures) == 6
     assert all(figure["value"] > 0 for figure in figures)
-    table = session.run("bench", "--jobs", "100").stdout
-    assert "drain, one worker" in table
     assert not list(session.folder.glob("*.db"))
-    assert session.run("bench", "--jobs", "1").returncode == 2
+    for arguments in (("--jobs", "1"), ("--jobs", "many"), ("--jobs", "0", "--json"), ("drain",), APP):
+        assert session.run("bench", *arguments).returncode == 2
+    session.check("bench")
+
+
+def test_every_command_was_tried_with_right_and_wrong_input() -> None:
+    transcripts = "".join(file.read_text() + "\n" for file in SNAPSHOTS.glob("*.txt"))
+    tried = re.findall(r"^\$ .*?windlass (.+)\n(?:(?!\[\d+\]$).*\n)*\[(\d+)\]$", transcripts, re.MULTILINE)
+    for words, command in leaves().items():
+        of_it = [(line.split(), code) for line, code in tried if line.startswith(f"{words} ")]
+        seen = {("--json" in line, code) for line, code in of_it if "--help" not in line}
+        forms = {False, True} if any("--json" in one.names for one in command.arguments) else {False}
+        assert seen >= {(form, code) for form in forms for code in "02"}, f"snapshots of {words}: {sorted(seen)}"

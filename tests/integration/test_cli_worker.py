@@ -66,3 +66,13 @@ def test_a_job_from_the_command_line_to_a_worker_and_back(session: Session) -> N
         worker.process.terminate()
         assert worker.ended() == 0
     assert session.json("workers", "ls", *APP) == []
+
+
+def test_what_a_worker_says(session: Session) -> None:
+    session.run("migrate", *APP)
+    with start_worker(session, "-q", "mail:3", "-q", "default") as worker:
+        worker.ready()
+        worker.process.terminate()
+        assert worker.ended() == 0
+    session.keep(worker.lines, "worker", *APP, "-q", "mail:3", "-q", "default")
+    session.check("worker_says")

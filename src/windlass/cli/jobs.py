@@ -10,7 +10,7 @@ from windlass.cli.errors import CommandFailed, WrongUsage
 from windlass.cli.ids import parse_ids
 from windlass.cli.output import ago, iso, note, say, say_fields, say_json, say_table
 from windlass.cli.target import STORE, with_store
-from windlass.core.errors import JobNotFound
+from windlass.core.errors import JobNotFound, UsageError
 from windlass.core.ids import from_text, to_text
 
 if TYPE_CHECKING:
@@ -201,8 +201,8 @@ def _state(word: str) -> State:
 
 def _cursor(text: str | None) -> bytes | None:
     try:
-        return None if text is None else bytes.fromhex(text)
-    except ValueError:
+        return None if text is None else from_text(text)
+    except UsageError:
         raise WrongUsage(f"--cursor {text!a}: expected what an earlier page said") from None
 
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from windlass.cli.arguments import Command, Group, choose
-from windlass.cli.errors import FAILURE, CommandFailed, exit_code_of, report
+from windlass.cli.errors import FAILURE, WrongUsage, exit_code_of, report
 from windlass.core.errors import WindlassError
 
 COMMANDS = ("worker", "enqueue", "jobs", "queues", "workers", "migrate", "bench")
@@ -27,7 +27,7 @@ def run(given: Sequence[str]) -> int:
         if sys.stdout is not None:
             sys.stdout.flush()
     except WindlassError as error:
-        kind = "UsageError" if isinstance(error, CommandFailed) else type(error).__name__
+        kind = "UsageError" if isinstance(error, WrongUsage) else type(error).__name__
         report(kind, str(error), as_json=as_json)
         return exit_code_of(error)
     except BrokenPipeError:

@@ -160,7 +160,7 @@ class JobPage(msgspec.Struct, frozen=True):
 
     jobs: list[JobRecord]
     cursor: bytes | None
-    """Pass it to `list_jobs` for the next page; ``None``: there is none."""
+    """The last one's id: pass it to `list_jobs` for the next page; ``None``: there is none."""
 
 
 class QueueRecord(msgspec.Struct, frozen=True, kw_only=True):

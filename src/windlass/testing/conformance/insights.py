@@ -58,6 +58,7 @@ async def check_jobs_are_listed_newest_id_first(env: Env) -> None:
         cursor = page.cursor
         if cursor is None:
             break
+        same(cursor, pages[-1][-1], "the cursor: the last one's id")
     same(pages, [newest[:3], newest[3:6], newest[6:]], "pages of three")
     page = await env.store.list_jobs(ALL, limit=7)
     same((len(page.jobs), page.cursor), (7, None), "jobs and cursor of a page that is just full")
