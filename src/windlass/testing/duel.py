@@ -8,19 +8,18 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias, TypeVar
 
-from windlass.core.clock import Instant, Span
+from windlass.core.clock import Instant
 from windlass.core.errors import WindlassError
 from windlass.core.model import Progress, Settings
 from windlass.store.port import Store
+from windlass.testing.clock import START, ManualClock
 from windlass.testing.faulty import Fault, FaultyStore, Script
 from windlass.testing.invariants import Watcher
 from windlass.testing.snapshot import Snapshot, comparable, differences, take
 
+__all__ = ["START", "Act", "Divergence", "Duel", "Interrupt", "MakeStore", "ManualClock", "unchanged"]
+
 T = TypeVar("T")
-
-START: Instant = 1_800_000_000_000_000
-"""Where the injected clock starts."""
-
 
 MOST_CALLS = 10_000
 """Far more calls of a bounded verb than any history leaves work for."""
@@ -44,19 +43,6 @@ class Interrupt(Protocol):
 
 class Divergence(AssertionError):
     """The two stores differ, and no contract allows it."""
-
-
-class ManualClock:
-    """A clock that stands until it is moved, in either direction."""
-
-    def __init__(self, now: Instant = START) -> None:
-        self.now = now
-
-    def __call__(self) -> Instant:
-        return self.now
-
-    def move(self, by: Span) -> None:
-        self.now += by
 
 
 Act: TypeAlias = Callable[[Store], Awaitable[T]]
