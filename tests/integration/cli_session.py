@@ -44,7 +44,6 @@ _ID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{1
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 _PIDS = re.compile(r"(?<=\[)\d+(?=\] windlass)|(?<=: worker )\d+")
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
-_OUR_FRAMES = re.compile(r' *File "[^"]*/windlass/[^"]+", line \d+, in \w+\n(?: {15,}.*\n)*')
 _EXACT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00")
 _AGE = re.compile(r"\b\d+s\b")
 _VERSION = re.compile(r"windlass \d+\.\d+\.\d+\S*")
@@ -122,7 +121,7 @@ class Session:
     def _normal(self, text: str) -> str:
         """Make it the same on every run, without changing the width of anything but figures."""
         text = _COLOUR.sub("", text.replace(str(self.folder), "/folder"))
-        text = _PIDS.sub("1", _OUR_FRAMES.sub("", text))
+        text = _PIDS.sub("1", text)
         text = _ID.sub(self._known_id, text)
         text = _TIME.sub("2026-01-31T12:00:00.000Z", text)
         text = _MACHINE.sub("0 CPUs, Python 0,", _FIGURE.sub("0", text))

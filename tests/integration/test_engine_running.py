@@ -197,6 +197,7 @@ async def test_failures_are_retried_by_policy_and_then_dead_with_their_errors(st
     errors = [decode_error(error) for error in job.errors]
     assert [error.message for error in errors] == ["attempt 1", "attempt 2", "attempt 3"]
     assert "in fails" in errors[0].traceback
+    assert "windlass/engine" not in errors[0].traceback, "what the task's author looks for are the task's frames"
 
 
 @pytest.mark.parametrize("kind", ["coroutine", "function"])

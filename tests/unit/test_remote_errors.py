@@ -1,8 +1,11 @@
 """Errors are data: written whatever happens, and raised again without importing or building anything."""
 
+import asyncio
 import pickle
+import re
 import sys
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -68,6 +71,84 @@ def test_a_record_says_what_was_raised() -> None:
 def test_writing_a_record_never_raises(error: BaseException) -> None:
     record = record_of(error)
     assert record.type.endswith(type(error).__name__)
+
+
+def in_engine(function: Callable[..., object]) -> ErrorRecord:
+    """Call it as the engine would, and record what it raises there."""
+    code = "def run():\n    try: call()\n    except BaseException as raised: return encode_error(raised, 1, 0)\n"
+    names = {"__name__": "windlass.engine.runner", "function": function, "encode_error": encode_error}
+    exec(compile(code + "def call():\n    function()\n", "/windlass/engine/runner.py", "exec"), names)
+    return decode_error(names["run"]())  # type: ignore[operator]
+
+
+def frames(record: ErrorRecord) -> list[str]:
+    return re.findall(r"^  File .*, in (\w+)$", record.traceback, re.MULTILINE)
+
+
+def test_a_traceback_begins_with_the_tasks_own_frames() -> None:
+    def task() -> None:
+        helper()
+
+    def helper() -> None:
+        raise ValueError("v")
+
+    record = in_engine(task)
+    assert frames(record) == ["task", "helper"]
+    assert record.traceback.startswith("Traceback (most recent call last):\n")
+    assert record.traceback.endswith("\nValueError: v\n")
+
+
+def test_of_a_failure_in_windlass_alone_every_frame_is_kept() -> None:
+    assert frames(in_engine(len)) == ["run", "call"]
+    names: dict[str, Any] = {"__name__": "windlass.core.codec"}
+    exec("def decode():\n    raise ValueError('bytes')", names)
+    assert frames(in_engine(names["decode"])) == ["run", "call", "decode"]
+
+
+def test_causes_and_contexts_stay_whole() -> None:
+    def inner() -> None:
+        raise KeyError("k")
+
+    def task() -> None:
+        try:
+            inner()
+        except KeyError as error:
+            try:
+                raise ValueError("v") from error
+            except ValueError:
+                raise TypeError("t")  # noqa: B904 - a context without a cause
+
+    record = in_engine(task)
+    assert frames(record) == ["task", "inner", "task", "task"]
+    text = record.traceback
+    order = [
+        "in task",
+        "in inner",
+        "KeyError: 'k'",
+        "direct cause",
+        "ValueError: v",
+        "another exception",
+        "TypeError: t",
+    ]
+    places = [text.index(words) for words in order]
+    assert places == sorted(places), text
+
+
+def test_the_members_of_a_group_stay_whole() -> None:
+    async def child(number: int) -> None:
+        raise ValueError(f"child {number}")
+
+    async def parent() -> None:
+        async with asyncio.TaskGroup() as group:
+            for number in range(2):
+                group.create_task(child(number))
+
+    record = in_engine(lambda: asyncio.run(parent()))
+    assert record.type == "ExceptionGroup"
+    assert "windlass/engine" not in record.traceback
+    assert all(
+        words in record.traceback for words in ("in parent", "in child", "ValueError: child 0", "ValueError: child 1")
+    )
 
 
 def test_a_record_is_bounded() -> None:

@@ -8,8 +8,9 @@ instance of that class too. Nothing is imported and no constructor but our own r
 from __future__ import annotations
 
 import traceback
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator
 from functools import lru_cache
+from types import TracebackType
 from typing import Any, cast
 
 import msgspec
@@ -47,6 +48,8 @@ _decode = msgspec.json.Decoder(ErrorRecord).decode
 
 def encode_error(error: BaseException, attempt: int, now: Instant) -> bytes:
     """Write an exception as an encoded `ErrorRecord`. Never raises, whatever ``str(error)`` does.
+
+    The traceback begins with the first frame that is not the engine's.
 
     Args:
         error: what the attempt raised.
@@ -91,10 +94,30 @@ def _message(error: BaseException) -> str:
 
 def _traceback(error: BaseException) -> str:
     try:
-        lines = traceback.format_exception(type(error), error, error.__traceback__, limit=-_MAX_FRAMES)
+        lines = traceback.format_exception(type(error), error, _without_engine(error.__traceback__), limit=-_MAX_FRAMES)
         return "".join(lines).encode("utf-8", "backslashreplace")[-MAX_TRACEBACK:].decode("utf-8", "ignore")
     except BaseException as fault:  # noqa: BLE001 - as above
         return f"(the traceback cannot be formatted: {type(fault).__name__})"
+
+
+def _without_engine(trace: TracebackType | None) -> TracebackType | None:
+    """Begin where the engine called the task: what people look for are their own frames. All of it, if it has none.
+
+    Causes, contexts and the members of a group began inside the task: their tracebacks are whole as they are.
+    """
+    begun = next((step for step in _steps(trace) if not _module(step).startswith("windlass.engine.")), None)
+    foreign = any(_module(step).partition(".")[0] != "windlass" for step in _steps(begun))
+    return begun if foreign else trace
+
+
+def _steps(trace: TracebackType | None) -> Iterator[TracebackType]:
+    while trace is not None:
+        yield trace
+        trace = trace.tb_next
+
+
+def _module(step: TracebackType) -> str:
+    return str(step.tb_frame.f_globals.get("__name__"))
 
 
 def _clean(text: str, limit: int) -> str:
