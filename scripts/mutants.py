@@ -3,6 +3,7 @@
     make mutants                       all of them, two at a time
     python scripts/mutants.py token    only those whose name contains "token"
     python scripts/mutants.py --list   what would be planted
+    python scripts/mutants.py --check  whether all of them still can be planted; a test of the suite asks this
 
 Each mutant is an exact replacement of text in a copy of ``src``; the tests run against the copy. A mutant that no
 test notices, or whose old text is not there any more, fails the run. The list is in ``planted_faults.py``.
@@ -49,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("words", nargs="*", help="plant only mutants whose name contains one of these")
     parser.add_argument("--list", action="store_true", help="show what would be planted, and stop")
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
+    parser.add_argument("--check", action="store_true", help="say which cannot be planted any more, and stop")
     options = parser.parse_args(arguments)
     chosen = [m for m in MUTANTS if not options.words or any(word in m.name for word in options.words)]
     width = max((len(mutant.name) for mutant in chosen), default=0)
@@ -56,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for mutant in chosen:
             print(f"{mutant.name:{width}}  {mutant.breaks}")
         return 0
+    if options.check:
+        return _check(chosen)
     if trouble := _baseline(chosen):
         print(trouble)
         return 1
@@ -67,6 +71,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     bad = [verdict for verdict in verdicts if not verdict.by]
     print(f"{len(verdicts) - len(bad)} of {len(verdicts)} planted faults were caught")
     return 1 if bad else 0
+
+
+def _check(chosen: Sequence[Mutant]) -> int:
+    troubles = [f"{mutant.name}: {trouble}" for mutant in chosen if (trouble := _planted(mutant, ROOT / "src")[1])]
+    print("\n".join(troubles) or f"all {len(chosen)} can be planted")
+    return 1 if troubles else 0
 
 
 def _said(verdict: Verdict) -> str:
@@ -101,21 +111,35 @@ def _try(mutant: Mutant) -> Verdict:
 
 
 def _plant(mutant: Mutant, source: Path) -> str:
-    file = source / "windlass" / mutant.file
-    if not file.exists():
-        return f"there is no {mutant.file}"
+    text, trouble = _planted(mutant, source)
+    if not trouble:
+        _file(mutant, source).write_text(text)
+    return trouble
+
+
+def _planted(mutant: Mutant, source: Path) -> tuple[str, str]:
+    """The text of the file with the fault in it, and why that cannot be."""
+    file = _file(mutant, source)
+    missing = [
+        test for test in mutant.tests if test.startswith("tests/") and not (ROOT / test.partition("::")[0]).exists()
+    ]
+    if missing or not file.exists():
+        return "", f"there is no {(missing or [mutant.file])[0]}"
     text = file.read_text()
     times = text.count(mutant.old)
     if times != 1 and not (times and mutant.everywhere):
-        return f"the old text is {times} times in {mutant.file}"
+        return "", f"the old text is {times} times in {mutant.file}"
     text = text.replace(mutant.old, mutant.new)
     if file.suffix == ".py":
         try:
             compile(text, str(file), "exec")
         except SyntaxError as error:
-            return f"{mutant.file} is not Python any more: {error}"
-    file.write_text(text)
-    return ""
+            return "", f"{mutant.file} is not Python any more: {error}"
+    return text, ""
+
+
+def _file(mutant: Mutant, source: Path) -> Path:
+    return source / "windlass" / mutant.file
 
 
 def _pytest(source: Path, tests: Sequence[str], *, stop_early: bool) -> tuple[int, str]:

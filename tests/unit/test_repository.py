@@ -1,6 +1,8 @@
 """The repository's own promises: what a newcomer and a release rely on."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -41,3 +43,9 @@ def test_make_help_explains_every_public_target() -> None:
     explained = set(re.findall(r"^([a-z-]+):.*## ", text, re.MULTILINE))
     assert declared - explained == {"venv", "venv-runtime"}
     assert explained - declared == set()
+
+
+def test_every_planted_fault_can_still_be_planted() -> None:
+    command = [sys.executable, "scripts/mutants.py", "--check"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, f"change what these replace, in scripts/planted_faults.py:\n{done.stdout}{done.stderr}"
