@@ -49,6 +49,10 @@ PLANS = {
     "rearm_children": ["SEARCH edges USING INDEX edges_open (parent=?)", "jobs USING INTEGER PRIMARY KEY (rowid=?)"],
     "delete_edges": ["edges_verdict (child=?)"],
     "read_job": ["SEARCH jobs USING INDEX sqlite_autoindex_jobs_1 (id=?)"],
+    "list_newest_first": ["SEARCH jobs USING INDEX sqlite_autoindex_jobs_1 (id>? AND id<?)"],
+    "list_oldest_first": ["SEARCH jobs USING INDEX sqlite_autoindex_jobs_1 (id>? AND id<?)"],
+    "end_of_look_back": ["SEARCH jobs USING COVERING INDEX sqlite_autoindex_jobs_1 (id<?)"],
+    "end_of_look_forth": ["SEARCH jobs USING COVERING INDEX sqlite_autoindex_jobs_1 (id>?)"],
     "suspect_in_lane": ["SEARCH jobs USING INDEX jobs_suspect (lane=?)"],
 }
 

@@ -13,7 +13,7 @@ from windlass.core.lifecycle import State
 from windlass.core.model import Session
 from windlass.core.records import JobRecord, Limit, LimitScope, QueueRecord, Reason, SessionRecord
 from windlass.testing.invariants import InvariantBroken, Watcher, check, violations
-from windlass.testing.snapshot import Snapshot
+from windlass.testing.snapshot import Snapshot, without_large
 
 NOW = 10**15
 WORKER = b"w" * 16
@@ -62,7 +62,7 @@ def snapshot(*jobs: JobRecord, now: int = NOW, limits: tuple[Limit, ...] = (), *
     fields: dict[str, Any] = {
         "now": now,
         "jobs": {record.id: record for record in jobs},
-        "listed": [msgspec.structs.replace(record, errors=[], log="") for record in newest_first],
+        "listed": [without_large(record) for record in newest_first],
         "counts": dict(Counter((record.queue, int(record.state)) for record in jobs)),
         "queues": {"q": queue},
         "limits": list(limits),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from windlass.cli.arguments import Argument, Group, between, command
 from windlass.cli.errors import CommandFailed, WrongUsage
 from windlass.cli.ids import parse_ids
@@ -53,7 +55,7 @@ def list_jobs(
     start = _cursor(cursor)
 
     async def act(store: Store) -> tuple[JobPage, int]:
-        return await store.list_jobs(wanted, limit=limit, cursor=start), await store.now()
+        return await _page(store, wanted, limit, start), await store.now()
 
     page, now = with_store(app, url, act)
     following = page.cursor.hex() if page.cursor else None
@@ -73,6 +75,17 @@ def list_jobs(
     )
     if following:
         note(f"there are more: --cursor {following}")
+
+
+async def _page(store: Store, wanted: JobFilter, limit: int, cursor: bytes | None) -> JobPage:
+    """As many as were asked for, if there are, in as many steps as it takes."""
+    jobs: list[JobRecord] = []
+    while True:
+        page = await store.list_jobs(wanted, limit=limit - len(jobs), cursor=cursor)
+        jobs += page.jobs
+        cursor = page.cursor
+        if cursor is None or len(jobs) == limit:
+            return msgspec.structs.replace(page, jobs=jobs)
 
 
 @command(Argument("id", metavar="ID", help="Job id."), *STORE)

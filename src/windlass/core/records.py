@@ -91,8 +91,13 @@ class Reason(IntEnum):
     """An operator declared it succeeded."""
 
 
+MAX_LOOK = 10_000
+"""Jobs that one `list_jobs` looks at, at most."""
+
+
 class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything the store knows of a job."""
+    """Everything the store knows of a job. `list_jobs` leaves out what may be large: payload, options, result, errors
+    and log are empty there."""
 
     id: bytes
     task: str
@@ -105,8 +110,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     options: bytes | None
     result: bytes | None = None
     errors: list[bytes] = []
-    """Encoded `ErrorRecord` s of the last `MAX_ERRORS` failed or undeliverable attempts, oldest first. `list_jobs`
-    leaves them out."""
+    """Encoded `ErrorRecord` s of the last `MAX_ERRORS` failed or undeliverable attempts, oldest first."""
     token: int = 0
     attempt: int = 0
     failures: int = 0
@@ -128,12 +132,13 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     """End of its retention; ``None`` while unfinished or while dependants are unfinished."""
     sequence: int | None = None
     """Its place within its priority, given when it became ready."""
+    undeliverable_since: Instant | None = None
+    """When a worker first could not run it, if none has since."""
     parents_open: int = 0
     """Edges to parents that have not been marked yet."""
     progress: float | None = None
     message: str | None = None
     log: str = ""
-    """`list_jobs` leaves it out."""
 
 
 class JobResult(msgspec.Struct, frozen=True):
@@ -148,19 +153,26 @@ class JobResult(msgspec.Struct, frozen=True):
 
 
 class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which jobs to list or count; ``None`` matches all."""
+    """Which jobs are meant; ``None`` matches all."""
 
     states: tuple[State, ...] | None = None
     queue: str | None = None
     task: str | None = None
+    error: str | None = None
+    """Name of the class of the last error, or of a base of it: qualified, or its last part. See
+    `windlass.core.remote.is_named`."""
+    enqueued_before: Instant | None = None
+    enqueued_from: Instant | None = None
+    """Enqueued then or later."""
 
 
 class JobPage(msgspec.Struct, frozen=True):
-    """Some jobs, newest id first."""
+    """Some jobs, in the order of their ids."""
 
     jobs: list[JobRecord]
     cursor: bytes | None
-    """The last one's id: pass it to `list_jobs` for the next page; ``None``: there is none."""
+    """Pass it to `list_jobs` to go on behind the last job that was looked at; ``None``: there is nothing behind it. A
+    page may be short, or empty, and the walk go on all the same."""
 
 
 class QueueRecord(msgspec.Struct, frozen=True, kw_only=True):

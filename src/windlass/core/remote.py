@@ -78,6 +78,14 @@ def decode_error(data: bytes) -> ErrorRecord:
         return ErrorRecord(type="unknown", message=f"the error record cannot be decoded: {error}")
 
 
+def is_named(data: bytes, name: str) -> bool:
+    """Say whether an encoded error is of a class of this name, or of a base of it has that name: in full, as records
+    write it (``requests.exceptions.Timeout``), or without its module (``Timeout``)."""
+    record = decode_error(data)
+    known = record.names or (record.type,)
+    return any(full == name or full.rpartition(".")[2] == name for full in known)
+
+
 def type_name(kind: type) -> str:
     """Name a class as records do: ``module.qualname``, built-ins without their module."""
     module, name = kind.__module__, kind.__qualname__

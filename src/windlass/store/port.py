@@ -233,8 +233,14 @@ class Insights(Protocol):
     async def results(self, ids: Sequence[bytes]) -> list[JobResult | None]:
         """How these jobs ended, in the order of the call; ``None`` for one that is unknown or unfinished."""
 
-    async def list_jobs(self, filter: JobFilter, *, limit: int = 50, cursor: bytes | None = None) -> JobPage:
-        """List jobs, newest id first, without errors and logs. ``limit`` is at most `MAX_BATCH`."""
+    async def list_jobs(
+        self, filter: JobFilter, *, limit: int = 50, cursor: bytes | None = None, oldest_first: bool = False
+    ) -> JobPage:
+        """List the jobs that the filter means, newest id first, or the other way round, without what may be large (see
+        `JobRecord`). ``limit`` is at most `MAX_BATCH`.
+
+        One call looks at `MAX_LOOK` jobs at most, whether they are meant or not, and `JobPage.cursor` says where to go
+        on; a walk from page to page meets each job once that is there all the while, and ends."""
 
     async def counts(self) -> dict[tuple[str, int], int]:
         """Count jobs by (queue, state). May cost in proportion to what is stored."""

@@ -233,8 +233,13 @@ class FaultyStore:
     async def results(self, ids: Sequence[bytes]) -> list[JobResult | None]:
         return await self._read("results", lambda: self.inner.results(ids))
 
-    async def list_jobs(self, filter: JobFilter, *, limit: int = 50, cursor: bytes | None = None) -> JobPage:
-        return await self._read("list_jobs", lambda: self.inner.list_jobs(filter, limit=limit, cursor=cursor))
+    async def list_jobs(
+        self, filter: JobFilter, *, limit: int = 50, cursor: bytes | None = None, oldest_first: bool = False
+    ) -> JobPage:
+        return await self._read(
+            "list_jobs",
+            lambda: self.inner.list_jobs(filter, limit=limit, cursor=cursor, oldest_first=oldest_first),
+        )
 
     async def counts(self) -> dict[tuple[str, int], int]:
         return await self._read("counts", self.inner.counts)

@@ -67,6 +67,11 @@ async def _list_all(store: Insights, page: int) -> list[JobRecord]:
             return listed
 
 
+def without_large(job: JobRecord) -> JobRecord:
+    """The record as `list_jobs` shows it."""
+    return msgspec.structs.replace(job, payload=b"", options=None, result=None, errors=[], log="")
+
+
 def comparable(snapshot: Snapshot) -> dict[str, object]:
     """Reduce a snapshot to what two stores with the same history must agree on.
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from heapq import nlargest
+from heapq import nlargest, nsmallest
 from operator import attrgetter
+
+import msgspec
 
 from windlass.core.lifecycle import State
 from windlass.core.records import (
@@ -18,26 +20,35 @@ from windlass.core.records import (
     QueueRecord,
     SessionRecord,
 )
+from windlass.core.remote import is_named
 from windlass.store.memory.data import Data
 from windlass.store.memory.records import Job
 
-_SAME = tuple(name for name in JobRecord.__struct_fields__ if name not in {"errors", "unique_key", "log"})
+_LARGE = {"payload", "options", "result", "errors", "log"}
+_SAME = tuple(name for name in JobRecord.__struct_fields__ if name not in {"unique_key", *_LARGE})
 _read_same = attrgetter(*_SAME)
 
 
-def _record(job: Job, *, full: bool) -> JobRecord:
+def _record(job: Job) -> JobRecord:
+    """All but what may be large."""
     return JobRecord(
         **dict(zip(_SAME, _read_same(job), strict=True)),
-        errors=list(job.errors) if full else [],
+        payload=b"",
+        options=None,
         unique_key=None if job.unique is None else job.unique.key,
-        log=job.log if full else "",
+    )
+
+
+def _full_record(job: Job) -> JobRecord:
+    return msgspec.structs.replace(
+        _record(job), payload=job.payload, options=job.options, result=job.result, errors=list(job.errors), log=job.log
     )
 
 
 def get_jobs(data: Data, ids: Sequence[bytes]) -> list[JobRecord | None]:
     """See `Insights.get_jobs`."""
     found = map(data.jobs.get, ids)
-    return [None if job is None else _record(job, full=True) for job in found]
+    return [None if job is None else _full_record(job) for job in found]
 
 
 def results(data: Data, ids: Sequence[bytes]) -> list[JobResult | None]:
@@ -51,19 +62,23 @@ def _result(job: Job | None) -> JobResult | None:
     return JobResult(job.id, job.state, job.reason, job.result, job.errors[-1] if job.errors else None)
 
 
-def list_jobs(data: Data, filter: JobFilter, limit: int, cursor: bytes | None) -> JobPage:
+def list_jobs(data: Data, filter: JobFilter, limit: int, cursor: bytes | None, *, oldest_first: bool) -> JobPage:
     """See `Insights.list_jobs`. Looks at all jobs."""
-    fitting = (job.id for job in data.jobs.values() if _fits(job, filter) and (cursor is None or job.id < cursor))
-    ids = nlargest(limit + 1, fitting)
-    jobs = [_record(data.jobs[key], full=False) for key in ids[:limit]]
+    choose = nsmallest if oldest_first else nlargest
+    ids = choose(limit + 1, (job.id for job in data.jobs.values() if _fits(job, filter, cursor, oldest_first)))
+    jobs = [_record(data.jobs[key]) for key in ids[:limit]]
     return JobPage(jobs, jobs[-1].id if len(ids) > limit else None)
 
 
-def _fits(job: Job, filter: JobFilter) -> bool:
+def _fits(job: Job, filter: JobFilter, cursor: bytes | None, oldest_first: bool) -> bool:
     return (
-        (filter.states is None or job.state in filter.states)
+        (cursor is None or (job.id > cursor if oldest_first else job.id < cursor))
+        and (filter.states is None or job.state in filter.states)
         and (filter.queue is None or job.queue == filter.queue)
         and (filter.task is None or job.task == filter.task)
+        and (filter.enqueued_before is None or job.enqueued_at < filter.enqueued_before)
+        and (filter.enqueued_from is None or job.enqueued_at >= filter.enqueued_from)
+        and (filter.error is None or (bool(job.errors) and is_named(job.errors[-1], filter.error)))
     )
 
 

@@ -271,10 +271,12 @@ class MemoryStore:
         check_batch("results", ids)
         return self._ask(insights.results, ids)
 
-    async def list_jobs(self, filter: JobFilter, *, limit: int = 50, cursor: bytes | None = None) -> JobPage:
+    async def list_jobs(
+        self, filter: JobFilter, *, limit: int = 50, cursor: bytes | None = None, oldest_first: bool = False
+    ) -> JobPage:
         """See `Insights.list_jobs`."""
         check_limit("list_jobs", limit)
-        return self._ask(insights.list_jobs, filter, limit, cursor)
+        return self._ask(insights.list_jobs, filter, limit, cursor, oldest_first=oldest_first)
 
     async def counts(self) -> dict[tuple[str, int], int]:
         """See `Insights.counts`."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sqlite3
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from windlass.core.lifecycle import State
 from windlass.core.model import MAX_PRIORITY
 from windlass.core.records import (
+    MAX_LOOK,
     JobFilter,
     JobPage,
     JobRecord,
@@ -20,12 +21,28 @@ from windlass.core.records import (
     Reason,
     SessionRecord,
 )
+from windlass.core.remote import is_named
 from windlass.store.sqlite.limits import limit_of
 from windlass.store.sqlite.names import Names
 from windlass.store.sqlite.sessions import SESSION_DECODER
 from windlass.store.statements import statements
 
 _SQL = statements("sqlite")
+_N = 29
+"""Where the row number stands in the rows of jobs."""
+
+
+class _Walk(NamedTuple):
+    """A direction along the ids. Those have 16 bytes: `start` comes before them all, `end` after them."""
+
+    statement: str
+    end_of_look: str
+    start: bytes
+    end: bytes
+
+
+_BACK = _Walk("list_newest_first", "end_of_look_back", b"\xff" * 17, b"")
+_FORTH = _Walk("list_oldest_first", "end_of_look_forth", b"", b"\xff" * 17)
 
 
 class Snapshot:
@@ -40,7 +57,7 @@ class Snapshot:
         found: list[JobRecord | None] = []
         for job_id in ids:
             row = self.db.execute(_SQL["read_job"], (job_id,)).fetchone()
-            errors = () if row is None else self.db.execute(_SQL["read_errors"], (row[-2],)).fetchall()
+            errors = () if row is None else self.db.execute(_SQL["read_errors"], (row[_N],)).fetchall()
             found.append(None if row is None else self._record(row, [error for (error,) in errors]))
         return found
 
@@ -52,15 +69,28 @@ class Snapshot:
             found.append(None if row is None else JobResult(row[0], State(row[1]), Reason(row[2]), row[3], row[4]))
         return found
 
-    def list_jobs(self, filter: JobFilter, limit: int, cursor: bytes | None) -> JobPage:
+    def list_jobs(self, filter: JobFilter, limit: int, cursor: bytes | None, *, oldest_first: bool) -> JobPage:
         """See `Insights.list_jobs`."""
+        walk = _FORTH if oldest_first else _BACK
+        start = walk.start if cursor is None else cursor
+        end = self.db.execute(_SQL[walk.end_of_look], (start, MAX_LOOK - 1)).fetchone()
         conditions, values = self._conditions(filter)
-        statement = _SQL["list_jobs"].replace("/* filter */", conditions)
-        # Ids have 16 bytes: this one is beyond them all.
-        before = b"\xff" * 17 if cursor is None else cursor
-        rows = self.db.execute(statement, (before, *values, limit + 1)).fetchall()
-        jobs = [self._record(row, []) for row in rows[:limit]]
-        return JobPage(jobs, jobs[-1].id if len(rows) > limit else None)
+        statement = _SQL[walk.statement].replace("/* filter */", conditions)
+        # What the statement cannot judge may leave fewer than were asked for.
+        most = -1 if filter.error is not None else limit + 1
+        rows = self.db.execute(statement, (start, end[0] if end else walk.end, *values, most))
+        jobs: list[JobRecord] = []
+        for row in rows:
+            if filter.error is not None and not self._failed_with(row[_N], filter.error):
+                continue
+            if len(jobs) == limit:
+                return JobPage(jobs, jobs[-1].id)
+            jobs.append(self._record(row, []))
+        return JobPage(jobs, end[0] if end else None)
+
+    def _failed_with(self, n: int, name: str) -> bool:
+        row = self.db.execute(_SQL["last_error"], (n,)).fetchone()
+        return row is not None and is_named(row[0], name)
 
     def _conditions(self, filter: JobFilter) -> tuple[str, list[Any]]:
         conditions: list[str] = []
@@ -77,6 +107,10 @@ class Snapshot:
             # No task has a negative number: one that is not known matches nothing.
             task = self.names.find_task(filter.task)
             values.append(-1 if task is None else task)
+        for condition, bound in (("<", filter.enqueued_before), (">=", filter.enqueued_from)):
+            if bound is not None:
+                conditions.append(f"AND enqueued_at {condition} ?")
+                values.append(bound)
         return " ".join(conditions), values
 
     def _record(self, row: tuple[Any, ...], errors: list[bytes]) -> JobRecord:
@@ -110,6 +144,7 @@ class Snapshot:
             finished_at=row[19],
             purge_at=row[20],
             sequence=row[6],
+            undeliverable_since=row[31],
             parents_open=row[30],
             progress=row[26],
             message=row[27],

@@ -330,10 +330,12 @@ class SQLiteStore:
         check_batch("results", ids)
         return await self._read(lambda snapshot: snapshot.results(ids))
 
-    async def list_jobs(self, filter: JobFilter, *, limit: int = 50, cursor: bytes | None = None) -> JobPage:
+    async def list_jobs(
+        self, filter: JobFilter, *, limit: int = 50, cursor: bytes | None = None, oldest_first: bool = False
+    ) -> JobPage:
         """See `Insights.list_jobs`."""
         check_limit("list_jobs", limit)
-        return await self._read(lambda snapshot: snapshot.list_jobs(filter, limit, cursor))
+        return await self._read(lambda snapshot: snapshot.list_jobs(filter, limit, cursor, oldest_first=oldest_first))
 
     async def counts(self) -> dict[tuple[str, int], int]:
         """See `Insights.counts`."""

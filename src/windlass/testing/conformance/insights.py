@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import msgspec
+from typing import Any
 
 from windlass.core.clock import MINUTE, SECOND
 from windlass.core.errors import UsageError
 from windlass.core.lifecycle import Outcome, State
 from windlass.core.model import MAX_BATCH, Note
 from windlass.core.records import JobFilter, JobResult, Limit, LimitScope, QueueRecord, Reason
+from windlass.core.remote import encode_error
 from windlass.testing.conformance.env import Env
 from windlass.testing.conformance.expect import raises, same
+from windlass.testing.snapshot import without_large
 
 ALL = JobFilter()
 
@@ -47,31 +49,34 @@ async def check_results_are_of_finished_jobs_only(env: Env) -> None:
     same(await env.store.results([dead, done]), expected, "results, in the order of the call")
 
 
-async def check_jobs_are_listed_newest_id_first(env: Env) -> None:
-    ids = await env.put_all(env.jobs(7))
-    newest = sorted(ids, reverse=True)
-    pages = []
+async def _walk(env: Env, wanted: JobFilter = ALL, **how: Any) -> list[bytes]:
+    """The ids on all pages, in their order. A page may be short, or empty."""
+    ids: list[bytes] = []
     cursor = None
-    for _ in range(4):
-        page = await env.store.list_jobs(ALL, limit=3, cursor=cursor)
-        pages.append([job.id for job in page.jobs])
+    while True:
+        page = await env.store.list_jobs(wanted, cursor=cursor, **how)
+        ids += [job.id for job in page.jobs]
         cursor = page.cursor
         if cursor is None:
-            break
-        same(cursor, pages[-1][-1], "the cursor: the last one's id")
-    same(pages, [newest[:3], newest[3:6], newest[6:]], "pages of three")
-    page = await env.store.list_jobs(ALL, limit=7)
-    same((len(page.jobs), page.cursor), (7, None), "jobs and cursor of a page that is just full")
-    same((await env.store.list_jobs(JobFilter(queue="nobody"))).jobs, [], "jobs of an unknown queue")
+            return ids
+
+
+async def check_jobs_are_listed_in_the_order_of_their_ids(env: Env) -> None:
+    ids = sorted(await env.put_all(env.jobs(7)))
+    for limit in (1, 3, 7, 8):
+        same(await _walk(env, limit=limit), ids[::-1], f"pages of {limit}, newest first")
+        same(await _walk(env, limit=limit, oldest_first=True), ids, f"pages of {limit}, oldest first")
+    page = await env.store.list_jobs(ALL, limit=3)
+    same([job.id for job in page.jobs], ids[:3:-1], "the first page of three")
+    same(page.cursor is not None, True, "there is a cursor, since there is more")
 
 
 async def check_lists_can_be_filtered(env: Env) -> None:
     ids = {(queue, task): await env.put(queue=queue, task=task) for queue in "ab" for task in "tu"}
     await env.store.cancel([ids["a", "t"], ids["b", "u"]])
 
-    async def listed(**what: object) -> set[bytes]:
-        page = await env.store.list_jobs(JobFilter(**what))  # type: ignore[arg-type]  # fields of all types
-        return {job.id for job in page.jobs}
+    async def listed(**what: Any) -> set[bytes]:
+        return set(await _walk(env, JobFilter(**what)))
 
     same(await listed(queue="a"), {ids["a", "t"], ids["a", "u"]}, "of queue a")
     same(await listed(task="u"), {ids["a", "u"], ids["b", "u"]}, "of task u")
@@ -80,28 +85,104 @@ async def check_lists_can_be_filtered(env: Env) -> None:
     same(await listed(states=()), set(), "in none of no states")
     same(await listed(queue="a", task="t", states=(State.CANCELLED,)), {ids["a", "t"]}, "of a, t, cancelled")
     same(await listed(queue="A"), set(), "of queue A")
+    same(await listed(queue="nobody"), set(), "of an unknown queue")
     same(await listed(task="%"), set(), "of task %")
 
 
-async def check_filtered_lists_have_pages_too(env: Env) -> None:
-    await env.put_all([env.job(queue="ab"[i % 2]) for i in range(8)])
-    first = await env.store.list_jobs(JobFilter(queue="a"), limit=3)
-    rest = await env.store.list_jobs(JobFilter(queue="a"), limit=3, cursor=first.cursor)
-    same(
-        (len(first.jobs), len(rest.jobs), rest.cursor), (3, 1, None), "jobs on two pages of three, and the last cursor"
-    )
+async def check_lists_can_be_filtered_by_age(env: Env) -> None:
+    first = await env.put()
+    await env.advance(SECOND)
+    now = await env.now()
+    second = await env.put()
+    await env.advance(1)
+    third = await env.put()
+    for wanted, expected in (
+        (JobFilter(enqueued_before=now), {first}),
+        (JobFilter(enqueued_before=now + 1), {first, second}),
+        (JobFilter(enqueued_from=now), {second, third}),
+        (JobFilter(enqueued_from=now, enqueued_before=now + 1), {second}),
+        (JobFilter(enqueued_from=now + 2), set()),
+    ):
+        same(set(await _walk(env, wanted)), expected, f"enqueued at {now - SECOND}, {now}, {now + 1}: {wanted}")
 
 
-async def check_lists_leave_out_errors_and_logs(env: Env) -> None:
+async def check_lists_can_be_filtered_by_the_last_error(env: Env) -> None:
+    class Refused(ConnectionError):
+        pass
+
+    def error(kind: type[Exception]) -> bytes:
+        return encode_error(kind("why"), 1, 0)
+
+    ids = await env.put_all(env.jobs(5))
+    worker = await env.worker()
+    jobs = {job.id: job for job in await worker.claim()}
+    for job_id, kind in zip(ids, (ValueError, Refused, KeyError), strict=False):
+        await worker.end(jobs[job_id], Outcome.DEAD, error=error(kind))
+    await worker.end(jobs[ids[3]], Outcome.DEAD, error=b"no record")
+    await worker.end(jobs[ids[4]], Outcome.RETRY, error=error(ValueError))
+    retried = await worker.claim_one()
+    await worker.end(retried, Outcome.RETRY, error=error(KeyError), delay=MINUTE)
+    untouched = await env.put()
+    for name, expected in (
+        ("ValueError", [ids[0]]),
+        (f"{Refused.__module__}.{Refused.__qualname__}", [ids[1]]),
+        ("Refused", [ids[1]]),
+        ("ConnectionError", [ids[1]]),
+        ("KeyError", [ids[2], ids[4]]),
+        ("LookupError", [ids[2], ids[4]]),
+        ("Exception", [*ids[:3], ids[4]]),
+        ("keyerror", []),
+        ("Key%", []),
+    ):
+        found = await _walk(env, JobFilter(error=name), limit=2)
+        same(found, sorted(expected, reverse=True), f"last error is of {name}")
+    dead = JobFilter(error="Exception", states=(State.DEAD,))
+    same(set(await _walk(env, dead, limit=1)), set(ids[:3]), "dead, with any exception")
+    same(untouched in await _walk(env), True, "without the filter those without an error are there too")
+
+
+async def check_a_walk_meets_what_is_there_all_the_while(env: Env) -> None:
+    """Whatever comes, goes or changes meanwhile."""
+    ids = sorted(await env.put_all(env.jobs(12)))
+    for oldest_first, newcomer in ((False, None), (True, env.id())):
+        order = ids if oldest_first else ids[::-1]
+        met: list[bytes] = []
+        cursor = None
+        while True:
+            page = await env.store.list_jobs(ALL, limit=4, cursor=cursor, oldest_first=oldest_first)
+            met += [job.id for job in page.jobs]
+            cursor = page.cursor
+            if cursor is None:
+                break
+            await env.store.cancel([job.id for job in page.jobs])
+            if newcomer is None:
+                await env.put()
+            await env.advance(MINUTE)
+        same([job_id for job_id in met if job_id in ids], order, f"met, oldest_first={oldest_first}")
+
+
+async def check_a_selective_walk_gets_to_the_end(env: Env) -> None:
+    """However many jobs are in between that are not meant."""
+    rare = [await env.put(queue="rare")]
+    await env.put_all(env.jobs(50))
+    rare.append(await env.put(queue="rare"))
+    wanted = JobFilter(queue="rare")
+    same(await _walk(env, wanted, limit=1), sorted(rare, reverse=True), "newest first")
+    same(await _walk(env, wanted, limit=50, oldest_first=True), sorted(rare), "oldest first")
+
+
+async def check_lists_leave_out_what_may_be_large(env: Env) -> None:
     job_id = await env.put(options=b"{}")
     worker = await env.worker()
     job = await worker.claim_one()
     await env.store.annotate(worker.id, [Note(job_id, job.token, 0.5, "m", "log")])
-    await worker.end(job, Outcome.DEAD, error=b"e")
+    await worker.end(job, Outcome.RETRY, error=b"e")
+    await worker.end(await worker.claim_one(), result=b"7")
     whole = await env.read(job_id)
-    same((whole.errors, whole.log), ([b"e"], "log"), "errors and log of the whole record")
+    large = (whole.payload, whole.options, whole.result, whole.errors, whole.log)
+    same(large, (b"{}", b"{}", b"7", [b"e"], "log"), "payload, options, result, errors and log of the whole record")
     [listed] = (await env.store.list_jobs(ALL)).jobs
-    same(listed, msgspec.structs.replace(whole, errors=[], log=""), "the listed record")
+    same(listed, without_large(whole), "the listed record")
 
 
 async def check_reads_are_bounded(env: Env) -> None:

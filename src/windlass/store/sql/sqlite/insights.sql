@@ -3,20 +3,44 @@ SELECT
     id, lane, task, state, reason, rank, seq, token, session, attempt, failures, losses, snoozes, suspect,
     cancel_requested, enqueued_at, due_at, expires_at, started_at, finished_at, purge_at, unique_key, limit_key,
     options, payload, result, progress, message, log, jobs.n,
-    CASE WHEN linked THEN (SELECT count(*) FROM edges WHERE child = jobs.n AND outcome IS NULL) ELSE 0 END
+    CASE WHEN linked THEN (SELECT count(*) FROM edges WHERE child = jobs.n AND outcome IS NULL) ELSE 0 END,
+    undeliverable_since
 FROM jobs LEFT JOIN notes ON notes.job = jobs.n
 WHERE id = ?;
 
--- name: list_jobs
--- /* filter */ is replaced by conditions on lane, task and state, which are written here and nowhere else.
+-- /* filter */ is replaced by conditions on lane, task, state and enqueued_at, which are written here and nowhere else.
+-- The ids between which rows are looked at are bounded by those of `end_of_look`. Large columns are left out.
+
+-- name: list_newest_first
 SELECT
     id, lane, task, state, reason, rank, seq, token, session, attempt, failures, losses, snoozes, suspect,
     cancel_requested, enqueued_at, due_at, expires_at, started_at, finished_at, purge_at, unique_key, limit_key,
-    options, payload, result, progress, message, '', jobs.n,
-    CASE WHEN linked THEN (SELECT count(*) FROM edges WHERE child = jobs.n AND outcome IS NULL) ELSE 0 END
+    NULL, x'', NULL, progress, message, '', jobs.n,
+    CASE WHEN linked THEN (SELECT count(*) FROM edges WHERE child = jobs.n AND outcome IS NULL) ELSE 0 END,
+    undeliverable_since
 FROM jobs LEFT JOIN notes ON notes.job = jobs.n
-WHERE id < ? /* filter */
+WHERE id < ? AND id >= ? /* filter */
 ORDER BY id DESC LIMIT ?;
+
+-- name: list_oldest_first
+SELECT
+    id, lane, task, state, reason, rank, seq, token, session, attempt, failures, losses, snoozes, suspect,
+    cancel_requested, enqueued_at, due_at, expires_at, started_at, finished_at, purge_at, unique_key, limit_key,
+    NULL, x'', NULL, progress, message, '', jobs.n,
+    CASE WHEN linked THEN (SELECT count(*) FROM edges WHERE child = jobs.n AND outcome IS NULL) ELSE 0 END,
+    undeliverable_since
+FROM jobs LEFT JOIN notes ON notes.job = jobs.n
+WHERE id > ? AND id <= ? /* filter */
+ORDER BY id LIMIT ?;
+
+-- name: end_of_look_back
+SELECT id FROM jobs WHERE id < ? ORDER BY id DESC LIMIT 1 OFFSET ?;
+
+-- name: end_of_look_forth
+SELECT id FROM jobs WHERE id > ? ORDER BY id LIMIT 1 OFFSET ?;
+
+-- name: last_error
+SELECT error FROM errors WHERE job = ? ORDER BY k DESC LIMIT 1;
 
 -- name: read_errors
 SELECT error FROM errors WHERE job = ? ORDER BY k;
