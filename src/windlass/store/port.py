@@ -203,7 +203,10 @@ class JobStore(Protocol):
         log and reason cleared; errors stay. Its edges are armed anew: one that asks for success is open where its
         parent has not succeeded, any other where its parent is unfinished, and it waits if those that are open leave it
         undecided. Open edges of it to dependants that are still waiting are unmarked. Refused while another job holds
-        its unique key, unless it has given that up by starting. A repeated call answers ``NOT_DEAD``."""
+        its unique key, unless it has given that up by starting. A repeated call answers ``NOT_DEAD``.
+
+        The one verb whose work the edges of a job do not bound: all of them are armed in the step that makes it ready,
+        so that nobody ever sees half of them armed (decision 0021). A batch is cut between jobs."""
 
     async def skip(self, id: bytes, result: bytes) -> SkipAnswer:
         """Declare a waiting, scheduled or ready job succeeded with this result. A repeated call answers ``STARTED``."""

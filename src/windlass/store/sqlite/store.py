@@ -293,8 +293,14 @@ class SQLiteStore:
     async def replay(self, ids: Sequence[bytes]) -> list[ReplayAnswer]:
         """See `JobStore.replay`."""
         check_batch("replay", ids)
-        found = await asyncio.gather(*(self._write(partial(operators.replay, ids=part)) for part in _parts(ids)))
+        found = await asyncio.gather(*map(self._replay, _parts(ids)))
         return [answer for answers in found for answer in answers]
+
+    async def _replay(self, ids: Sequence[bytes]) -> list[ReplayAnswer]:
+        answers: list[ReplayAnswer] = []
+        while len(answers) < len(ids):
+            answers += await self._write(partial(operators.replay, ids=ids[len(answers) :]))
+        return answers
 
     async def skip(self, id: bytes, result: bytes) -> SkipAnswer:
         """See `JobStore.skip`."""
