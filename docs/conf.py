@@ -27,15 +27,22 @@ python_maximum_signature_line_length = 88
 html_theme = "furo"
 html_title = f"Windlass {version}"
 html_copy_source = False
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 
-MADE_BY_READERS = {"App", "Retry", "RetryLater", "Snooze", "Dead"}
+MADE_BY_READERS = {
+    *("App", "Retry", "RetryLater", "Snooze", "Dead"),
+    *("Dice", "Fault", "FaultyStore", "Harness", "ManualClock", "Outage", "Script"),
+}
 """Classes whose parameters matter to who reads the reference; the others are handed out ready-made."""
 
 
-def without_parameters(_: Sphinx, kind: str, name: str, *__: object) -> tuple[str, str] | None:
+def without_parameters(
+    _: Sphinx, kind: str, name: str, __: object, ___: object, signature: str | None, ____: object
+) -> tuple[str, str] | None:
     """Leave out how a class is made that nobody makes."""
-    ours = name.startswith("windlass.") and name.rpartition(".")[2] not in MADE_BY_READERS
-    return ("", "") if kind in {"class", "exception"} and ours else None
+    handed_out = kind in {"class", "exception"} and name.rpartition(".")[2] not in MADE_BY_READERS
+    return ("", "") if handed_out and signature else None
 
 
 def setup(app: Sphinx) -> None:
