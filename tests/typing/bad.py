@@ -6,6 +6,7 @@
 from datetime import timedelta
 
 from windlass import App, Call, Job
+from windlass.testing import Harness
 
 app = App("memory://")
 
@@ -66,3 +67,15 @@ def wrong_registration() -> None:
     app.task(queue=5)  # type: ignore[call-overload]
     app.task("mail")  # type: ignore[call-overload]
     App(5)  # type: ignore[arg-type]
+
+
+async def wrong_expectations(harness: Harness) -> None:
+    harness.assert_enqueued(send, 1, "b")  # type: ignore[call-overload]
+    harness.assert_enqueued(send, "a")  # type: ignore[call-overload]
+    harness.assert_enqueued(send, "a", "b", queue="mail")  # type: ignore[call-arg]
+    harness.assert_not_enqueued(report, "2026")  # type: ignore[call-overload]
+    harness.enqueued("send")  # type: ignore[call-overload]
+    await harness.run_for(1)  # type: ignore[call-arg]
+    await harness.run_for(weeks=1)  # type: ignore[call-arg]
+    harness.crash_after(5)  # type: ignore[arg-type]
+    Harness("tasks:app")  # type: ignore[arg-type]

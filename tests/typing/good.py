@@ -3,8 +3,10 @@
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
+from unittest.mock import ANY
 
 from windlass import App, Call, CoroutineTask, FunctionTask, Job, Retry
+from windlass.testing import AttemptRecord, EnqueuedJob, Harness
 
 app = App("memory://")
 
@@ -82,3 +84,23 @@ def takes_tasks(coroutine: CoroutineTask[[], None], function: FunctionTask[[], N
 
 def covariance(job: Job[int], call: Call[int]) -> tuple[Job[object], Call[float]]:
     return job, call
+
+
+async def harness() -> None:
+    with Harness(app, inline=True) as harness:
+        assert_type(harness, Harness)
+        assert_type(harness.assert_enqueued(send), Job[int])
+        assert_type(harness.assert_enqueued(send, "a", "b", copies=2), Job[int])
+        assert_type(harness.assert_enqueued(send.options(queue="mail"), ANY, body=ANY), Job[int])
+        assert_type(harness.assert_enqueued(total, 1, 2.5), Job[float])
+        assert_type(harness.enqueued(), list[EnqueuedJob])
+        assert_type(harness.enqueued(send, "a", ANY), list[EnqueuedJob])
+        harness.assert_not_enqueued()
+        harness.assert_not_enqueued(nothing)
+        harness.assert_not_enqueued(send, "a", "b")
+        assert_type(await harness.run(queues=["mail"]), list[AttemptRecord])
+        assert_type(await harness.run_for(hours=1, minutes=0.5), list[AttemptRecord])
+        assert_type(harness.run_until_idle_sync(), list[AttemptRecord])
+        assert_type(harness.clock.now(), datetime)
+        with harness.crash_after(send, call=None), harness.crash_before("shop.charge"):
+            harness.inline = False

@@ -3,8 +3,10 @@
 ::
 
     for check in checks():
-        if check.needs in store.capabilities:
-            await check.run(Env(store, move_clock))   # a fresh, empty store for each
+        await run(check, make_store)    # a fresh, empty store for each; raises AssertionError
+
+or all of them at once: ``python -m windlass.testing.conformance mystore:make_store``. A store whose clock cannot be
+handed to it is put into an `Env` by hand, with a way to move what it takes for the time: ``check.run(env)``.
 
 Each check is a coroutine function of one `Env` that raises `AssertionError` with what was wrong. One file for each noun
 of the port; the name says the sentence of the contract that it holds the store to. A bug found in any store becomes a
@@ -12,6 +14,8 @@ check here.
 """
 
 from windlass.testing.conformance.env import Env, MoveClock, Worker
+from windlass.testing.conformance.running import run
 from windlass.testing.conformance.suite import Check, checks
+from windlass.testing.duel import MakeStore
 
-__all__ = ["Check", "Env", "MoveClock", "Worker", "checks"]
+__all__ = ["Check", "Env", "MakeStore", "MoveClock", "Worker", "checks", "run"]

@@ -3,7 +3,7 @@ that crash, repeat themselves, lose answers and come back from the dead.
 
 ::
 
-    TestSQLite = store_machine(make_sqlite, MemoryStore).TestCase
+    TestMyStore = store_machine(make_store).TestCase
 
 Each rule is one verb in one situation. After every rule the two stores must tell the same (`windlass.testing.duel`),
 and what they tell must be possible (`windlass.testing.invariants`).
@@ -13,29 +13,46 @@ Needs Hypothesis: ``pip install 'windlass[testing]'``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from windlass.connect import in_memory
+from windlass.core.clock import Instant
+from windlass.core.errors import MissingExtra
 from windlass.core.model import Settings
+from windlass.store.port import Store
 from windlass.testing.duel import Interrupt, MakeStore
-from windlass.testing.machine.callers import CallerRules
-from windlass.testing.machine.workers import WorkerRules
+
+try:
+    from windlass.testing.machine.callers import CallerRules
+    from windlass.testing.machine.workers import WorkerRules
+except ModuleNotFoundError as error:
+    if error.name != "hypothesis":
+        raise
+    raise MissingExtra("windlass.testing.machine needs hypothesis: pip install windlass[testing]") from error
 
 
 class StoreMachine(CallerRules, WorkerRules):
     """All rules; see `store_machine`."""
 
 
+def reference(settings: Settings, clock: Callable[[], Instant]) -> Store:
+    """Make an empty memory store: what every other store is compared with."""
+    return in_memory(settings, clock)
+
+
 def store_machine(
     make_store: MakeStore,
-    make_model: MakeStore | None,
+    make_model: MakeStore | None = reference,
     *,
     settings: Settings | None = None,
     interrupt: Interrupt | None = None,
     drains: bool = True,
 ) -> type[StoreMachine]:
-    """Make a state machine for a store.
+    """Make a state machine for a store: a `hypothesis.stateful.RuleBasedStateMachine`.
 
     Args:
-        make_store: makes the store under test, empty each time.
-        make_model: makes the reference; without it only the invariants judge.
+        make_store: makes the store under test from settings and a clock, empty each time.
+        make_model: makes the store that it is compared with; ``None``: only the invariants judge.
         settings: for both.
         interrupt: a way to kill the store inside a verb, if there is one.
         drains: let `release_edges` catch up after every step. Stores may choose the order in which edges move, so
