@@ -619,6 +619,14 @@ MUTANTS: list[Mutant] = [
         tests=MEMORY,
     ),
     Mutant(
+        name="sqlite: a pause forgets the other limits",
+        breaks="a pause leaves concurrency and rate as they are",
+        file="store/sqlite/operators.py",
+        old="record = limits.limit_book(tx).by_scope[scope].get(name) or Limit(",
+        new="record = Limit(",
+        tests=SQLITE,
+    ),
+    Mutant(
         name="memory: rate bucket not spent",
         breaks="rate tokens are spent at claim",
         file="store/memory/limits.py",

@@ -62,19 +62,14 @@ def resume(*, names: list[str], app: str | None, url: str | None, as_json: bool)
 
 
 def _set_paused(names: list[str], app: str | None, url: str | None, *, paused: bool, as_json: bool) -> None:
-    import msgspec
-
-    from windlass.core.records import Limit, LimitScope
+    from windlass.core.records import LimitScope
 
     wanted = list(dict.fromkeys(check_queue(name) for name in names))
 
     async def act(store: Store) -> set[str]:
-        # Concurrency and rate stay as they are.
-        records = {limit.name: limit for limit in await store.limits(LimitScope.QUEUE)}
         known = {queue.name for queue in await store.queues()}
         for name in wanted:
-            record = records.get(name) or Limit(scope=LimitScope.QUEUE, name=name)
-            await store.put_limit(msgspec.structs.replace(record, paused=paused))
+            await store.pause(LimitScope.QUEUE, name, paused=paused)
         return known
 
     known = with_store(app, url, act)

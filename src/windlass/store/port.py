@@ -219,6 +219,10 @@ class JobStore(Protocol):
         """Store a limit record in place of the one with the same scope and name. In force for every later claim.
         Repeating it changes nothing. A record that limits nothing and is not paused is deleted."""
 
+    async def pause(self, scope: LimitScope, name: str, *, paused: bool) -> None:
+        """Pause a queue or a task, or let it go on: as `put_limit` of its record, whose concurrency and rate stay as
+        they are, whoever changes them meanwhile. Repeating it changes nothing."""
+
     async def command(self, session: bytes, command: str) -> bool:
         """Send a command to a session; answers whether the session is known and alive (its lease is not over).
         Idempotent."""

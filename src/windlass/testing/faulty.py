@@ -219,6 +219,9 @@ class FaultyStore:
     async def put_limit(self, limit: Limit) -> None:
         await self._write("put_limit", lambda: self.inner.put_limit(limit))
 
+    async def pause(self, scope: LimitScope, name: str, *, paused: bool) -> None:
+        await self._write("pause", lambda: self.inner.pause(scope, name, paused=paused))
+
     async def command(self, session: bytes, command: str) -> bool:
         return await self._write("command", lambda: self.inner.command(session, command))
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from windlass.core.graph import EdgePolicy, Verdict, verdict
 from windlass.core.lifecycle import Event, State, after
 from windlass.core.model import KEEP_AT_LEAST
-from windlass.core.records import CancelAnswer, Limit, Reason, ReplayAnswer, SkipAnswer
+from windlass.core.records import CancelAnswer, Limit, LimitScope, Reason, ReplayAnswer, SkipAnswer
 from windlass.store.memory import limits
 from windlass.store.memory.cascade import Cascade, hold_parent, remove_job, set_mark
 from windlass.store.memory.data import Data, Step
@@ -125,6 +127,12 @@ def put_limit(step: Step, limit: Limit) -> None:
     """See `JobStore.put_limit`."""
     limits.put_limit(step, limit)
     step.hints.add("limits")
+
+
+def pause(step: Step, scope: LimitScope, name: str, *, paused: bool) -> None:
+    """See `JobStore.pause`."""
+    record = step.data.limits.get((scope, name)) or Limit(scope=scope, name=name)
+    put_limit(step, msgspec.structs.replace(record, paused=paused))
 
 
 def delete(step: Step, ids: Sequence[bytes]) -> int:

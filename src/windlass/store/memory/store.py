@@ -250,6 +250,10 @@ class MemoryStore:
         """See `JobStore.put_limit`."""
         self._do(operators.put_limit, limit)
 
+    async def pause(self, scope: LimitScope, name: str, *, paused: bool) -> None:
+        """See `JobStore.pause`."""
+        self._do(operators.pause, scope, name, paused=paused)
+
     async def command(self, session: bytes, command: str) -> bool:
         """See `JobStore.command`."""
         return self._do(sessions.command, session, command)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from windlass.core.graph import Verdict
 from windlass.core.lifecycle import State
 from windlass.core.model import KEEP_AT_LEAST
-from windlass.core.records import CancelAnswer, Limit, Reason, ReplayAnswer, SkipAnswer
+from windlass.core.records import CancelAnswer, Limit, LimitScope, Reason, ReplayAnswer, SkipAnswer
 from windlass.store.sqlite import limits
 from windlass.store.sqlite.edges import Cascade, Target, judge_marks
 from windlass.store.sqlite.janitor import delete_job
@@ -102,6 +104,12 @@ def put_limit(tx: Transaction, limit: Limit) -> None:
     """See `JobStore.put_limit`."""
     limits.put_limit(tx, limit)
     tx.hints.limits = True
+
+
+def pause(tx: Transaction, scope: LimitScope, name: str, *, paused: bool) -> None:
+    """See `JobStore.pause`."""
+    record = limits.limit_book(tx).by_scope[scope].get(name) or Limit(scope=scope, name=name)
+    put_limit(tx, msgspec.structs.replace(record, paused=paused))
 
 
 def delete(tx: Transaction, ids: Sequence[bytes]) -> int:

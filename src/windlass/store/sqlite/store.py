@@ -315,6 +315,10 @@ class SQLiteStore:
         """See `JobStore.put_limit`."""
         await self._write(lambda tx: operators.put_limit(tx, limit))
 
+    async def pause(self, scope: LimitScope, name: str, *, paused: bool) -> None:
+        """See `JobStore.pause`."""
+        await self._write(lambda tx: operators.pause(tx, scope, name, paused=paused))
+
     async def command(self, session: bytes, command: str) -> bool:
         """See `JobStore.command`."""
         return await self._write(lambda tx: sessions.command(tx, session, command))

@@ -29,6 +29,28 @@ async def check_a_paused_queue_gives_nothing(env: Env) -> None:
     same(await env.claim_ids(lanes=lanes), ids[:2], "claimed once it goes on")
 
 
+async def check_pausing_keeps_the_other_limits(env: Env) -> None:
+    rate = Rate(2, per=10, burst=3)
+    for scope in (QUEUE, TASK):
+        await _limit(env, scope, "n", 2, rate=rate)
+        for paused in (True, True, False, False):
+            await env.store.pause(scope, "n", paused=paused)
+            expected = [Limit(scope=scope, name="n", paused=paused, concurrency=2, rate=rate)]
+            same(await env.store.limits(scope), expected, f"the record after pause({paused})")
+
+
+async def check_what_was_paused_without_a_record_has_none_afterwards(env: Env) -> None:
+    ids = await env.put_all([env.job(task="u"), env.job()])
+    await env.store.pause(TASK, "u", paused=True)
+    same(await env.store.limits(), [Limit(scope=TASK, name="u", paused=True)], "the record of a paused task")
+    same(await env.claim_ids(), ids[1:], "claimed beside a paused task")
+    await env.store.pause(TASK, "u", paused=False)
+    same(await env.store.limits(), [], "the records once it goes on")
+    same(await env.claim_ids(), ids[:1], "claimed once it goes on")
+    await env.store.pause(QUEUE, "nobody", paused=False)
+    same(await env.store.limits(), [], "the records after a queue without one was told to go on")
+
+
 async def check_what_runs_goes_on_when_its_queue_is_paused(env: Env) -> None:
     await env.put()
     worker = await env.worker()

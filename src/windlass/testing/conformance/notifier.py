@@ -96,6 +96,8 @@ async def check_a_limit_that_was_put_is_announced(env: Env) -> None:
         holds(not listener.event.is_set(), "a hint came for something else")
         await env.store.put_limit(record)
         await listener.hears(f"a queue was {what}")
+    await env.store.pause(LimitScope.TASK, "t", paused=True)
+    await listener.hears("a task was paused")
 
 
 async def check_a_freed_place_under_a_limit_is_announced(env: Env) -> None:

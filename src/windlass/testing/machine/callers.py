@@ -10,7 +10,7 @@ from windlass.core.clock import MINUTE, Span
 from windlass.core.graph import EdgePolicy
 from windlass.core.lifecycle import State
 from windlass.core.model import Edge, EdgeAnswer, Enqueued, NewJob, UniqueUntil
-from windlass.core.records import JobFilter, JobPage, Limit
+from windlass.core.records import JobFilter, JobPage, Limit, LimitScope
 from windlass.testing.faulty import Fault
 from windlass.testing.machine import plans
 from windlass.testing.machine.plans import JobPlan, Mishap, mishaps
@@ -100,6 +100,12 @@ class CallerRules(Situation):
     def put_limit(self, limit: Limit, mishap: Mishap) -> None:
         self.say(f"put_limit {limit}")
         self.do(lambda store: store.put_limit(limit), mishap)
+
+    @rule(named=plans.pausable, paused=st.booleans(), mishap=mishaps(Fault.REPEATED))
+    def pause(self, named: tuple[LimitScope, str], paused: bool, mishap: Mishap) -> None:
+        scope, name = named
+        self.say(f"pause {scope.name} {name}: {paused}")
+        self.do(lambda store: store.pause(scope, name, paused=paused), mishap)
 
     @rule(states=st.none() | st.sets(st.sampled_from(State), min_size=1), queue=st.sampled_from([None, "q", "r"]))
     def look_closer(self, states: set[State] | None, queue: str | None) -> None:

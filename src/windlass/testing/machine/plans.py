@@ -197,6 +197,8 @@ limits = st.builds(
     concurrency=st.sampled_from([None, 1, 2]),
 )
 
+pausable = st.sampled_from([named for named in _named if named[0] is not LimitScope.KEY])
+
 positions = st.integers(0, 9)
 some_positions = st.lists(positions, min_size=1, max_size=3)
 forward = st.sampled_from([SECOND, MILLISECOND, 3 * SECOND, 10 * SECOND, MINUTE, 6 * MINUTE, DAY + HOUR])
