@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from windlass.app import App
     from windlass.background import WorkerThread
+    from windlass.bulk import Bulk, BulkProgress, JobSelection
     from windlass.call import Call
     from windlass.context import Current, Middleware, current
     from windlass.core.errors import (
@@ -60,6 +61,8 @@ if TYPE_CHECKING:
 __all__ = [
     "App",
     "BlockingCallInLoop",
+    "Bulk",
+    "BulkProgress",
     "Call",
     "CapabilityMissing",
     "CoroutineTask",
@@ -83,6 +86,7 @@ __all__ = [
     "JobLost",
     "JobNotFound",
     "JobProgress",
+    "JobSelection",
     "Middleware",
     "MissingExtra",
     "PayloadTooLarge",
@@ -113,6 +117,7 @@ _HOMES = {
     for home, names in {
         "windlass.app": "App",
         "windlass.background": "WorkerThread",
+        "windlass.bulk": "Bulk BulkProgress JobSelection",
         "windlass.call": "Call",
         "windlass.context": "Current Middleware current",
         "windlass.core.errors": (

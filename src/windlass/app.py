@@ -8,24 +8,28 @@ import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, TypeVar, overload
 
 from windlass import blocking
+from windlass.bulk import JobSelection
 from windlass.call import Call
 from windlass.choices import NONE, OnConflict, Seconds, Until, check_keep, check_priority, check_timeout, choose
 from windlass.client import Client
 from windlass.connect import check_url, connect, redact
 from windlass.context import Middleware
-from windlass.core.clock import SECOND, Span, span
+from windlass.core.clock import SECOND, Span, instant, span
 from windlass.core.codec import Signature
 from windlass.core.errors import InvalidOption
 from windlass.core.ids import from_text
 from windlass.core.model import DEFAULT_PRIORITY, KEEP, KEEP_DEAD, MAX_PAYLOAD, MAX_RESULT, Settings
 from windlass.core.names import check_queue, check_task
+from windlass.core.records import JobFilter
+from windlass.core.remote import type_name
 from windlass.core.retry import NEVER, Retry, RetryPolicy
 from windlass.core.task import TaskSpec
 from windlass.engine.config import DEFAULT_CONCURRENCY, DEFAULT_GRACE, WorkerConfig
-from windlass.job import Job
+from windlass.job import Job, Status, to_states
 from windlass.many import Calls, EnqueueMany, enqueue_many_sync
 from windlass.registry import check_aliases, check_new, task_name, unknown
 from windlass.store.port import Store
@@ -272,6 +276,42 @@ class App:
     def job(self, id: str) -> Job[Any]:
         """The job with this id; the store is not asked yet. Raises `UsageError` if it is no id."""
         return Job(self._client, from_text(id))
+
+    def jobs(
+        self,
+        *,
+        task: str | None = None,
+        queue: str | None = None,
+        status: Status | Iterable[Status] | None = None,
+        error: str | type[BaseException] | None = None,
+        before: datetime | None = None,
+        after: datetime | None = None,
+        everything: bool = False,
+    ) -> JobSelection:
+        """Choose stored jobs by what they have in common, to cancel, replay, purge or count them:
+        ``await app.jobs(task="shop.send", error=TimeoutError).replay()``. All that is named must hold.
+
+        Args:
+            task: the name under which they are stored.
+            queue: where they wait.
+            status: one, or several.
+            error: the last error is of this class or of a subclass; a name in full or without its module.
+            before: enqueued before then.
+            after: enqueued then or later.
+            everything: allow it to name nothing, and so to mean all jobs.
+
+        Raises:
+            InvalidName, InvalidOption: an argument is impossible.
+        """
+        wanted = JobFilter(
+            states=None if status is None else to_states(status),
+            queue=None if queue is None else check_queue(queue),
+            task=None if task is None else check_task(task),
+            error=type_name(error) if isinstance(error, type) else error,
+            enqueued_before=None if before is None else instant(before, "before"),
+            enqueued_from=None if after is None else instant(after, "after"),
+        )
+        return JobSelection(self._client, wanted, everything=everything)
 
     # ------------------------------------------------------------------------------------------- workers
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Generic, Literal, NamedTuple, NoReturn, TypeAlias, TypeVar, cast
 from uuid import UUID
@@ -219,6 +220,16 @@ _WHY_CANCELLED = {
     "parent": "a job that it depends on did not succeed",
     "replaced": "a newer job took its unique key",
 }
+
+
+def to_states(status: str | Iterable[str]) -> tuple[State, ...]:
+    """Read one status or several. Raises `InvalidOption`."""
+    words = (status,) if isinstance(status, str) else tuple(status)
+    known = {state.word: state for state in State}
+    for word in words:
+        if word not in known:
+            raise InvalidOption(f"status={word!r}: expected one of {', '.join(known)}")
+    return tuple(known[word] for word in words)
 
 
 def _status(state: State) -> Status:

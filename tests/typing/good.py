@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
 from unittest.mock import ANY
 
-from windlass import App, Call, CoroutineTask, FunctionTask, Job, Retry
+from windlass import App, BulkProgress, Call, CoroutineTask, FunctionTask, Job, Retry
 from windlass.testing import AttemptRecord, EnqueuedJob, Harness
 
 app = App("memory://")
@@ -71,7 +71,16 @@ async def many() -> None:
     await app.enqueue_many(calls)
 
 
+async def bulk() -> None:
+    dead = app.jobs(status="dead", error=TimeoutError, before=datetime.now(UTC))
+    assert_type(await dead.replay(), BulkProgress)
+    async for progress in dead.cancel():
+        assert_type(progress.done, int)
+    assert_type(await dead.count(), int)
+
+
 def blocking() -> None:
+    assert_type(app.jobs(status=["dead", "cancelled"]).purge_sync(), BulkProgress)
     assert_type(send.enqueue_sync("a", "b"), Job[int])
     assert_type(send.enqueue_sync("a", "b").result_sync(timeout=1), int)
     assert_type(app.enqueue_many_sync(total.bind(n) for n in range(3)), list[Job[float]])
