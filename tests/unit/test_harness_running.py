@@ -1,7 +1,9 @@
 """A harness runs jobs as a worker would, and says what became of them."""
 
 import asyncio
+import gc
 import threading
+import weakref
 from datetime import datetime
 
 import pytest
@@ -20,6 +22,7 @@ from windlass import (
     RetryLater,
     Snooze,
     UsageError,
+    blocking,
     current,
 )
 from windlass.core.ids import new_id
@@ -424,6 +427,18 @@ async def test_each_harness_is_empty() -> None:
         with Harness(app) as harness:
             await double.options(unique="once").enqueue(1)
             assert len(harness.enqueued()) == 1
+
+
+async def test_nothing_stays_behind() -> None:
+    with Harness(app):
+        here = weakref.ref(await app.store())
+        there = weakref.ref(await asyncio.to_thread(blocking.run, app.store))
+    for _ in range(1000):
+        gc.collect()
+        if here() is None and there() is None:
+            return
+        await asyncio.sleep(0)
+    pytest.fail("a store of the harness is still there")
 
 
 async def test_the_app_is_restored_after_an_error() -> None:

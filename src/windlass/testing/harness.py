@@ -337,19 +337,12 @@ class Harness:
 
 _under_test: list[App] = []
 """Those that are in a harness now."""
-_left: list[tuple[asyncio.AbstractEventLoop, Opened]] = []
-"""Opened on loops that stood still when the harness ended: kept until they are closed, which closes these, too."""
 
 
 def _let_go(opened: dict[asyncio.AbstractEventLoop, Opened]) -> None:
-    """Close what was opened on each loop, as far as the loop can do it now."""
-    _left[:] = [(loop, one) for loop, one in _left if not loop.is_closed()]
-    here = asyncio._get_running_loop()
-    for loop, one in opened.items():
-        if loop is here or not loop.is_running():
-            _left.append((loop, one))
-        else:
-            asyncio.run_coroutine_threadsafe(one.aclose(), loop).result()
+    """Have what was opened closed, each on its own loop: when nobody refers to its guard, the loop sees to that."""
+    for one in opened.values():
+        one.guard = None
 
 
 def _made_once(make: Callable[[], asyncio.Runner]) -> Callable[[], asyncio.Runner]:

@@ -25,9 +25,7 @@ def main() -> int:
         return _cannot(f"{arguments.store!r}: {type(error).__name__}: {error}; expected module:function")
     chosen = [check for check in checks() if check.name.startswith(arguments.only)]
     if not chosen:
-        return _cannot(
-            f"--only {arguments.only}: no check's name begins so; the nouns are {_nouns()}"
-        )
+        return _cannot(f"--only {arguments.only}: no check's name begins so; the nouns are {_nouns()}")
     return asyncio.run(_run_all(chosen, make_store, verbose=arguments.traceback))
 
 
