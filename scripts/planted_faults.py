@@ -33,6 +33,8 @@ ERRORS = ("tests/unit/test_remote_errors.py",)
 LEASES = ("tests/unit/test_leases.py",)
 MEMORY = ("tests/conformance", "-k", "memory-")
 SQLITE = ("tests/conformance", "-k", "sqlite-")
+TURNS = ("tests/conformance", "-k", "sqlite-turns")
+LIMITS = ("tests/conformance", "-k", "sqlite-turns or sqlite-limits")
 MACHINE = ("tests/property/test_state_machine.py", "-k", "sqlite_agrees")
 KILLED = ("tests/property/test_state_machine.py", "-k", "killed")
 CURSORS = ("tests/property/test_state_machine.py", "-k", "sqlite and cursors")
@@ -346,8 +348,8 @@ MUTANTS: list[Mutant] = [
         name="sqlite: losses counted as failures",
         breaks="a loss is not a failure",
         file="store/sql/sqlite/sessions.sql",
-        old="losses = losses + 1, suspect = ? WHERE",
-        new="losses = losses + 1, failures = failures + 1, suspect = ? WHERE",
+        old="losses = losses + 1, suspect = ?, aside",
+        new="losses = losses + 1, failures = failures + 1, suspect = ?, aside",
         tests=SQLITE,
     ),
     Mutant(
@@ -378,8 +380,8 @@ MUTANTS: list[Mutant] = [
         name="sqlite: suspects claimed with others",
         breaks="without alone, suspects are never given",
         file="store/sql/sqlite/claim.sql",
-        old="state = 2 AND suspect = 0 AND lane = ?",
-        new="state = 2 AND lane = ?",
+        old="state = 2 AND suspect = 0 AND aside = 0 AND lane = ?",
+        new="state = 2 AND aside = 0 AND lane = ?",
         everywhere=True,
         tests=SQLITE,
     ),
@@ -638,7 +640,7 @@ MUTANTS: list[Mutant] = [
         name="sqlite: concurrency ignored",
         breaks="claim enforces limits for all workers together",
         file="store/sqlite/limits.py",
-        old=" or (limit.concurrency is not None and self._runs(scope, name) >= limit.concurrency):",
+        old=" or (limit.concurrency is not None and self._runs(scope, name, limit) >= limit.concurrency):",
         new=":",
         tests=SQLITE,
     ),
@@ -654,17 +656,65 @@ MUTANTS: list[Mutant] = [
         name="sqlite: limit keys not counted",
         breaks="limits hold for each limit key",
         file="store/sqlite/limits.py",
-        old="                if key is not None:\n                    names.append((LimitScope.KEY, key))\n",
-        new="",
+        old="        if scope is LimitScope.KEY:\n            if (scope, name) not in running:",
+        new="        if scope is LimitScope.KEY:\n            return 0\n            if (scope, name) not in running:",
         tests=SQLITE,
     ),
     Mutant(
         name="memory: a group's record is forgotten",
         breaks="group:value has its own record, or else the group's",
         file="store/memory/limits.py",
-        old='            limit = data.limits.get((LimitScope.KEY, counted[1].partition(":")[0]))\n        if limit is not None:\n            yield',
-        new="            limit = None\n        if limit is not None:\n            yield",
+        old='        found = data.limits.get((LimitScope.KEY, counted[1].partition(":")[0]))',
+        new="        pass",
         tests=MEMORY,
+    ),
+    Mutant(
+        name="sqlite: a line keeps its turn",
+        breaks="a line that has had its turn goes behind all others",
+        file="store/sqlite/rotation.py",
+        old="_END_TURNS.run(self._tx.db, list(self._turns.items()), after=where)",
+        new="pass",
+        tests=TURNS,
+    ),
+    Mutant(
+        name="sqlite: a job's end reopens no line",
+        breaks="a key at its limit goes on when a job of it ends",
+        file="store/sqlite/limits.py",
+        old="        _REOPEN_LINES_OF.run(tx.db, ended)",
+        new="        pass",
+        tests=LIMITS,
+    ),
+    Mutant(
+        name="sqlite: lines barred under older limits stay barred",
+        breaks="a limit is in force for every later claim",
+        file="store/sql/sqlite/claim.sql",
+        old="barred_at IS NOT NULL AND barred_under < ?2 LIMIT",
+        new="barred_at IS NOT NULL AND barred_under < 0 AND ?2 LIMIT",
+        tests=TURNS,
+    ),
+    Mutant(
+        name="sqlite: an empty line stays",
+        breaks="a line is there as long as it has jobs",
+        file="store/sqlite/rotation.py",
+        old="                self._tx.execute(text, (*where, *some))",
+        new="                pass",
+        tests=TURNS,
+    ),
+    Mutant(
+        name="sqlite: what stands aside is forgotten",
+        breaks="jobs of a limited task keep their places",
+        file="store/sqlite/walk.py",
+        old="_first_of((main, *self._plain.values()))",
+        new="_first_of((main,))",
+        tests=TURNS,
+    ),
+    Mutant(
+        name="sqlite: jobs without a key always first",
+        breaks="jobs with and without a key take turns",
+        file="store/sqlite/walk.py",
+        old="by_rank > 0 or (self._tie and self._keys_next)",
+        new="by_rank > 0",
+        tests=TURNS,
     ),
     Mutant(
         name="sqlite: cancel of a running job forgotten",
@@ -702,8 +752,8 @@ MUTANTS: list[Mutant] = [
         name="sqlite: unclaim forgets the old position",
         breaks="what is given back returns to its old position",
         file="store/sql/sqlite/settle.sql",
-        old="UPDATE jobs SET state = 2, attempt = attempt - 1, settled = NULL\nWHERE state = 3 AND session = ? AND request = ? AND cancel_requested = 0",
-        new="UPDATE jobs SET state = 2, seq = seq + 1000000, attempt = attempt - 1, settled = NULL\nWHERE state = 3 AND session = ? AND request = ? AND cancel_requested = 0",
+        old="UPDATE jobs SET state = 2, attempt = attempt - 1, settled = NULL, aside = limit_key IS NOT NULL\nWHERE state = 3 AND session = ? AND request = ? AND cancel_requested = 0",
+        new="UPDATE jobs SET state = 2, seq = seq + 1000000, attempt = attempt - 1, settled = NULL, aside = limit_key IS NOT NULL\nWHERE state = 3 AND session = ? AND request = ? AND cancel_requested = 0",
         tests=MACHINE,
     ),
     Mutant(

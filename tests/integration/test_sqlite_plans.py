@@ -27,13 +27,31 @@ FILL = f"""
 PLANS = {
     "first_ready": ["SEARCH jobs USING INDEX jobs_ready (lane=?)"],
     "claim_first": ["SEARCH jobs USING INDEX jobs_ready (lane=? AND (rank,seq)<(?,?))"],
-    "walk_ready": ["SEARCH jobs USING INDEX jobs_ready (lane=? AND (rank,seq)>(?,?))"],
+    "walk_main": ["SEARCH jobs USING INDEX jobs_ready (lane=? AND (rank,seq)>(?,?))"],
+    "walk_aside": ["jobs_aside (lane=? AND task=? AND limit_key=? AND (rank,seq)>(?,?))"],
+    "walk_lines": [
+        "SEARCH lines USING INDEX lines_rotation (lane=? AND task=? AND rank=? AND turn>?)",
+        "SEARCH j USING INTEGER PRIMARY KEY (rowid=?)",
+        "jobs_aside (lane=? AND task=? AND limit_key=? AND rank=?)",
+    ],
+    "next_task_aside": ["SEARCH jobs USING INDEX jobs_aside (lane=? AND task>?)"],
+    "claim_some": ["SEARCH jobs USING INTEGER PRIMARY KEY (rowid=?)"],
+    "open_lines": ["SEARCH jobs USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"],
+    "lines_to_reopen": [
+        "SEARCH lines USING INDEX lines_barred (barred_under<?)",
+        "SEARCH lines USING INDEX lines_barred (barred_under=? AND barred_until<?)",
+        "SEARCH lines USING COVERING INDEX lines_barred_at (barred_at>?)",
+    ],
+    "reopen_lines_of": ["SEARCH lines USING INDEX lines_full (key=?)"],
+    "first_bar_to_end": ["SEARCH lines USING COVERING INDEX lines_waiting (lane=? AND barred_until>?)"],
+    "running_counts": ["SCAN jobs USING COVERING INDEX jobs_held"],
+    "running_of_key": ["SEARCH jobs USING COVERING INDEX jobs_held_key (limit_key=? AND state=?)"],
     "walk_suspects": ["SEARCH jobs USING INDEX jobs_suspect (lane=? AND (rank,seq)>(?,?))"],
     "succeed_plain": ["SEARCH jobs USING INTEGER PRIMARY KEY (rowid=?)"],
     "read_attempt": ["SEARCH jobs USING INDEX sqlite_autoindex_jobs_1 (id=?)"],
     "unclaim_plain": ["SEARCH jobs USING INDEX jobs_held (session=?)"],
     "held_by": ["SEARCH jobs USING INDEX jobs_held (session=?)"],
-    "next_holder": ["SEARCH jobs USING INDEX jobs_held (session>?)"],
+    "next_holder": ["SEARCH jobs USING COVERING INDEX jobs_held (session>?)"],
     "due_jobs": ["SEARCH jobs USING INDEX jobs_due (due_at<?)"],
     "next_due": ["SEARCH jobs USING INDEX jobs_due"],
     "expired_jobs": ["SEARCH jobs USING INDEX jobs_expiry (expires_at>? AND expires_at<?)"],
@@ -91,7 +109,7 @@ def test_every_hot_statement_finds_its_rows_by_index(db: sqlite3.Connection) -> 
         for name, found in plans.items()
         if any(not any(want in step for step in found) for want in PLANS[name])
         or any(step.startswith(("SCAN jobs", "SCAN edges")) and "INDEX" not in step for step in found)
-        or any("TEMP B-TREE" in step for step in found)
+        or any("TEMP B-TREE" in step for step in found if name != "running_counts")
     }
     assert wrong == {}
 

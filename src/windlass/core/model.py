@@ -226,7 +226,8 @@ class ClaimAnswer(msgspec.Struct, frozen=True):
     if `jobs` is empty."""
     refused: Refusal | None = None
     retry_in: Span | None = None
-    """A rate limit held jobs back: some may be claimable after this span."""
+    """Rate limits held jobs back in lanes from which fewer came than were asked for: some may be claimable after this
+    span."""
 
 
 # ---------------------------------------------------------------------------------------------------- settle

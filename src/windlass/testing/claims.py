@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from itertools import pairwise
 
 from windlass.core.lifecycle import State
-from windlass.core.model import ClaimAnswer, ClaimedJob, ClaimRequest
+from windlass.core.model import MAX_PRIORITY, ClaimAnswer, ClaimedJob, ClaimRequest
 from windlass.core.records import JobRecord, Limit, LimitScope
 from windlass.testing.invariants import InvariantBroken
 from windlass.testing.snapshot import Snapshot
@@ -42,9 +42,11 @@ def _given(before: Snapshot, request: ClaimRequest, jobs: Collection[ClaimedJob]
 
 
 def _order(before: Snapshot, request: ClaimRequest, jobs: Collection[ClaimedJob]) -> Iterator[str]:
-    """Lanes in the order of the request, each by (priority, sequence) and up to its `until`."""
+    """Lanes in the order of the request, each up to its `until` and by priority; jobs without a limit key, and those of
+    one task and key, by sequence. (Suspects come one at a time.)"""
     lanes = {(lane.queue, lane.requires): index for index, lane in reversed(list(enumerate(request.lanes)))}
-    places: list[tuple[int, int, int]] = []
+    places: list[tuple[int, int]] = []
+    lines: dict[tuple[int, str | None, str | None], list[tuple[int, int]]] = {}
     for taken, job in enumerate(jobs):
         index = lanes.get((job.queue, job.requires))
         if index is None:
@@ -52,20 +54,35 @@ def _order(before: Snapshot, request: ClaimRequest, jobs: Collection[ClaimedJob]
         elif taken >= request.lanes[index].until:
             yield f"{job.id.hex()} was given beyond the lane's {request.lanes[index].until}"
         elif job.id in before.jobs:
-            places.append((index, -job.priority, before.jobs[job.id].sequence or 0))
-    for one, next_one in pairwise(places):
-        if next_one < one:
-            yield f"(lane, -priority, sequence) {next_one} was given after {one}"
-    yield from _skipped(before, request, jobs, {place[0]: place for place in places})
+            places.append((index, -job.priority))
+            place = -job.priority, before.jobs[job.id].sequence or 0
+            lines.setdefault(_line(index, before.jobs[job.id], request), []).append(place)
+    for given in (places, *lines.values()):
+        for one, next_one in pairwise(given):
+            if next_one < one:
+                yield f"{next_one} was given after {one}"
+    yield from _skipped(before, request, jobs, lines)
+
+
+def _line(index: int, record: JobRecord, request: ClaimRequest) -> tuple[int, str | None, str | None]:
+    """In which line of its lane a job stands."""
+    keyed = record.limit_key is not None and not request.alone
+    return (index, record.task, record.limit_key) if keyed else (index, None, None)
 
 
 def _skipped(
-    before: Snapshot, request: ClaimRequest, jobs: Collection[ClaimedJob], last: dict[int, tuple[int, int, int]]
+    before: Snapshot,
+    request: ClaimRequest,
+    jobs: Collection[ClaimedJob],
+    lines: dict[tuple[int, str | None, str | None], list[tuple[int, int]]],
 ) -> Iterator[str]:
     given = {job.id for job in jobs}
-    for index, (_, priority, sequence) in last.items():
+    last_of_lane = {line[0]: max(place[0] for place in places) for line, places in lines.items()}
+    for index, lowest in last_of_lane.items():
         for record in _claimable(before, request, index):
-            if record.id not in given and (-record.priority, record.sequence or 0) < (priority, sequence):
+            last = lines.get(_line(index, record, request), [(-MAX_PRIORITY - 1, 0)])[-1]
+            passed_over = (-record.priority, record.sequence or 0) < last or -record.priority < lowest
+            if record.id not in given and passed_over:
                 yield f"{record.id.hex()} was passed over"
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from windlass.core.clock import Span
 from windlass.core.lifecycle import Event, after
 from windlass.core.model import MAX_BATCH, ClaimAnswer, ClaimedJob, ClaimRequest, Lane, Refusal, UniqueUntil
-from windlass.store.memory.data import Step
-from windlass.store.memory.lanes import Walk
+from windlass.core.records import LimitScope
+from windlass.store.memory.data import Step, counted_under
+from windlass.store.memory.lanes import Bar
 from windlass.store.memory.limits import Allowances
+from windlass.store.memory.line import Line
 from windlass.store.memory.records import Job
+from windlass.store.memory.walk import Walk
 
 
 def claim(step: Step, session: bytes, request: ClaimRequest) -> ClaimAnswer:
@@ -44,39 +48,97 @@ class _Claim:
         self._bytes = request.max_bytes
         self._full = False
         self._jobs: list[ClaimedJob] = []
+        self._retry_in: Span | None = None
 
     def carry_out(self) -> ClaimAnswer:
         """Try the lanes in their order."""
         for lane in self._request.lanes:
-            self._take_from(lane)
-        return ClaimAnswer(self._jobs, retry_in=self._allowances.retry_in)
+            waits = self._take_suspect(lane) if self._request.alone else self._take_from(lane)
+            self._retry_in = min((*waits, *_known(self._retry_in)), default=None)
+        return ClaimAnswer(self._jobs, retry_in=self._retry_in)
 
-    def _take_from(self, lane: Lane) -> None:
-        lanes = self._step.data.lanes(suspects=self._request.alone)
-        found = lanes.get((lane.queue, lane.requires))
+    def _take_from(self, lane: Lane) -> list[Span]:
+        """Take from a lane; answer, if it ran out of jobs, the waits that held others back."""
+        found = self._step.data.ready.get((lane.queue, lane.requires))
         if found is None:
-            return
-        most = 1 if self._request.alone else min(lane.until, MAX_BATCH)
-        walk = Walk(found)
-        while not self._full and len(self._jobs) < most and (job := walk.first()) is not None:
-            self._consider(job, walk)
+            return []
+        found.reopen_due(self._step.now)
+        walk = Walk(found, self._step.now, keys_first=self._request.number % 2 == 1)
+        waits = self._go(walk, min(lane.until, MAX_BATCH))
+        if waits is not None:
+            waits += _known(found.first_wait(self._step.now))
         walk.close()
         if found:  # with all others taken, it was dropped; what was passed over is still in it
-            lanes[lane.queue, lane.requires] = found
+            self._step.data.ready[lane.queue, lane.requires] = found
+        return waits or []
 
-    def _consider(self, job: Job, walk: Walk) -> None:
-        """Take the next job, or pass over it, or say that this is all."""
-        if job.is_expired(self._step.now):
-            walk.pass_over(job)
-        elif not self._allowances.allow(job):
-            walk.pass_over_track(job)
-        elif self._jobs and len(job.payload) > self._bytes:
+    def _go(self, walk: Walk, most: int) -> list[Span] | None:
+        """Take what may start; answer the waits of the limits that held something back, ``None`` if that is all we want
+        of this lane."""
+        waits: list[Span] = []
+        while not self._full and len(self._jobs) < most:
+            job = walk.first()
+            held_back = None if job is None else self._held_back(job)
+            if job is None:
+                return waits
+            if held_back is None:
+                self._take(job, walk)
+                continue
+            scope, wait = held_back
+            waits += _known(wait)
+            if scope is LimitScope.QUEUE:
+                return waits
+            if scope is LimitScope.TASK:
+                walk.leave_out(job.task)
+            else:
+                self._bar_line(job, wait, walk)
+        return None
+
+    def _held_back(self, job: Job) -> tuple[LimitScope, Span | None] | None:
+        """Say which limit keeps a job from starting, and for how long: its queue's, else its task's, else its key's."""
+        for scope, name in counted_under(job):
+            wait = self._allowances.wait(scope, name)
+            if wait != 0:
+                return scope, wait
+        return None
+
+    def _take(self, job: Job, walk: Walk) -> None:
+        """Take a job, or say that this is all."""
+        if self._jobs and len(job.payload) > self._bytes:
             self._full = True
-        else:
-            self._bytes -= len(job.payload)
-            self._allowances.spend(job)
-            self._start(job)
-            self._jobs.append(_claimed(job, self._step))
+            return
+        self._bytes -= len(job.payload)
+        self._allowances.spend(job)
+        line = walk.took(job)
+        self._start(job)
+        if line is not None:
+            self._step.data.sequence += 1
+            line.lane.to_the_end(line, self._step.data.sequence)
+        self._jobs.append(_claimed(job, self._step))
+
+    def _bar_line(self, job: Job, wait: Span | None, walk: Walk) -> None:
+        """Leave the line of a key that is at its limit until it may go on."""
+        assert job.limit_key is not None
+        line = walk.shut(job, Bar(self._step.now, None if wait is None else self._step.now + wait))
+        if wait is None:
+            self._step.data.at_limit[job.limit_key].add(line)
+
+    def _take_suspect(self, lane: Lane) -> list[Span]:
+        """Take the first suspect that may start."""
+        waits: list[Span] = []
+        for job in self._step.data.suspects.get((lane.queue, lane.requires), Line[Job]()).in_order():
+            if self._jobs:
+                return []
+            if job.is_expired(self._step.now):
+                continue
+            held_back = self._held_back(job)
+            if held_back is None:
+                self._allowances.spend(job)
+                self._start(job)
+                self._jobs.append(_claimed(job, self._step))
+                return []
+            waits += _known(held_back[1])
+        return waits
 
     def _start(self, job: Job) -> None:
         state = after(job.state, Event.CLAIM)
@@ -88,6 +150,10 @@ class _Claim:
         if job.unique is not None and job.unique.until is UniqueUntil.STARTED and not job.gave_up_key:
             job.gave_up_key = True
             del self._step.data.keys[job.task, job.unique.key]
+
+
+def _known(wait: Span | None) -> tuple[Span, ...]:
+    return () if wait is None else (wait,)
 
 
 def _claimed(job: Job, step: Step) -> ClaimedJob:

@@ -11,7 +11,7 @@ from windlass.core.clock import Instant
 from windlass.core.lifecycle import State
 from windlass.core.model import Settings
 from windlass.core.records import Limit, LimitScope
-from windlass.store.memory.lanes import ReadyLane
+from windlass.store.memory.lanes import KeyLine, ReadyLane
 from windlass.store.memory.line import Line
 from windlass.store.memory.records import Job, LaneName, Life
 from windlass.store.memory.wake import Listeners
@@ -27,7 +27,9 @@ class Data:
         self.numbers = 0
         self.sequence = 0
         self.ready: defaultdict[LaneName, ReadyLane] = defaultdict(ReadyLane)
-        self.suspects: defaultdict[LaneName, ReadyLane] = defaultdict(ReadyLane)
+        self.suspects: defaultdict[LaneName, Line[Job]] = defaultdict(Line)
+        self.at_limit: defaultdict[str, set[KeyLine]] = defaultdict(set)
+        """Lines barred until a running job of their key ends, by key."""
         self.scheduled: Line[Job] = Line()
         self.expiring: Line[Job] = Line()
         """Unstarted jobs with an expiry."""
@@ -57,7 +59,7 @@ class Data:
         self.expiring.discard(job)
         match job.state:
             case State.READY:
-                lanes = self.lanes(suspects=job.suspect)
+                lanes = self.suspects if job.suspect else self.ready
                 lanes[job.lane].discard(job)
                 if not lanes[job.lane]:
                     del lanes[job.lane]
@@ -72,7 +74,10 @@ class Data:
         """Put a job into the indexes of its state."""
         match job.state:
             case State.READY:
-                self.lanes(suspects=job.suspect)[job.lane].put(job)
+                if job.suspect:
+                    self.suspects[job.lane].put(job, job.position)
+                else:
+                    self.ready[job.lane].put(job)
             case State.SCHEDULED:
                 assert job.due_at is not None
                 self.scheduled.put(job, (job.due_at, job.number))
@@ -80,10 +85,6 @@ class Data:
                 self._start(job)
         if job.state < State.RUNNING and job.attempt == 0 and job.expires_at is not None:
             self.expiring.put(job, (job.expires_at, job.number))
-
-    def lanes(self, *, suspects: bool) -> defaultdict[LaneName, ReadyLane]:
-        """The lanes with ready jobs: of suspects, or of all others."""
-        return self.suspects if suspects else self.ready
 
     def _start(self, job: Job) -> None:
         assert job.session is not None
@@ -101,6 +102,9 @@ class Data:
             self.running[counted].remove(job.id)
             if not self.running[counted]:
                 del self.running[counted]
+        if job.limit_key is not None:
+            for line in self.at_limit.pop(job.limit_key, ()):
+                line.lane.reopen(line)
 
 
 def counted_under(job: Job) -> list[tuple[LimitScope, str]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from windlass.core.clock import Instant, Span
 from windlass.core.records import Limit, LimitScope, Rate
 from windlass.store.memory.data import Data, Step, counted_under
@@ -18,6 +16,10 @@ def put_limit(step: Step, limit: Limit) -> None:
     else:
         step.data.limits.pop(key, None)
     step.makes_room = True
+    if limit.scope is LimitScope.KEY:
+        step.data.at_limit.clear()
+        for lane in step.data.ready.values():
+            lane.reopen_all()
 
 
 class Allowances:
@@ -26,32 +28,27 @@ class Allowances:
     def __init__(self, step: Step) -> None:
         self._data = step.data
         self._now = step.now
-        self.retry_in: Span | None = None
-        """The shortest time after which a rate that held something back will allow one more."""
 
-    def allow(self, job: Job) -> bool:
-        """Say whether the job may start under all limits that govern it."""
-        allowed = True
-        for counted, limit in _governing(self._data, job):
-            running = len(self._data.running.get(counted, ()))
-            if limit.paused or (limit.concurrency is not None and running >= limit.concurrency):
-                return False
-            if limit.rate is not None:
-                wait = self._wait(counted, limit.rate)
-                allowed = allowed and wait == 0
-                if wait > 0:
-                    self.retry_in = wait if self.retry_in is None else min(wait, self.retry_in)
-        return allowed
+    def wait(self, scope: LimitScope, name: str) -> Span | None:
+        """How long until one more may start under what governs this name; 0: now, ``None``: nobody knows."""
+        counted = scope, name
+        limit = _record(self._data, counted)
+        if limit is None:
+            return 0
+        running = len(self._data.running.get(counted, ()))
+        if limit.paused or (limit.concurrency is not None and running >= limit.concurrency):
+            return None
+        if limit.rate is None:
+            return 0
+        excess = self._debt(counted, limit.rate) - (limit.rate.burst - 1) * limit.rate.per
+        return max(0, -(-excess // limit.rate.count))
 
     def spend(self, job: Job) -> None:
         """Take a token from each bucket that governs a job that starts."""
-        for counted, limit in _governing(self._data, job):
-            if limit.rate is not None:
+        for counted in counted_under(job):
+            limit = _record(self._data, counted)
+            if limit is not None and limit.rate is not None:
                 self._data.buckets[counted] = self._debt(counted, limit.rate) + limit.rate.per, self._now
-
-    def _wait(self, counted: tuple[LimitScope, str], rate: Rate) -> Span:
-        excess = self._debt(counted, rate) - (rate.burst - 1) * rate.per
-        return max(0, -(-excess // rate.count))
 
     def _debt(self, counted: tuple[LimitScope, str], rate: Rate) -> int:
         """What is missing from a bucket now, in tokens times `Rate.per`: it shrinks by `Rate.count` each microsecond,
@@ -66,21 +63,17 @@ class Allowances:
         return left
 
 
-def _governing(data: Data, job: Job) -> Iterator[tuple[tuple[LimitScope, str], Limit]]:
-    """Give what governs a job: (under which name it is counted, record)."""
-    for counted in counted_under(job):
-        limit = data.limits.get(counted)
-        if limit is None and counted[0] is LimitScope.KEY:
-            limit = data.limits.get((LimitScope.KEY, counted[1].partition(":")[0]))
-        if limit is not None:
-            yield counted, limit
+def _record(data: Data, counted: tuple[LimitScope, str]) -> Limit | None:
+    """The record that governs what is counted under a name: its own or, for a limit key, its group's."""
+    found = data.limits.get(counted)
+    if found is None and counted[0] is LimitScope.KEY:
+        found = data.limits.get((LimitScope.KEY, counted[1].partition(":")[0]))
+    return found
 
 
 def drop_full_buckets(data: Data, now: Instant) -> None:
     """Forget buckets that are full again: so they are without a row, too."""
     for counted, (debt, at) in list(data.buckets.items()):
-        limit = data.limits.get(counted)
-        if limit is None and counted[0] is LimitScope.KEY:
-            limit = data.limits.get((LimitScope.KEY, counted[1].partition(":")[0]))
+        limit = _record(data, counted)
         if limit is None or limit.rate is None or (now - at) * limit.rate.count >= debt:
             del data.buckets[counted]

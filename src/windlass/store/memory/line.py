@@ -57,3 +57,7 @@ class Line(Generic[T]):
         """Look at the first thing if the first half of its key is not above ``limit``."""
         first = self.first()
         return None if first is None or first[0][0] > limit else first[1]
+
+    def in_order(self) -> list[T]:
+        """List all things in order."""
+        return sorted(self._keys, key=self._keys.__getitem__)

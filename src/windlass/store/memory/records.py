@@ -90,11 +90,6 @@ class Job:
         return self.queue, self.requires
 
     @property
-    def track(self) -> tuple[str, str | None]:
-        """Jobs of one lane with the same track are under the same limits."""
-        return self.task, self.limit_key
-
-    @property
     def position(self) -> tuple[int, int]:
         """Where it stands in its lane: first priority, then sequence."""
         assert self.sequence is not None

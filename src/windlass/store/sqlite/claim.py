@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from windlass.core.clock import Span
 from windlass.core.model import MAX_BATCH, MAX_PRIORITY, ClaimAnswer, ClaimedJob, ClaimRequest, Refusal
 from windlass.core.records import LimitScope
 from windlass.store.sqlite.limits import Allowances, LimitBook, limit_book
+from windlass.store.sqlite.rotation import JOB, KEY, RUNNING, TASK, TURN, Row
+from windlass.store.sqlite.rows import RowStatement
 from windlass.store.sqlite.transaction import Transaction
+from windlass.store.sqlite.walk import Walk, any_aside
 from windlass.store.statements import statements
 
 _SQL = statements("sqlite")
 _CLAIM_SESSION, _FIRST, _CLAIM_FIRST = _SQL["claim_session"], _SQL["first_ready"], _SQL["claim_first"]
-_READ_READY, _CLAIM_ONE = _SQL["read_ready"], _SQL["claim_one"]
-_WALK, _WALK_SUSPECTS = _SQL["walk_ready"], _SQL["walk_suspects"]
+_SUSPECTS, _CLAIM_SOME = _SQL["walk_suspects"], RowStatement(_SQL["claim_some"])
 _STEP = 250
-"""Jobs looked at in one go when each has to be looked at."""
+"""Rows read in one go."""
 _MOST_HELD = 50_000
 """Row numbers remembered; beyond that some are of jobs that the session lost, and all are dropped."""
-
-_Row = tuple[Any, ...]
 
 
 def claim(tx: Transaction, session: bytes, request: ClaimRequest) -> ClaimAnswer:
@@ -62,6 +60,10 @@ class _Claim:
         self._jobs: list[ClaimedJob] = []
         self._book = limit_book(tx)
         self._allowances: Allowances | None = None
+        self._retry_in: Span | None = None
+        self._more = False
+        by_scope = self._book.by_scope
+        self._has_queues, self._has_tasks, self._has_keys = (bool(by_scope[scope]) for scope in LimitScope)
 
     def carry_out(self) -> ClaimAnswer:
         """Try the lanes in their order."""
@@ -69,28 +71,28 @@ class _Claim:
             most = 1 if self._request.alone else min(lane.until, MAX_BATCH)
             number = self._tx.names.find_lane(lane.queue, lane.requires)
             if number is not None and most > len(self._jobs) and self._bytes > 0:
-                self._take_from(number, lane.queue, most - len(self._jobs))
+                self._take_from(number, lane.queue, most)
+        if self._allowances is not None:
+            self._allowances.save()
         if len(self._tx.held) > _MOST_HELD:
             self._tx.held.clear()
-        return ClaimAnswer(self._jobs, retry_in=self._save())
+        return ClaimAnswer(self._jobs, more=self._more, retry_in=self._retry_in)
 
-    def _save(self) -> Span | None:
-        if self._allowances is None:
-            return None
-        self._allowances.save()
-        return self._allowances.retry_in
-
-    def _take_from(self, lane: int, queue: str, limit: int) -> None:
-        if self._request.alone or not _is_free(self._book, queue):
-            self._take_each(lane, queue, limit)
+    def _take_from(self, lane: int, queue: str, most: int) -> None:
+        if self._request.alone:
+            self._take_suspect(lane, queue)
+        elif _is_free(self._book, queue) and not any_aside(self._tx, lane):
+            self._take_first(lane, most - len(self._jobs))
         else:
-            self._take_first(lane, limit)
+            self._walk(lane, queue, most)
+
+    # --------------------------------------------------------------------------------------- where all are alike
 
     def _take_first(self, lane: int, limit: int) -> None:
         """Take what comes first in the lane."""
         tx = self._tx
         cursor = tx.execute(_FIRST, (lane, tx.now, limit))
-        rows: list[_Row] = []
+        rows: list[Row] = []
         while self._bytes > 0 and (some := cursor.fetchmany(_STEP)):
             rows += self._fitting(some, first=not rows and not self._jobs)
         # An open cursor would see what comes now.
@@ -99,7 +101,7 @@ class _Claim:
             tx.execute(_CLAIM_FIRST, (self._session, self._request.number, tx.now, lane, *rows[-1][-2:], tx.now))
             self._add(lane, rows)
 
-    def _fitting(self, rows: list[_Row], *, first: bool) -> list[_Row]:
+    def _fitting(self, rows: list[Row], *, first: bool) -> list[Row]:
         """As many of these rows as fit into the bytes that are left; but one always does."""
         sizes = [len(row[3]) for row in rows]
         left = self._bytes - sum(sizes)
@@ -114,40 +116,96 @@ class _Claim:
         self._bytes = left
         return rows
 
-    def _take_each(self, lane: int, queue: str, limit: int) -> None:
+    # ---------------------------------------------------------------------------------- where limits may touch some
+
+    def _walk(self, lane: int, queue: str, most: int) -> None:
         """Look at jobs in their order, and take those that may start and fit."""
-        tx = self._tx
-        allowances = self._allowances
-        if allowances is None:
-            allowances = self._allowances = Allowances(tx, self._book)
-        walk = _WALK_SUSPECTS if self._request.alone else _WALK
-        after = (-1, 0)
-        taken: list[_Row] = []
-        of_queue = allowances.governing(queue, "", None)
+        walk = Walk(self._tx, lane, (self._session, self._request.number), self._book.most_running_of_a_key)
+        waits = self._go(walk, lane, queue, most - len(self._jobs))
+        walk.write()
+        self._more |= walk.more
+        if waits is not None:
+            until = walk.first_bar_to_end()
+            self._come_back_in(waits if until is None else [*waits, until - self._tx.now])
+
+    def _go(self, walk: Walk, lane: int, queue: str, limit: int) -> list[Span] | None:
+        """Take what may start; answer the waits of the limits that held something back, ``None`` if that is all we want
+        of this lane."""
+        allowed = self._allowed
+        taken: list[Row] = []
+        waits: list[Span] = []
+        enough = True
         while len(taken) < limit:
-            found = tx.execute(walk, (lane, *after, tx.now, _STEP)).fetchall()
-            if not found or (of_queue and not allowances.allows(of_queue)):
+            row = walk.first()
+            if row is None:
+                enough = False
                 break
-            for n, task, key, size, *position in found:
-                after = position[0], position[1]
-                governing = allowances.governing(queue, tx.names.task_name(task), key)
-                if governing and not allowances.allows(governing):
-                    continue
-                if size > self._bytes and (taken or self._jobs):
+            counted = self._counted(queue, row)
+            held_back = allowed.holds_back(counted)
+            if held_back is None:
+                if len(row[3]) > self._bytes and (taken or self._jobs):
                     self._bytes = 0
                     break
-                allowances.take(governing)
-                taken.append(tx.execute(_READ_READY, (n,)).fetchone())
-                tx.execute(_CLAIM_ONE, (self._session, self._request.number, tx.now, n))
-                self._bytes -= size
-                if len(taken) == limit:
-                    break
-            if len(found) < _STEP or self._bytes <= 0:
+                self._bytes -= len(row[3])
+                taken.append(row)
+                walk.take(row)
+                allowed.take(counted)
+                continue
+            scope, wait = held_back
+            if wait is not None:
+                waits.append(wait)
+            if scope is LimitScope.QUEUE:
+                enough = False
                 break
-        if taken:
-            self._add(lane, taken)
+            if scope is LimitScope.TASK:
+                walk.leave_out(row[TASK])
+            else:
+                walk.bar(None if wait is None else self._tx.now + wait)
+        self._add(lane, [row[:TURN] for row in taken])
+        return None if enough else waits
 
-    def _add(self, lane: int, rows: list[_Row]) -> None:
+    @property
+    def _allowed(self) -> Allowances:
+        if self._allowances is None:
+            self._allowances = Allowances(self._tx, self._book)
+        return self._allowances
+
+    def _counted(self, queue: str, row: Row) -> list[tuple[LimitScope, str]]:
+        """Say under which names limits count a job, as far as there are limits."""
+        key = row[KEY]
+        names = []
+        if self._has_queues:
+            names.append((LimitScope.QUEUE, queue))
+        if self._has_tasks:
+            names.append((LimitScope.TASK, self._tx.names.task_name(row[TASK])))
+        if key is not None and self._has_keys:
+            if len(row) > RUNNING:
+                self._allowed.runs(key, row[RUNNING])
+            names.append((LimitScope.KEY, key))
+        return names
+
+    def _come_back_in(self, waits: list[Span]) -> None:
+        if self._retry_in is not None:
+            waits = [*waits, self._retry_in]
+        self._retry_in = min(waits, default=None)
+
+    def _take_suspect(self, lane: int, queue: str) -> None:
+        """Take the first suspect that may start."""
+        tx = self._tx
+        waits = []
+        for row in tx.execute(_SUSPECTS, (lane, -1, 0, tx.now, MAX_BATCH)).fetchall():
+            counted = self._counted(queue, row)
+            held_back = self._allowed.holds_back(counted)
+            if held_back is None:
+                self._allowed.take(counted)
+                _CLAIM_SOME.run(tx.db, [(row[JOB],)], (self._session, self._request.number, tx.now))
+                self._add(lane, [row])
+                return
+            if held_back[1] is not None:
+                waits.append(held_back[1])
+        self._come_back_in(waits)
+
+    def _add(self, lane: int, rows: list[Row]) -> None:
         """Answer these rows, which are as they were before the claim."""
         tx = self._tx
         now = tx.now

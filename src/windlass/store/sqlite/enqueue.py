@@ -31,6 +31,7 @@ from windlass.store.statements import statements
 
 _SQL = statements("sqlite")
 _INSERT_PLAIN, _INSERT_READY = RowStatement(_SQL["insert_plain"]), RowStatement(_SQL["insert_ready"])
+_OPEN_LINES = _SQL["open_lines"]
 _UNKNOWN_PARENT = EnqueueAnswer(Enqueued.UNKNOWN_PARENT)
 
 
@@ -81,14 +82,19 @@ def _store(tx: Transaction, jobs: Sequence[NewJob], cascade: Cascade) -> list[En
 def _store_ready(tx: Transaction, jobs: Sequence[NewJob]) -> None:
     names, now = tx.names, tx.now
     rows: list[tuple[Any, ...]] = []
-    for seq, job in enumerate(jobs, tx.sequences(len(jobs))):
+    first = tx.sequences(len(jobs))
+    for seq, job in enumerate(jobs, first):
         lane = names.lanes.get((job.queue, job.requires)) or names.lane(job.queue, job.requires)
         task = names.tasks.get(job.task) or names.task(job.task)
         rank = MAX_PRIORITY - job.priority
         rows.append((seq, bytearray(job.id), lane, task, rank, seq, now, bytearray(job.payload)))
     if any([job.options is not None or job.limit_key is not None for job in jobs]):  # noqa: C419 - twice as fast
-        rows = [(*row, job.limit_key, blob(job.options)) for row, job in zip(rows, jobs, strict=True)]
+        rows = [
+            (*row, job.limit_key, blob(job.options), job.limit_key is not None)
+            for row, job in zip(rows, jobs, strict=True)
+        ]
         _INSERT_READY.run(tx.db, rows)
+        tx.execute(_OPEN_LINES, (first, first + len(jobs) - 1))
     else:
         _INSERT_PLAIN.run(tx.db, rows)
     tx.hints.ready.update([job.queue for job in jobs])
@@ -181,9 +187,12 @@ def _insert(tx: Transaction, job: NewJob, task: int, state: State, reason: Reaso
         job.limit_key,
         job.options,
         job.payload,
+        job.limit_key is not None,
     )
     tx.execute(_SQL["insert_job"], row)
     if state is State.READY:
+        if job.limit_key is not None:
+            tx.execute(_OPEN_LINES, (n, n))
         tx.hints.ready.add(job.queue)
     elif state is State.SCHEDULED and due_at is not None:
         tx.hints.scheduled(due_at)

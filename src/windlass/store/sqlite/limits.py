@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from windlass.core.clock import Instant, Span
 from windlass.core.model import MAX_BATCH
 from windlass.core.records import Limit, LimitScope, Rate
+from windlass.store.sqlite.rows import RowStatement
 from windlass.store.sqlite.transaction import Transaction
 from windlass.store.statements import statements
 
 _SQL = statements("sqlite")
+_REOPEN_LINES_OF = RowStatement(_SQL["reopen_lines_of"])
 
 
 class LimitBook(NamedTuple):
@@ -25,13 +28,23 @@ class LimitBook(NamedTuple):
         return not self.by_scope[LimitScope.TASK] and not self.by_scope[LimitScope.KEY]
 
     @property
+    def most_running_of_a_key(self) -> int:
+        """Up to how many running jobs of a limit key have to be counted."""
+        return max((limit.concurrency or 0 for limit in self.by_scope[LimitScope.KEY].values()), default=0)
+
+    @property
     def bounds_running(self) -> bool:
         """Whether a record says how many may run at once, so that the end of one lets another start."""
         return any(limit.concurrency is not None for limits in self.by_scope.values() for limit in limits.values())
 
 
-def announce_free_places(tx: Transaction) -> None:
-    """Tell those who found nothing, because all that may run did run, that something has ended."""
+def announce_free_places(tx: Transaction, ended: Sequence[tuple[int]] = ()) -> None:
+    """Tell those who found nothing, because all that may run did run, that something has ended.
+
+    ``ended``: row numbers of jobs that ended in a statement that does not reopen their lines (see migration 0002).
+    """
+    if ended and tx.execute(_SQL["any_line_full"]).fetchone() is not None:
+        _REOPEN_LINES_OF.run(tx.db, ended)
     # Which queues have jobs under the same limit is not known here; a hint too many costs one look.
     if limit_book(tx).bounds_running:
         tx.hints.everybody = True
@@ -87,41 +100,38 @@ class Allowances:
     def __init__(self, tx: Transaction, book: LimitBook) -> None:
         self._tx = tx
         self._limits = book.by_scope
-        self._running: dict[tuple[LimitScope, str], int] | None = None
+        self._running: dict[tuple[LimitScope, str], int] = {}
+        self._has_counted = False
         self._buckets: dict[tuple[LimitScope, str], _Bucket] = {}
-        self.retry_in: Span | None = None
-        """The shortest time after which a rate that held something back will allow one more."""
 
-    def governing(self, queue: str, task: str, key: str | None) -> list[tuple[LimitScope, str, Limit]]:
-        """List what governs a job: (scope, what is counted, record)."""
-        counted = [(LimitScope.QUEUE, queue), (LimitScope.TASK, task)]
-        if key is not None:
-            counted.append((LimitScope.KEY, key))
-        found = []
+    def runs(self, key: str, count: int) -> None:
+        """Be told how many of a limit key ran when this was first asked."""
+        self._running.setdefault((LimitScope.KEY, key), count)
+
+    def holds_back(self, counted: Iterable[tuple[LimitScope, str]]) -> tuple[LimitScope, Span | None] | None:
+        """Say which of these keeps a job from starting, the first that does, and for how long (``None``: nobody
+        knows)."""
         for scope, name in counted:
             limit = _record(self._limits[scope], scope, name)
             if limit is not None:
-                found.append((scope, name, limit))
-        return found
+                wait = self._wait(scope, name, limit)
+                if wait != 0:
+                    return scope, wait
+        return None
 
-    def allows(self, governing: list[tuple[LimitScope, str, Limit]]) -> bool:
-        """Say whether one more job may start under all of these."""
-        allowed = True
-        for scope, name, limit in governing:
-            if limit.paused or (limit.concurrency is not None and self._runs(scope, name) >= limit.concurrency):
-                return False
-            if limit.rate is not None:
-                wait = self._bucket(scope, name, limit.rate).wait()
-                if wait > 0:
-                    allowed = False
-                    self.retry_in = wait if self.retry_in is None else min(wait, self.retry_in)
-        return allowed
+    def _wait(self, scope: LimitScope, name: str, limit: Limit) -> Span | None:
+        if limit.paused or (limit.concurrency is not None and self._runs(scope, name, limit) >= limit.concurrency):
+            return None
+        return 0 if limit.rate is None else self._bucket(scope, name, limit.rate).wait()
 
-    def take(self, governing: list[tuple[LimitScope, str, Limit]]) -> None:
-        """Count a job that starts."""
-        for scope, name, limit in governing:
+    def take(self, counted: Iterable[tuple[LimitScope, str]]) -> None:
+        """Count a job that starts under these names."""
+        for scope, name in counted:
+            limit = _record(self._limits[scope], scope, name)
+            if limit is None:
+                continue
             if limit.concurrency is not None:
-                self._count()[scope, name] = self._runs(scope, name) + 1
+                self._running[scope, name] = self._runs(scope, name, limit) + 1
             if limit.rate is not None:
                 self._bucket(scope, name, limit.rate).spend()
 
@@ -131,24 +141,23 @@ class Allowances:
             if bucket.changed:
                 self._tx.execute(_SQL["put_bucket"], (scope, name, bucket.debt, bucket.at, bucket.full_at()))
 
-    def _runs(self, scope: LimitScope, name: str) -> int:
-        return self._count().get((scope, name), 0)
-
-    def _count(self) -> dict[tuple[LimitScope, str], int]:
+    def _runs(self, scope: LimitScope, name: str, limit: Limit) -> int:
         """Count what runs, from the jobs themselves, so that nothing can leak."""
-        if self._running is None:
-            running: dict[tuple[LimitScope, str], int] = {}
-            self._running = running
-            for lane, task, key, count in self._tx.execute(_SQL["running_counts"]).fetchall():
-                names = [
-                    (LimitScope.QUEUE, self._tx.names.lane_name(lane)[0]),
-                    (LimitScope.TASK, self._tx.names.task_name(task)),
-                ]
-                if key is not None:
-                    names.append((LimitScope.KEY, key))
-                for name in names:
-                    running[name] = running.get(name, 0) + count
-        return self._running
+        running = self._running
+        if scope is LimitScope.KEY:
+            if (scope, name) not in running:
+                running[scope, name] = self._tx.execute(_SQL["running_of_key"], (name, limit.concurrency)).fetchone()[0]
+            return running[scope, name]
+        if not self._has_counted:
+            self._count()
+        return running.get((scope, name), 0)
+
+    def _count(self) -> None:
+        self._has_counted = True
+        names, running = self._tx.names, self._running
+        for lane, task, count in self._tx.execute(_SQL["running_counts"]).fetchall():
+            for counted in ((LimitScope.QUEUE, names.lane_name(lane)[0]), (LimitScope.TASK, names.task_name(task))):
+                running[counted] = running.get(counted, 0) + count
 
     def _bucket(self, scope: LimitScope, name: str, rate: Rate) -> _Bucket:
         bucket = self._buckets.get((scope, name))

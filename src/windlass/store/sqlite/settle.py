@@ -54,8 +54,6 @@ class Settle:
     def __call__(self, tx: Transaction) -> SettleResult | Unfinished:
         settlements = self._settlements
         others = settlements if self._careful else self._succeed(tx)
-        if len(others) < len(settlements):
-            announce_free_places(tx)
         judged, more_edges = self._judge(tx, others) if others else ({}, False)
         if len(others) > _MOST:
             return Unfinished(judged, others[_MOST:], more_edges)
@@ -93,6 +91,8 @@ class Settle:
             # One was lost, is repeated, or has got a dependant since it was claimed. Which? Judge each alone.
             self._careful = True
             raise NeedsCare
+        if rows:
+            announce_free_places(tx, [row[:1] for row in rows])
         tx.hints.finished += done[: MANY + 1]
         return others
 

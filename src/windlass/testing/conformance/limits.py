@@ -127,7 +127,8 @@ async def check_a_keys_concurrency(env: Env) -> None:
         [env.job(limit_key="k"), env.job(limit_key="k", task="u"), env.job(), env.job(limit_key="l")]
     )
     await _limit(env, KEY, "k", 1)
-    same(await env.claim_ids(), [ids[0], ids[2], ids[3]], "claimed: one with the key, and all without")
+    claimed = sorted(await env.claim_ids())
+    same(claimed, sorted([ids[0], ids[2], ids[3]]), "claimed: one with the key, and all without")
 
 
 async def check_a_groups_record_is_for_each_of_its_keys(env: Env) -> None:
@@ -135,8 +136,8 @@ async def check_a_groups_record_is_for_each_of_its_keys(env: Env) -> None:
     await env.put_all([env.job(limit_key=key) for key in keys])
     await _limit(env, KEY, "g", 1)
     worker = await env.worker()
-    claimed = [job.limit_key for job in await worker.claim()]
-    same(claimed, ["g:1", "g:2", "g", "h:1", "h:1", "gg:1", "gg:1"], "keys claimed: one of each in the group")
+    claimed = sorted(str(job.limit_key) for job in await worker.claim())
+    same(claimed, ["g", "g:1", "g:2", "gg:1", "gg:1", "h:1", "h:1"], "keys claimed: one of each in the group")
 
 
 async def check_a_keys_own_record_goes_before_its_groups(env: Env) -> None:
@@ -144,7 +145,7 @@ async def check_a_keys_own_record_goes_before_its_groups(env: Env) -> None:
     await _limit(env, KEY, "g", 1)
     await _limit(env, KEY, "g:1", 2)
     worker = await env.worker()
-    same([job.limit_key for job in await worker.claim()], ["g:1", "g:1", "g:2"], "keys claimed")
+    same(sorted(str(job.limit_key) for job in await worker.claim()), ["g:1", "g:1", "g:2"], "keys claimed")
 
 
 async def check_all_limits_hold_together(env: Env) -> None:

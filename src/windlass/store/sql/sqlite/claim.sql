@@ -21,43 +21,138 @@ SELECT id, token, task, payload, options, attempt, failures, snoozes, enqueued_a
     n, linked, rank, seq
 FROM jobs
 -- A job that has started before does not expire.
-WHERE state = 2 AND suspect = 0 AND lane = ? AND (expires_at IS NULL OR expires_at > ? OR attempt > 0)
+WHERE state = 2 AND suspect = 0 AND aside = 0 AND lane = ? AND (expires_at IS NULL OR expires_at > ? OR attempt > 0)
 ORDER BY rank, seq LIMIT ?;
 
 -- name: claim_first
 UPDATE jobs
 SET state = 3, token = token + 1, attempt = attempt + 1, session = ?, request = ?, started_at = ?,
     holds_key = nullif(holds_key, 2)
-WHERE state = 2 AND suspect = 0 AND lane = ? AND (rank, seq) <= (?, ?)
+WHERE state = 2 AND suspect = 0 AND aside = 0 AND lane = ? AND (rank, seq) <= (?, ?)
     AND (expires_at IS NULL OR expires_at > ? OR attempt > 0);
 
--- name: claim_one
+-- name: claim_some
+-- Parameters: session, request, now, then the row number of each job. The lines of limit keys are looked after by
+-- `close_lines`, so that no trigger has to for each job.
 UPDATE jobs
 SET state = 3, token = token + 1, attempt = attempt + 1, session = ?, request = ?, started_at = ?,
     holds_key = nullif(holds_key, 2)
-WHERE n = ?;
+FROM (VALUES (?)...) AS taken
+WHERE jobs.n = taken.column1;
 
--- name: read_ready
+-- name: walk_main
 SELECT id, token, task, payload, options, attempt, failures, snoozes, enqueued_at, undeliverable_since, limit_key,
     n, linked, rank, seq
-FROM jobs WHERE n = ?;
-
--- name: walk_ready
-SELECT n, task, limit_key, length(payload), rank, seq FROM jobs
-WHERE state = 2 AND suspect = 0 AND lane = ? AND (rank, seq) > (?, ?)
+FROM jobs
+WHERE state = 2 AND suspect = 0 AND aside = 0 AND lane = ? AND (rank, seq) > (?, ?)
     -- A job that has started before does not expire.
     AND (expires_at IS NULL OR expires_at > ? OR attempt > 0)
 ORDER BY rank, seq LIMIT ?;
+
+-- name: walk_aside
+-- Those that stand aside for their task's limit.
+SELECT id, token, task, payload, options, attempt, failures, snoozes, enqueued_at, undeliverable_since, limit_key,
+    n, linked, rank, seq
+FROM jobs
+WHERE state = 2 AND suspect = 0 AND aside = 1 AND lane = ? AND task = ? AND limit_key IS NULL AND (rank, seq) > (?, ?)
+    AND (expires_at IS NULL OR expires_at > ? OR attempt > 0)
+ORDER BY rank, seq LIMIT ?;
+
+-- name: first_rank
+SELECT min(rank) FROM lines WHERE barred_at IS NULL AND lane = ? AND task = ? AND rank > ?;
+
+-- name: walk_lines
+-- The first jobs of each line in the rotation, its turn, and how many of its key run, as far as it matters.
+-- (lane, task, rank, turn, lines, now, jobs of each, most that matter)
+SELECT j.id, j.token, j.task, j.payload, j.options, j.attempt, j.failures, j.snoozes, j.enqueued_at, j.undeliverable_since,
+    j.limit_key, j.n, j.linked, j.rank, j.seq, l.turn,
+    (SELECT count(*) FROM (SELECT 1 FROM jobs WHERE state = 3 AND limit_key = l.key LIMIT ?8))
+FROM (
+    SELECT key, turn FROM lines WHERE barred_at IS NULL AND lane = ?1 AND task = ?2 AND rank = ?3 AND turn > ?4
+    ORDER BY turn LIMIT ?5
+) AS l CROSS JOIN jobs AS j ON j.n IN (
+    SELECT n FROM jobs INDEXED BY jobs_aside
+    WHERE state = 2 AND suspect = 0 AND aside = 1 AND lane = ?1 AND task = ?2 AND limit_key = l.key AND rank = ?3
+        AND (expires_at IS NULL OR expires_at > ?6 OR attempt > 0)
+    ORDER BY seq LIMIT ?7
+);
+
+-- name: next_task_aside
+-- One step from task to task along the index, however many jobs each has.
+SELECT min(task) FROM jobs WHERE state = 2 AND suspect = 0 AND aside = 1 AND lane = ? AND task > ?;
 
 -- name: walk_suspects
-SELECT n, task, limit_key, length(payload), rank, seq FROM jobs
+SELECT id, token, task, payload, options, attempt, failures, snoozes, enqueued_at, undeliverable_since, limit_key,
+    n, linked, rank, seq
+FROM jobs
 WHERE state = 2 AND suspect = 1 AND lane = ? AND (rank, seq) > (?, ?)
-    -- A job that has started before does not expire.
     AND (expires_at IS NULL OR expires_at > ? OR attempt > 0)
 ORDER BY rank, seq LIMIT ?;
 
+-- name: stand_aside
+UPDATE jobs SET aside = 1 FROM (VALUES (?)...) AS met WHERE jobs.n = met.column1;
+
+-- name: open_lines
+-- For jobs just stored, of which some may have been stored before.
+INSERT OR IGNORE INTO lines (lane, rank, task, key, turn)
+SELECT lane, rank, task, limit_key, seq FROM jobs
+WHERE n BETWEEN ? AND ? AND state = 2 AND limit_key IS NOT NULL ORDER BY n;
+
+-- name: close_lines
+-- Parameters: (lane, task, rank), then the key of each line that may have no jobs any more.
+DELETE FROM lines
+WHERE lane = ?1 AND task = ?2 AND rank = ?3 AND key IN (VALUES (?)...) AND NOT EXISTS (
+    SELECT 1 FROM jobs INDEXED BY jobs_aside
+    WHERE state = 2 AND suspect = 0 AND aside = 1
+        AND jobs.lane = ?1 AND jobs.task = ?2 AND limit_key = lines.key AND jobs.rank = ?3
+);
+
+-- name: end_turns
+-- Parameters: (key, new turn) for each line, then (lane, task, rank).
+UPDATE lines SET turn = ended.column2
+FROM (VALUES (?, ?)...) AS ended WHERE lane = ? AND task = ? AND key = ended.column1 AND rank = ?;
+
+-- name: bar_line
+UPDATE lines SET barred_at = ?, barred_under = ?, barred_until = ?
+WHERE lane = ? AND task = ? AND key = ? AND rank = ?;
+
+-- name: lines_to_reopen
+-- (now, version of the limits, limit): those whose time has come, those that were barred under other limits, and those
+-- that were barred at what is now in the future, the clock having been set back.
+SELECT * FROM (
+    SELECT * FROM (SELECT lane, task, key, rank FROM lines WHERE barred_at IS NOT NULL AND barred_under < ?2 LIMIT ?3)
+    UNION ALL
+    SELECT * FROM (
+        SELECT lane, task, key, rank FROM lines
+        WHERE barred_at IS NOT NULL AND barred_under = ?2 AND barred_until <= ?1 LIMIT ?3
+    )
+    UNION ALL
+    SELECT * FROM (SELECT lane, task, key, rank FROM lines WHERE barred_at IS NOT NULL AND barred_at > ?1 LIMIT ?3)
+)
+LIMIT ?3;
+
+-- name: reopen_line
+UPDATE lines SET barred_at = NULL, barred_under = NULL, barred_until = NULL
+WHERE lane = ? AND task = ? AND key = ? AND rank = ?;
+
+-- name: any_line_full
+SELECT 1 FROM lines INDEXED BY lines_full WHERE barred_at IS NOT NULL AND barred_until IS NULL LIMIT 1;
+
+-- name: reopen_lines_of
+-- Those of keys of which a job has just ended.
+UPDATE lines INDEXED BY lines_full SET barred_at = NULL, barred_under = NULL
+WHERE barred_at IS NOT NULL AND barred_until IS NULL
+    AND key IN (SELECT limit_key FROM jobs, (VALUES (?)...) AS done WHERE jobs.n = done.column1);
+
+-- name: first_bar_to_end
+SELECT min(barred_until) FROM lines WHERE barred_until IS NOT NULL AND lane = ?;
+
 -- name: running_counts
-SELECT lane, task, limit_key, count(*) FROM jobs WHERE state = 3 GROUP BY lane, task, limit_key;
+SELECT lane, task, count(*) FROM jobs INDEXED BY jobs_held WHERE state = 3 GROUP BY lane, task;
+
+-- name: running_of_key
+-- At most as many as matter.
+SELECT count(*) FROM (SELECT 1 FROM jobs WHERE state = 3 AND limit_key = ? LIMIT ?);
 
 -- name: read_limits
 SELECT scope, name, paused, concurrency, rate_count, rate_per, rate_burst FROM limits ORDER BY scope, name;

@@ -1,8 +1,8 @@
 -- name: insert_ready
 -- The common case. The row group is repeated as often as there are jobs: one step of SQLite for many rows leaves the
 -- interpreter to the other threads meanwhile.
-INSERT INTO jobs (n, id, lane, task, state, rank, seq, enqueued_at, payload, limit_key, options)
-VALUES (?, ?, ?, ?, 2, ?, ?, ?, ?, ?, ?)...
+INSERT INTO jobs (n, id, lane, task, state, rank, seq, enqueued_at, payload, limit_key, options, aside)
+VALUES (?, ?, ?, ?, 2, ?, ?, ?, ?, ?, ?, ?)...
 ON CONFLICT (id) DO NOTHING;
 
 -- name: insert_plain
@@ -14,8 +14,8 @@ ON CONFLICT (id) DO NOTHING;
 -- name: insert_job
 INSERT INTO jobs (
     n, id, lane, task, state, rank, seq, linked, holds_key, reason, enqueued_at, due_at, expires_at, finished_at,
-    purge_at, keep, unique_key, limit_key, options, payload
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    purge_at, keep, unique_key, limit_key, options, payload, aside
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO NOTHING;
 
 -- name: find_job

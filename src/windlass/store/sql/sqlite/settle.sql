@@ -13,11 +13,11 @@ SELECT n, state, session, token, settled, cancel_requested, linked, lane FROM jo
 -- A failure, a snooze or an undeliverable: it will be run again, at a new position.
 UPDATE jobs
 SET state = ?, seq = ?, due_at = coalesce(?, due_at), settled = ?, attempt = attempt - ?, failures = failures + ?,
-    snoozes = snoozes + ?, undeliverable_since = coalesce(undeliverable_since, ?)
+    snoozes = snoozes + ?, undeliverable_since = coalesce(undeliverable_since, ?), aside = limit_key IS NOT NULL
 WHERE n = ?;
 
 -- name: release_attempt
-UPDATE jobs SET state = 2, settled = ?, attempt = attempt - ? WHERE n = ?;
+UPDATE jobs SET state = 2, settled = ?, attempt = attempt - ?, aside = limit_key IS NOT NULL WHERE n = ?;
 
 -- name: count_end
 -- What the end of an attempt counts even where it ends the job.
@@ -33,7 +33,7 @@ INSERT INTO errors (job, k, error) SELECT ?1, coalesce(max(k), 0) + 1, ?2 FROM e
 DELETE FROM errors WHERE job = ?1 AND k <= (SELECT max(k) FROM errors WHERE job = ?1) - ?2;
 
 -- name: unclaim_plain
-UPDATE jobs SET state = 2, attempt = attempt - 1, settled = NULL
+UPDATE jobs SET state = 2, attempt = attempt - 1, settled = NULL, aside = limit_key IS NOT NULL
 WHERE state = 3 AND session = ? AND request = ? AND cancel_requested = 0
 RETURNING lane;
 
@@ -41,7 +41,7 @@ RETURNING lane;
 SELECT n, id, linked, lane FROM jobs WHERE state = 3 AND session = ? AND request = ?;
 
 -- name: give_back
-UPDATE jobs SET state = 2, attempt = attempt - 1, settled = NULL WHERE n = ?;
+UPDATE jobs SET state = 2, attempt = attempt - 1, settled = NULL, aside = limit_key IS NOT NULL WHERE n = ?;
 
 -- name: take_back_attempt
 UPDATE jobs SET attempt = attempt - 1, settled = NULL WHERE n = ?;

@@ -1,0 +1,121 @@
+"""The lines of limit keys of one task in a lane, in turn."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from itertools import groupby
+from typing import Any
+
+from windlass.core.clock import Instant
+from windlass.store.sqlite.rows import RowStatement
+from windlass.store.sqlite.transaction import Transaction
+from windlass.store.statements import statements
+
+_SQL = statements("sqlite")
+_WALK_LINES = _SQL["walk_lines"]
+_CLOSE_LINES, _END_TURNS = _SQL["close_lines"], RowStatement(_SQL["end_turns"])
+_PAGE = 100
+"""Lines, or jobs, read in one go."""
+
+Row = tuple[Any, ...]
+"""The columns of ``walk_main``; with a limit key also those that ``walk_lines`` has in addition."""
+TASK, KEY, JOB, RANK, SEQ, TURN, RUNNING = 2, 10, 11, 13, 14, 15, 16
+
+
+class Rotation:
+    """Gives the first jobs of the lines by rank and turn, and each line again once the others have had their turns.
+
+    Args:
+        tx: the transaction.
+        lane: number of the lane.
+        task: number of the task.
+        count_to: how many running jobs of a key matter at most.
+        write: writes what the claim has done so far, before more is read.
+    """
+
+    def __init__(self, tx: Transaction, lane: int, task: int, count_to: int, write: Callable[[], None]) -> None:
+        self._tx = tx
+        self._where = lane, task
+        self._count_to = count_to
+        self._write = write
+        self._rows: deque[Row] = deque()
+        self._rank: int | None = None
+        self._turn = -1
+        self._rounds = 1
+        self._next_rank(-1)
+        self._turns: dict[str, int] = {}
+        self._barred: dict[str, Instant | None] = {}
+        self._came: dict[str, int] = {}
+        """New turns of the lines of which there is more in the page."""
+
+    def _next_rank(self, behind: int) -> None:
+        self._rank = self._tx.execute(_SQL["first_rank"], (*self._where, behind)).fetchone()[0]
+        self._turn = -1
+
+    def first(self) -> Row | None:
+        """Look at the next job."""
+        rows = self._rows
+        while True:
+            while rows:
+                if rows[0][KEY] not in self._barred:
+                    return rows[0]
+                rows.popleft()
+            if self._rank is None:
+                return None
+            self._write()
+            self._read(self._rank)
+            if not rows:
+                self._next_rank(self._rank)
+
+    def _read(self, rank: int) -> None:
+        """Read the next lines, and of each as many jobs as there are rounds to be expected; in order of their turns."""
+        rounds = self._rounds
+        page = (rank, self._turn, _PAGE, self._tx.now, rounds, self._count_to)
+        rows = self._tx.execute(_WALK_LINES, (*self._where, *page)).fetchall()
+        self._came = {}
+        if rounds == 1:
+            lines = len(rows)
+        else:
+            rows.sort(key=lambda row: (row[TURN], row[SEQ]))
+            by_line = [list(some) for _, some in groupby(rows, key=lambda row: row[TURN])]
+            lines = len(by_line)
+            if lines == _PAGE:
+                rounds = 1  # there are more lines, whose turns come before the second round
+            rows = [some[number] for number in range(rounds) for some in by_line if number < len(some)]
+        if rows:
+            self._turn = max(row[TURN] for row in rows)
+            self._rounds = max(1, _PAGE // lines)
+        self._rows.extend(rows)
+
+    def place(self, row: Row) -> tuple[int, int]:
+        """Where the first job stands: (rank, turn)."""
+        turn = self._came.get(row[KEY])
+        return row[RANK], row[TURN] if turn is None else turn
+
+    def take(self) -> None:
+        """The first job is taken, and its line goes behind all others."""
+        key = self._rows.popleft()[KEY]
+        self._turns[key] = self._came[key] = self._tx.sequences(1)
+
+    def bar(self, until: Instant | None) -> None:
+        """Pass over the first job's line, whose key is at its limit, and keep it out of the rotation."""
+        self._barred[self._rows.popleft()[KEY]] = until
+
+    def write_lines(self) -> None:
+        """Write whose turn has ended and who was barred."""
+        where = *self._where, self._rank
+        if self._turns:
+            keys = list(self._turns)
+            for start in range(0, len(keys), _PAGE):
+                some = keys[start : start + _PAGE]
+                # Not many texts: there are as many as there are lengths of a page.
+                text = _CLOSE_LINES.replace("(?)...", ", ".join(["(?)"] * len(some)))
+                self._tx.execute(text, (*where, *some))
+            _END_TURNS.run(self._tx.db, list(self._turns.items()), after=where)
+            self._turns = {}
+        if self._barred:
+            mark = self._tx.now, self._tx.limits_version
+            bars = [(*mark, until, *where[:2], key, where[2]) for key, until in self._barred.items()]
+            self._tx.db.executemany(_SQL["bar_line"], bars)
+            self._barred = {}
