@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 PATIENCE = 300.0
 
 
-def sqlite(folder: Path, *, jobs: int, concurrency: int | None = None) -> dict[str, float]:
-    """Jobs per second of a real worker process, by the store's own times."""
+def sqlite(folder: Path, *, jobs: int, concurrency: int | None = None, keys: int = 0) -> dict[str, float]:
+    """Jobs per second of a real worker process, by the store's own times; with ``keys``, spread over so many limit keys
+    of which each may run one job at a time."""
     url = deployment.use(folder)
     options = [] if concurrency is None else ["--concurrency", str(concurrency)]
 
@@ -25,7 +26,7 @@ def sqlite(folder: Path, *, jobs: int, concurrency: int | None = None) -> dict[s
         with deployment.worker(folder, *options):
             await wait()
 
-    return {"drain": asyncio.run(_measure(url, jobs, drained))}
+    return {"drain": asyncio.run(_measure(url, jobs, drained, keys))}
 
 
 def memory(folder: Path, *, jobs: int, concurrency: int) -> dict[str, float]:
@@ -45,12 +46,17 @@ def memory(folder: Path, *, jobs: int, concurrency: int) -> dict[str, float]:
     return {"drain": uvloop.run(_measure(url, jobs, drained))}
 
 
-async def _measure(url: str, jobs: int, drained: Callable[[Callable[[], Awaitable[object]]], Awaitable[None]]) -> float:
+async def _measure(
+    url: str, jobs: int, drained: Callable[[Callable[[], Awaitable[object]]], Awaitable[None]], keys: int = 0
+) -> float:
     from bench.app import add, app
 
     store = deployment.store(url)
     first = await add.options(priority=9).enqueue(0, 0)
-    await app.enqueue_many(add.bind(number, number + 1) for number in range(jobs))
+    if keys:
+        await _limit_keys(store)
+    tasks = [add.options(limit_by=f"customer:{number}") for number in range(keys)] or [add]
+    await app.enqueue_many(tasks[number % len(tasks)].bind(number, number + 1) for number in range(jobs))
     last = await add.options(priority=0).enqueue(0, 0)
     await drained(lambda: last.result(timeout=PATIENCE))
     seconds = await _between(store, str(first.id), str(last.id))
@@ -58,6 +64,12 @@ async def _measure(url: str, jobs: int, drained: Callable[[Callable[[], Awaitabl
     await store.aclose()
     await app.aclose()
     return jobs / seconds
+
+
+async def _limit_keys(store: Store) -> None:
+    from windlass.core.records import Limit, LimitScope
+
+    await store.put_limit(Limit(scope=LimitScope.KEY, name="customer", concurrency=1))
 
 
 async def _between(store: Store, first: str, last: str) -> float:
@@ -95,6 +107,15 @@ def _group(name: str, floor_slots: int, concurrency: int | None, aim: Aim | None
 GROUPS = [
     _group("drain", 100, None, Aim(share=0.55)),
     _group("drain-400", 400, 400, Aim(share=0.55)),
+    Group(
+        name="drain-keys",
+        store="sqlite",
+        metrics=(Metric("drain", "drain, 100,000 limit keys", "jobs/s", Aim(share=0.75)),),
+        ours=Probe("bench.drain:sqlite", {"keys": 100_000}),
+        floor=Probe("bench.drain:sqlite"),
+        scale={"jobs": 100_000},
+        quick={"jobs": 5_000},
+    ),
     Group(
         name="drain-memory",
         store="memory",

@@ -102,9 +102,11 @@ class JobStore(Protocol):
         `ClaimRequest.max_bytes` all of them together. Jobs with a limit key stand in lines, one for each (priority,
         task, key), by sequence; at one priority lines are served in turn, a job each, and jobs without a key take turns
         with the lines (a line begins where the request number is odd). A line that has had its turn goes behind all
-        others; one that was not there has its place by the sequence of the job that opens it. Paused queues and tasks give nothing; concurrency and rate limits
-        hold for all workers together. Jobs whose expiry is past are not given. A job taken is ``running``: token + 1,
-        attempt + 1, the session and the request number recorded, its key given up if held until ``STARTED``.
+        others; one that was not there has its place by the sequence of the job that opens it.
+
+        Paused queues and tasks give nothing; concurrency and rate limits hold for all workers together. Jobs whose
+        expiry is past are not given. A job taken is ``running``: token + 1, attempt + 1, the session and the request
+        number recorded, its key given up if held until ``STARTED``.
 
         Without ``alone`` suspects are never given; with it, one suspect at most and nothing else.
 

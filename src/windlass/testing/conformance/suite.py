@@ -31,8 +31,8 @@ from windlass.testing.conformance import (
     sessions,
     settle,
     suspects,
-    turns,
     together,
+    turns,
     unclaim,
     unique,
 )
