@@ -121,6 +121,14 @@ MUTANTS: list[Mutant] = [
         tests=LEASES,
     ),
     Mutant(
+        name="pump: a repeated settle carries a claim",
+        breaks="a repeated settle never carries a new claim",
+        file="engine/pump.py",
+        old="claim = None if repeats else self._next_claim()",
+        new="claim = self._next_claim()",
+        tests=("tests/integration/test_engine_leases.py", "-k", "lost_settle"),
+    ),
+    Mutant(
         name="memory: token ignored",
         breaks="the proof is (session, token)",
         file="store/memory/settle.py",

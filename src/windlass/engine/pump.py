@@ -50,14 +50,30 @@ class Outbox:
         self._wake()
 
     def next_batch(self) -> list[Settlement]:
-        """The first of them, bounded in number and bytes; one always comes."""
+        """The first of them, bounded in number and bytes, each of another job; one always comes."""
         batch = self.waiting[:MAX_BATCH]
+        if len({settlement.id for settlement in batch}) < len(batch):
+            self._drop_repeated()
+            batch = self.waiting[:MAX_BATCH]
         size = 0
         for count, settlement in enumerate(batch):
             size += len(settlement.result or b"") + len(settlement.error or b"")
             if size > MAX_CALL_BYTES and count:
                 return batch[:count]
         return batch
+
+    def _drop_repeated(self) -> None:
+        """Keep one settlement of each job: of its newest claim, of those the first. No attempt should end twice; but
+        a batch that names a job twice is refused by every store, and would hold up for ever all that comes after it."""
+        kept: dict[bytes, Settlement] = {}
+        for settlement in self.waiting:
+            first = kept.setdefault(settlement.id, settlement)
+            if first is not settlement:
+                both = f"{first.outcome.name} (token {first.token}) and {settlement.outcome.name} ({settlement.token})"
+                log.error("job %s ended twice in this worker: %s; please report this", to_text(settlement.id), both)
+                if settlement.token > first.token:
+                    kept[settlement.id] = settlement
+        self.waiting[:] = kept.values()
 
 
 class Notes:
@@ -124,6 +140,8 @@ class Pump:
         self.outbox = Outbox(self.wake)
         self.notes = Notes(store, self.wake)
         self._wake = asyncio.Event()
+        self._repeats = False
+        """The last trip failed: what is in the outbox may have reached the store."""
         self._back_off = FIRST_BACK_OFF
         self.last_trip_at = time.monotonic()
         """When the store last answered, on the monotonic clock."""
@@ -166,6 +184,7 @@ class Pump:
         except StoreError as error:
             log.warning("the store does not answer (%s); trying again in %.2f s", error, self._back_off)
             self._signals.emit("store-away")
+            self._repeats = True
             await asyncio.sleep(self._back_off)
             self._back_off = min(self._back_off * 2, LONGEST_BACK_OFF)
             self._wake.set()
@@ -183,7 +202,11 @@ class Pump:
 
     async def _carry(self, holding: Holding) -> ClaimAnswer | None:
         batch = self.outbox.next_batch()
-        claim = self._next_claim()
+        repeats, self._repeats = self._repeats and bool(batch), False
+        # With a settle that is repeated goes no claim: that follows at once, in a trip of its own.
+        claim = None if repeats else self._next_claim()
+        if repeats:
+            self._wake.set()
         if not batch and claim is None:
             return None
         if claim is not None:
@@ -205,7 +228,8 @@ class Pump:
     def _settled(self, holding: Holding, batch: list[Settlement], answers: list[Settled]) -> None:
         held = holding.held
         for settlement in batch:
-            held.pop(settlement.id, None)
+            if held.get(settlement.id) == settlement.token:
+                del held[settlement.id]
         self._signals.emit("settled", len(batch))
         log_lost(batch, answers)
 
