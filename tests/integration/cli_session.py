@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import termios
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,8 @@ _ID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{1
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 _PIDS = re.compile(r"(?<=\[)\d+(?=\] windlass)|(?<=: worker )\d+")
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
+_BAR = re.compile(r"^.*\x1b\[2K", re.MULTILINE | re.DOTALL)
+"""All that a bar ever showed, up to where its line is wiped for the last time."""
 _EXACT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00")
 _AGE = re.compile(r"\b\d+s\b")
 _VERSION = re.compile(r"windlass \d+\.\d+\.\d+\S*")
@@ -94,8 +97,11 @@ class Session:
         assert done.stdout.count("\n") == 1
         return json.loads(done.stdout)
 
-    def run_in_terminal(self, *arguments: str, columns: int = 80) -> str:
-        """Run it with a terminal of so many columns as its output."""
+    def run_in_terminal(
+        self, *arguments: str, columns: int = 80, typed: str = "", react: Callable[[int, bytes], None] = lambda *_: None
+    ) -> str:
+        """Run it with a terminal of so many columns, in which somebody types, and reacts to what is shown so far: with
+        the process id and all of it."""
         ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         env = self.environment({"TERM": "xterm"})
@@ -103,15 +109,17 @@ class Session:
         command = [sys.executable, "-m", "windlass", *arguments]
         process = subprocess.Popen(command, cwd=self.folder, env=env, stdin=theirs, stdout=theirs, stderr=theirs)
         os.close(theirs)
+        os.write(ours, typed.encode())
         shown = b""
         try:
             while block := os.read(ours, 4096):
                 shown += block
+                react(process.pid, shown)
         except OSError:
             pass  # how Linux says that the other side is gone
         os.close(ours)
         text = shown.decode().replace("\r\n", "\n")
-        self._note((*arguments, f"# {columns} columns"), {}, text, process.wait(20))
+        self._note((*arguments, f"# {columns} columns"), {}, _BAR.sub("", text), process.wait(20))
         return text
 
     def _note(self, arguments: tuple[str, ...], env: dict[str, str], output: str, code: int) -> None:

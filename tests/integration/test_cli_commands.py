@@ -174,8 +174,9 @@ def test_jobs(session: Session) -> None:
     assert session.json("jobs", "replay", *APP, ids[3]) == [{"id": ids[3], "answer": "ready again"}]
     session.run("jobs", "purge", *APP)
     session.run("jobs", "purge", *APP, ids[0])
-    session.run("jobs", "purge", *APP, "--state", "cancelled")
-    assert session.json("jobs", "purge", *APP, "--queue", "mail") == {"deleted": 0}
+    session.run("jobs", "purge", *APP, "--state", "cancelled", "--yes")
+    purged = session.json("jobs", "purge", *APP, "--queue", "mail", "--yes")
+    assert purged == {"matched": 0, "deleted": 0, "refused": 0, "interrupted": False}
     session.check("jobs")
 
 
@@ -185,7 +186,7 @@ def test_jobs_purge_deletes(session: Session) -> None:
     asyncio.run(cancel_a_while_ago(session.folder / "jobs.db", ids[:4]))
     session.run("jobs", "purge", *APP, ids[0])
     assert session.run("jobs", "purge", *APP, ids[1], ids[4]).returncode == 1
-    session.run("jobs", "purge", *APP, "--state", "cancelled", "--task", "tasks.add")
+    session.run("jobs", "purge", *APP, "--state", "cancelled", "--task", "tasks.add", "--yes")
     session.run("jobs", "ls", *APP)
     session.check("jobs_purge")
 

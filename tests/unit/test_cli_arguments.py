@@ -15,6 +15,8 @@ CALLS: list[dict[str, object]] = []
     Argument("rest", nargs="*", metavar="ARG", help="More."),
     Argument("-q", "--queue", metavar="NAME", help="Where."),
     Argument("--count", type=between(1, 3, int), default=2, metavar="N", help="How many."),
+    examples=[("windlass act t", "Do it to t.")],
+    exits={1: "It fell over."},
 )
 def act(**given: object) -> None:
     """Do a thing. In detail."""
@@ -61,7 +63,10 @@ def test_the_help_of_a_command(capsys: pytest.CaptureFixture[str], monkeypatch: 
     assert capsys.readouterr().out == (
         "usage: windlass act [OPTIONS] TASK [ARG...]\n\nDo a thing. In detail.\n\n"
         "arguments:\n  TASK      What.\n  [ARG...]  More.\n\n"
-        "options:\n  -q, --queue NAME  Where.\n  --count N         How many.\n  --help            Show this.\n"
+        "options:\n  -q, --queue NAME  Where.\n  --count N         How many.\n  --help            Show this.\n\n"
+        "examples:\n  windlass act t\n      Do it to t.\n\n"
+        "exit codes:\n  0  It is done.\n  1  It fell over.\n"
+        "  2  The command line asks for something that cannot be.\n"
     )
 
 

@@ -7,19 +7,30 @@ every worker's start. The help is ours, so that it reads the same on every versi
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from windlass.cli.errors import WrongUsage
 
+EXITS = {
+    0: "It is done.",
+    1: "It could not be done, or not all of it; standard error says why.",
+    2: "The command line asks for something that cannot be.",
+}
+"""What exit codes mean, unless a command says more."""
+
 
 class Argument:
-    """One option or positional argument: as `argparse.ArgumentParser.add_argument`, with a ``help`` that is shown."""
+    """One option or positional argument: as `argparse.ArgumentParser.add_argument`, with a ``help`` that is shown.
 
-    def __init__(self, *names: str, help: str, metavar: str = "", **options: Any) -> None:
+    ``words``: what a shell may offer for it.
+    """
+
+    def __init__(self, *names: str, help: str, metavar: str = "", words: Sequence[str] = (), **options: Any) -> None:
         self.names = names
         self.help = help
         self.metavar = metavar
+        self.words = words
         self.options = options
 
     @property
@@ -56,9 +67,17 @@ class Parser(argparse.ArgumentParser):
 class Command:
     """A function that a command line can call; its docstring is its help."""
 
-    def __init__(self, function: Callable[..., None], arguments: Sequence[Argument]) -> None:
+    def __init__(
+        self,
+        function: Callable[..., None],
+        arguments: Sequence[Argument],
+        examples: Sequence[tuple[str, str]] = (),
+        exits: Mapping[int, str] = EXITS,
+    ) -> None:
         self._function = function
         self.arguments = arguments
+        self.examples = examples
+        self.exits = dict(sorted((EXITS | dict(exits)).items()))
         self._text = "\n".join(line.strip() for line in (function.__doc__ or "").strip().splitlines())
 
     @property
@@ -86,6 +105,9 @@ class Command:
         if positional:
             parts.append("arguments:\n" + table((one.shown, one.help) for one in positional))
         parts.append("options:\n" + table([*options, ("--help", "Show this.")]))
+        if self.examples:
+            parts.append("examples:\n" + "\n".join(f"  {line}\n      {text}" for line, text in self.examples))
+        parts.append("exit codes:\n" + table((str(code), text) for code, text in self.exits.items()))
         return "\n\n".join(parts)
 
 
@@ -105,9 +127,17 @@ class Group:
         choose(prog, given, self.summary, listed)
 
 
-def command(*arguments: Argument) -> Callable[[Callable[..., None]], Command]:
-    """Make a function a `Command` with these arguments; it gets them as keywords."""
-    return lambda function: Command(function, arguments)
+def command(
+    *arguments: Argument, examples: Sequence[tuple[str, str]] = (), exits: Mapping[int, str] = EXITS
+) -> Callable[[Callable[..., None]], Command]:
+    """Make a function a `Command` with these arguments; it gets them as keywords.
+
+    Args:
+        arguments: what it takes.
+        examples: command lines, each with a sentence that says what it does.
+        exits: what exit codes mean, where they mean more than `EXITS` says.
+    """
+    return lambda function: Command(function, arguments, examples, exits)
 
 
 def choose(prog: str, given: Sequence[str], summary: str, commands: Sequence[tuple[str, str]]) -> None:

@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from windlass.bulk import CANCEL, PURGE, REPLAY
 from windlass.cli.arguments import Argument, Group, between, command
+from windlass.cli.bulk import BULK_EXITS, MANY, do_to_many
 from windlass.cli.errors import CommandFailed, WrongUsage
 from windlass.cli.ids import parse_ids
 from windlass.cli.output import ago, iso, note, say, say_fields, say_json, say_table
+from windlass.cli.selection import SELECTION, Selection
 from windlass.cli.target import STORE, with_store
 from windlass.core.errors import JobNotFound, UsageError
 from windlass.core.ids import from_text, to_text
 
 if TYPE_CHECKING:
-    from windlass.core.lifecycle import State
     from windlass.core.records import JobFilter, JobPage, JobRecord
     from windlass.store.port import Store
 
-IDS = Argument("ids", nargs="+", metavar="ID", help="Job ids.")
-SELECTION = (
-    Argument(
-        "--state",
-        action="append",
-        metavar="STATE",
-        help="waiting, scheduled, ready, running, succeeded, dead or cancelled; may be repeated.",
-    ),
-    Argument("-q", "--queue", metavar="NAME", help="Only of this queue."),
-    Argument("--task", metavar="NAME", help="Only of this task."),
-)
+IDS = Argument("ids", nargs="*", metavar="ID", help="Job ids; or options that say which jobs.")
 
 
 @command(
@@ -38,27 +30,24 @@ SELECTION = (
     *SELECTION,
     Argument("--limit", type=between(1, 1000, int), default=50, metavar="N", help="At most so many. Default: 50."),
     Argument("--cursor", metavar="CURSOR", help="Go on where an earlier page ended."),
+    examples=[
+        ("windlass jobs ls --state dead --error-type TimeoutError --after 2h", "What died of timeouts lately."),
+        ("windlass jobs ls --queue mail --limit 1000 --json | jq -r '.jobs[].id'", "For programs."),
+    ],
 )
 def list_jobs(
-    *,
-    app: str | None,
-    url: str | None,
-    as_json: bool,
-    state: list[str] | None,
-    queue: str | None,
-    task: str | None,
-    limit: int,
-    cursor: str | None,
+    *, app: str | None, url: str | None, as_json: bool, limit: int, cursor: str | None, **chosen: Any
 ) -> None:
     """List jobs, newest first."""
-    wanted = _filter(state, queue, task)
+    selection = Selection(**chosen)
+    selection.check()
     start = _cursor(cursor)
 
     async def act(store: Store) -> tuple[JobPage, int]:
-        return await _page(store, wanted, limit, start), await store.now()
+        return await _page(store, await selection.filter(store), limit, start), await store.now()
 
     page, now = with_store(app, url, act)
-    following = page.cursor.hex() if page.cursor else None
+    following = to_text(page.cursor) if page.cursor else None
     if as_json:
         say_json({"jobs": [_summary(job) for job in page.jobs], "cursor": following})
         return
@@ -103,60 +92,131 @@ def show(*, id: str, app: str | None, url: str | None, as_json: bool) -> None:
         say_fields(fields(job))
 
 
-@command(IDS, *STORE)
-def cancel(*, ids: list[str], app: str | None, url: str | None, as_json: bool) -> None:
-    """Cancel jobs. One that has not started is cancelled at once, of one that runs the worker is told."""
-    wanted = parse_ids(ids)
-    answers = with_store(app, url, lambda store: store.cancel(wanted))
-    words = {0: "cancelled", 1: "asked to stop", 2: "finished already", 3: "unknown"}
-    _say_answers(wanted, [words[answer] for answer in answers], good=("cancelled", "asked to stop"), as_json=as_json)
+_CANCELLED = {0: "cancelled", 1: "asked to stop", 2: "finished already", 3: "unknown"}
+_REPLAYED = {0: "ready again", 1: "neither dead nor cancelled", 2: "another job holds its unique key", 3: "unknown"}
 
 
-@command(IDS, *STORE)
-def replay(*, ids: list[str], app: str | None, url: str | None, as_json: bool) -> None:
-    """Run dead or cancelled jobs again. They keep their ids, and have a fresh retry budget."""
-    wanted = parse_ids(ids)
-    answers = with_store(app, url, lambda store: store.replay(wanted))
-    words = {0: "ready again", 1: "neither dead nor cancelled", 2: "another job holds its unique key", 3: "unknown"}
-    _say_answers(wanted, [words[answer] for answer in answers], good=("ready again",), as_json=as_json)
+@command(
+    IDS,
+    *STORE,
+    *SELECTION,
+    *MANY,
+    examples=[
+        ("windlass jobs cancel 0198c5a6-5a2e-7b1c-9d0e-3f4a5b6c7d8e", "One job."),
+        ("windlass jobs cancel --queue mail --before 1d", "All of a queue that have waited for a day."),
+    ],
+    exits=BULK_EXITS,
+)
+def cancel(
+    *,
+    ids: list[str],
+    app: str | None,
+    url: str | None,
+    as_json: bool,
+    everything: bool,
+    dry_run: bool,
+    yes: bool,
+    **chosen: Any,
+) -> None:
+    """Cancel jobs. One that has not started is cancelled at once; of one that runs, the worker is told.
+
+    Either ids, or options that say which jobs: all that they name must hold. Then it says how many there are, and asks.
+    """
+    wanted = _one_or_many(ids, Selection(**chosen), everything)
+    if wanted:
+        answers = with_store(app, url, lambda store: store.cancel(wanted))
+        said = [_CANCELLED[answer] for answer in answers]
+        _say_answers(wanted, said, good=("cancelled", "asked to stop"), as_json=as_json)
+    else:
+        do_to_many(CANCEL, Selection(**chosen), app, url, dry_run=dry_run, yes=yes, as_json=as_json)
 
 
-@command(Argument("ids", nargs="*", metavar="ID", help="Finished jobs to delete now."), *STORE, *SELECTION)
+@command(
+    IDS,
+    *STORE,
+    *SELECTION,
+    *MANY,
+    examples=[
+        ("windlass jobs replay 0198c5a6-5a2e-7b1c-9d0e-3f4a5b6c7d8e", "One job."),
+        ("windlass jobs replay --task shop.send --error-type TimeoutError --dry-run", "How many would that be?"),
+        ("windlass jobs replay --all --yes", "All that are dead, without a question."),
+        ("windlass jobs replay --state cancelled --after 2026-01-31", "Those that were cancelled, too."),
+    ],
+    exits=BULK_EXITS,
+)
+def replay(
+    *,
+    ids: list[str],
+    app: str | None,
+    url: str | None,
+    as_json: bool,
+    everything: bool,
+    dry_run: bool,
+    yes: bool,
+    **chosen: Any,
+) -> None:
+    """Run dead or cancelled jobs again. They keep their ids, and have a fresh retry budget.
+
+    Either ids, or options that say which jobs: all that they name must hold. Then it says how many there are, and asks.
+    Cancelled jobs are meant only if --state says so. The oldest go first.
+    """
+    wanted = _one_or_many(ids, Selection(**chosen), everything)
+    if wanted:
+        answers = with_store(app, url, lambda store: store.replay(wanted))
+        said = [_REPLAYED[answer] for answer in answers]
+        _say_answers(wanted, said, good=("ready again",), as_json=as_json)
+    else:
+        do_to_many(REPLAY, Selection(**chosen), app, url, dry_run=dry_run, yes=yes, as_json=as_json)
+
+
+@command(
+    IDS,
+    *STORE,
+    *SELECTION,
+    *MANY,
+    examples=[
+        ("windlass jobs purge", "What the workers would delete by themselves."),
+        ("windlass jobs purge --state dead --task shop.send --before 1d", "What nobody will replay."),
+    ],
+    exits=BULK_EXITS,
+)
 def purge(
     *,
     ids: list[str],
     app: str | None,
     url: str | None,
     as_json: bool,
-    state: list[str] | None,
-    queue: str | None,
-    task: str | None,
+    everything: bool,
+    dry_run: bool,
+    yes: bool,
+    **chosen: Any,
 ) -> None:
-    """Delete finished jobs. Those named, or those that --state, --queue and --task select, or else those whose
-    retention is over.
+    """Delete finished jobs. Those named by ids, or chosen by options, or else those whose retention is over.
 
     A job that finished less than five minutes ago, or that unfinished jobs depend on, stays.
     """
-    wanted = parse_ids(ids)
-    selection = _filter(state, queue, task) if state or queue or task else None
-    if wanted and selection:
-        raise WrongUsage("give ids, or --state, --queue and --task, not both")
-
-    async def act(store: Store) -> int:
-        if wanted:
-            return await store.delete(wanted)
-        return await _purge_selected(store, selection) if selection else await _purge_due(store)
-
-    deleted = with_store(app, url, act)
-    if as_json:
-        say_json({"deleted": deleted})
+    selection = Selection(**chosen)
+    if not (ids or selection or everything or dry_run):
+        _say_deleted(with_store(app, url, _purge_due), as_json=as_json)
+    elif wanted := _one_or_many(ids, selection, everything):
+        deleted = with_store(app, url, lambda store: store.delete(wanted))
+        _say_deleted(deleted, as_json=as_json)
+        if deleted < len(wanted):
+            raise CommandFailed(
+                f"{len(wanted) - deleted} not deleted: unknown, unfinished, finished within the last five minutes, "
+                "or with dependants that are unfinished"
+            )
     else:
-        say(f"{deleted} deleted")
-    if deleted < len(wanted):
-        raise CommandFailed(
-            f"{len(wanted) - deleted} not deleted: unknown, unfinished, finished within the last five minutes, "
-            "or with dependants that are unfinished"
-        )
+        do_to_many(PURGE, selection, app, url, dry_run=dry_run, yes=yes, as_json=as_json)
+
+
+def _one_or_many(ids: list[str], chosen: Selection, everything: bool) -> list[bytes]:
+    """The ids, if the command is about those, or nothing if it is about what was chosen. Raises `WrongUsage`."""
+    if ids and (chosen or everything):
+        raise WrongUsage("give ids, or options that say which jobs, not both")
+    if not (ids or chosen or everything):
+        raise WrongUsage("which jobs? give ids, or --task, --queue, --state, --error-type, --before, --after, or --all")
+    return parse_ids(ids)
 
 
 async def _purge_due(store: Store) -> int:
@@ -168,16 +228,11 @@ async def _purge_due(store: Store) -> int:
             return deleted
 
 
-async def _purge_selected(store: Store, selection: JobFilter) -> int:
-    deleted, cursor = 0, None
-    while True:
-        page = await store.list_jobs(selection, limit=500, cursor=cursor)
-        finished = [job.id for job in page.jobs if job.state.is_finished]
-        if finished:
-            deleted += await store.delete(finished)
-        cursor = page.cursor
-        if cursor is None:
-            return deleted
+def _say_deleted(deleted: int, *, as_json: bool) -> None:
+    if as_json:
+        say_json({"deleted": deleted})
+    else:
+        say(f"{deleted} deleted")
 
 
 def _say_answers(ids: list[bytes], answers: list[str], *, good: Sequence[str], as_json: bool) -> None:
@@ -189,27 +244,6 @@ def _say_answers(ids: list[bytes], answers: list[str], *, good: Sequence[str], a
     refused = sum(answer not in good for answer in answers)
     if refused:
         raise CommandFailed(f"{refused} of {len(ids)} refused")
-
-
-def _filter(states: list[str] | None, queue: str | None, task: str | None) -> JobFilter:
-    from windlass.core.names import check_queue, check_task
-    from windlass.core.records import JobFilter
-
-    return JobFilter(
-        states=tuple(_state(word) for word in states) if states else None,
-        queue=check_queue(queue) if queue is not None else None,
-        task=check_task(task) if task is not None else None,
-    )
-
-
-def _state(word: str) -> State:
-    from windlass.core.lifecycle import State
-
-    try:
-        return State[word.upper()]
-    except KeyError:
-        known = ", ".join(state.word for state in State)
-        raise WrongUsage(f"--state {word!a}: expected one of {known}") from None
 
 
 def _cursor(text: str | None) -> bytes | None:
