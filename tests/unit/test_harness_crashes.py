@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from windlass import App, InvalidOption, JobLost, Retry, UsageError, current
+from windlass import App, Current, InvalidOption, JobLost, Middleware, Retry, UsageError, current
 from windlass.testing import Harness, SimulatedCrash, crash
 
 app = App("memory://")
@@ -158,6 +158,36 @@ async def test_a_job_that_always_takes_its_worker_along_is_dead() -> None:
             await harness.run()
         assert [one.outcome for one in harness.attempts if one.job == job] == ["crashed"] * 4
         assert await job.status() == "dead"
+
+
+async def test_after_the_block_nobody_dies_any_more() -> None:
+    with Harness(app, raising=False) as harness:
+        await swallows.enqueue()
+        with harness.crash_after(swallows, call=None):
+            await harness.run()
+        await swallows.enqueue()
+        assert await outcomes(harness) == ["succeeded"]
+
+
+async def test_the_dead_call_no_hooks() -> None:
+    heard: list[str] = []
+
+    class Hears(Middleware):
+        def before(self, attempt: Current, headers: dict[str, str]) -> None:
+            heard.append(f"before {attempt.attempt}")
+
+        def after(self, attempt: Current, error: BaseException | None) -> None:
+            heard.append(f"after {attempt.attempt}")
+
+    other = App("memory://", middleware=[Hears()])
+
+    @other.task(name="t")
+    async def t() -> None: ...
+
+    with Harness(other) as harness, harness.crash_after(t):
+        await t.enqueue()
+        await harness.run()
+    assert heard == ["before 1", "before 2", "after 2"]
 
 
 async def test_the_clock_moves_on_by_a_lease() -> None:

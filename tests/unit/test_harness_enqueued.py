@@ -86,6 +86,11 @@ def test_options_are_what_options_says() -> None:
         assert "queue: expected 'sms', got 'mail'" in told
         assert "delay: expected datetime.timedelta(seconds=90), got datetime.timedelta(seconds=60)" in told
         assert "headers: expected {'user': 'v'}, got {'user': 'u'}" in told
+        send.options(unique=True).enqueue_sync("d")
+        harness.assert_enqueued(send.options(unique=True), "d")
+        assert "unique: expected '" in failure(harness, send.options(unique=True), "c")
+        report.options(unique="otherwise").enqueue_sync(4)
+        harness.assert_enqueued(report, 4)  # what the task says of itself is not what the test asks for
         assert "unique: expected 'k2', got None" in failure(harness, send.options(unique="k2"), "a")
 
 

@@ -195,6 +195,18 @@ def test_inline_can_be_switched() -> None:
         assert ran == ["waits", "runs"]
 
 
+def test_inline_ends_with_the_block() -> None:
+    other = App("memory://")
+
+    @other.task(name="t")
+    def t() -> None: ...
+
+    with Harness(other, inline=True):
+        t.enqueue_sync()
+    assert t.enqueue_sync().status_sync() == "ready"
+    other.close_sync()
+
+
 async def test_a_blocking_enqueue_cannot_run_inline_on_a_loop() -> None:
     with Harness(app, inline=True), pytest.raises(BlockingCallInLoop, match=r"in inline mode await task\.enqueue"):
         function.enqueue_sync("f")

@@ -7,6 +7,7 @@ import weakref
 from datetime import datetime
 
 import pytest
+from msgspec.structs import replace
 
 from windlass import (
     App,
@@ -26,7 +27,7 @@ from windlass import (
     current,
 )
 from windlass.core.ids import new_id
-from windlass.core.model import Enqueued, NewJob
+from windlass.core.model import Enqueued, NewJob, Parent
 from windlass.testing import Harness, NothingRuns
 
 app = App("sqlite:////nowhere/at/all.db", result_ttl=600)
@@ -127,6 +128,23 @@ async def test_arguments_travel_as_they_do_in_production() -> None:
         job = await when.enqueue(datetime(2026, 1, 2))  # noqa: DTZ001 - naive, as the caller gave it
         await harness.run()
         assert await job.result() == "datetime"
+
+
+async def test_dependants_run_after_their_parent_however_many() -> None:
+    parent = NewJob(id=new_id(), task=double.name, payload=b'{"number":1}')
+    children = [replace(parent, id=new_id(), parents=(Parent(parent.id),)) for _ in range(300)]
+    with Harness(app) as harness:
+        store = await app.store()
+        await store.enqueue([parent, *children], first_sent=await store.now())
+        assert len(await harness.run()) == 301
+
+
+async def test_no_session_is_left_open() -> None:
+    with Harness(app) as harness:
+        await double.enqueue(1)
+        await harness.run()
+        await harness.run()
+        assert await (await app.store()).sessions() == []
 
 
 async def test_order_is_priority_then_first_in() -> None:
@@ -385,13 +403,27 @@ async def test_a_real_worker_works_in_a_harness() -> None:
         async with app.worker(concurrency=2):
             job = await waits_for.enqueue(2)
             assert await job.result(timeout=10) == 4
-            later = await double.options(delay=3600).enqueue(1)
-            waiting = asyncio.create_task(later.result(timeout=10))
-            await asyncio.sleep(0)
-            harness.clock.advance(hours=1)
-            assert await waiting == 2
         assert harness.attempts == []
         harness.assert_enqueued(waits_for, 2)
+        job = await double.enqueue(3)
+        with pytest.raises(NothingRuns):
+            await job.result()
+
+
+async def test_a_real_worker_hears_that_time_has_passed() -> None:
+    patient = App("memory://", lease=600)  # it looks for itself every two minutes only
+
+    @patient.task(name="t")
+    async def t() -> int:
+        return 1
+
+    with Harness(patient) as harness:
+        async with patient.worker():
+            later = await t.options(delay=3600).enqueue()
+            for _ in range(3):  # meanwhile it has looked when the next one is due, and has gone to sleep
+                await (await t.enqueue()).result(timeout=10)
+            harness.clock.advance(hours=1)
+            assert await later.result(timeout=30) == 1
 
 
 # --------------------------------------------------------------------------------------------- the block
