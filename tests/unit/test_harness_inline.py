@@ -156,6 +156,9 @@ async def test_inline_within_inline_in_coroutines() -> None:
         job = await coroutine_parent.enqueue()
         assert ran == ["child", "parent"]
         assert await job.result()
+        job = await parent.enqueue()  # which blocks, in a thread
+        assert ran[2:] == ["child", "parent"]
+        assert await job.result()
 
 
 def test_what_killed_an_inline_job_is_raised_where_the_test_enqueues() -> None:
