@@ -85,6 +85,11 @@ class Session:
         assert "Traceback" not in done.stderr
         return done
 
+    def create_store(self) -> None:
+        """Create the tasks' database, and say nothing of it: what it says grows with every new layout."""
+        assert self.run("migrate", "--url", "sqlite:///jobs.db").returncode == 0
+        self.transcript.pop()
+
     def keep(self, log: list[str], *arguments: str) -> None:
         """Write what a command that ran beside wrote to its standard error into the transcript, each line once."""
         lines = self._normal("".join(f"! {line}\n" for line in log)).splitlines(keepends=True)

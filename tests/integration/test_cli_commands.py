@@ -149,7 +149,7 @@ def test_stores_that_are_not_there(session: Session) -> None:
 
 def test_jobs(session: Session) -> None:
     session.run("jobs", "ls", *APP)
-    session.run("migrate", *APP)
+    session.create_store()
     session.run("jobs", "ls", *APP)
     assert session.json("jobs", "ls", *APP) == {"jobs": [], "cursor": None}
     ids = [enqueue(session, "tasks.add", str(number), "0") for number in range(3)]
@@ -181,7 +181,7 @@ def test_jobs(session: Session) -> None:
 
 
 def test_jobs_purge_deletes(session: Session) -> None:
-    session.run("migrate", *APP)
+    session.create_store()
     ids = [enqueue(session, "tasks.add", str(number), "0") for number in range(5)]
     asyncio.run(cancel_a_while_ago(session.folder / "jobs.db", ids[:4]))
     session.run("jobs", "purge", *APP, ids[0])
@@ -197,7 +197,7 @@ async def cancel_a_while_ago(path: Path, ids: list[str]) -> None:
 
 
 def test_jobs_refuses(session: Session) -> None:
-    session.run("migrate", *APP)
+    session.create_store()
     for command in ("show", "cancel", "replay"):
         assert session.run("jobs", command, *APP, NOBODY).returncode == 1
         assert session.run("jobs", command, *APP, "42").returncode == 2
@@ -226,7 +226,7 @@ def test_jobs_refuses(session: Session) -> None:
 
 
 def test_queues(session: Session) -> None:
-    session.run("migrate", *APP)
+    session.create_store()
     session.run("queues", "ls", *APP)
     enqueue(session, "tasks.add", "1", "2")
     enqueue(session, "tasks.send", '"a"', "--delay", "60")
@@ -241,7 +241,7 @@ def test_queues(session: Session) -> None:
 
 
 def test_queues_refuses(session: Session) -> None:
-    session.run("migrate", *APP)
+    session.create_store()
     for command in ("pause", "resume"):
         for arguments in ((), ("a b",), ("good", ""), ("mail", "--force"), ("a b", "--json")):
             assert session.run("queues", command, *APP, *arguments).returncode == 2
@@ -273,7 +273,7 @@ def test_migrate_refuses(session: Session) -> None:
 
 
 def test_workers(session: Session) -> None:
-    session.run("migrate", *APP)
+    session.create_store()
     session.run("workers", "ls", *APP)
     assert session.json("workers", "ls", *APP) == []
     for number in range(2):
@@ -322,7 +322,7 @@ async def store_of(path: Path, minutes_ago: float) -> AsyncIterator[SQLiteStore]
 
 
 def test_workers_refuses(session: Session) -> None:
-    session.run("migrate", *APP)
+    session.create_store()
     for arguments in (
         (*APP, "all"),
         (*APP, "all", "--json"),

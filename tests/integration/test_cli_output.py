@@ -17,7 +17,7 @@ HOSTILE = "\x1b]0;owned\x07\x1b[2J\u202eevil\r\n\x9b31m\x00"
 @pytest.fixture
 def session(tmp_path: Path) -> Session:
     made = Session(tmp_path)
-    made.run("migrate", *APP)
+    made.create_store()
     return made
 
 

@@ -69,7 +69,7 @@ def test_a_job_from_the_command_line_to_a_worker_and_back(session: Session) -> N
 
 
 def test_what_a_worker_says(session: Session) -> None:
-    session.run("migrate", *APP)
+    session.create_store()
     with start_worker(session, "-q", "mail:3", "-q", "default") as worker:
         worker.ready()
         worker.process.terminate()
