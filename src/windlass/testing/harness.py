@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from functools import partial
 from typing import Any, ParamSpec, Self, TypeVar, overload
 
 from windlass import blocking
@@ -80,9 +81,9 @@ class Harness:
     # ------------------------------------------------------------------------------------------ the block
 
     def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            stack.enter_context(self._in_memory())
-            self._block = stack.pop_all()
+        block = ExitStack()
+        block.enter_context(self._in_memory())
+        self._block = block
         return self
 
     def __exit__(self, *raised: object) -> None:
@@ -206,13 +207,13 @@ class Harness:
                 "jobs cannot run in a blocking call on the thread of a running event loop: await harness.run(), and in "
                 "inline mode await task.enqueue(...)"
             )
-        with self._driver(span, queues) as driver, ExitStack() as stack:
-            loop = _made_once(lambda: stack.enter_context(asyncio.Runner()))
+        # The runner makes its loop when the first coroutine comes.
+        with self._driver(span, queues) as driver, closing(asyncio.Runner()) as runner:
             while (performance := blocking.run(driver.next)) is not None:
                 try:
-                    performance.run_here(loop)
+                    performance.run_here(runner)
                 finally:
-                    _end(driver, performance)
+                    blocking.run(partial(driver.end, performance))
         return self._told(driver)
 
     @contextmanager
@@ -343,21 +344,6 @@ def _let_go(opened: dict[asyncio.AbstractEventLoop, Opened]) -> None:
     """Have what was opened closed, each on its own loop: when nobody refers to its guard, the loop sees to that."""
     for one in opened.values():
         one.guard = None
-
-
-def _made_once(make: Callable[[], asyncio.Runner]) -> Callable[[], asyncio.Runner]:
-    made: list[asyncio.Runner] = []
-
-    def get() -> asyncio.Runner:
-        if not made:
-            made.append(make())
-        return made[0]
-
-    return get
-
-
-def _end(driver: Driver, performance: Any) -> None:
-    blocking.run(lambda: driver.end(performance))
 
 
 def _first_of(deaths: list[BaseException]) -> BaseException:

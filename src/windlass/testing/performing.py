@@ -82,10 +82,10 @@ class Performance(Mortal):
         with self._timed(lambda left: loop.call_later(left, self._overran)):
             await self._ended(handle)
 
-    def run_here(self, loop: Callable[[], asyncio.Runner]) -> None:
-        """Run it to its end in this thread; a coroutine on a ``loop`` that is made if need be."""
+    def run_here(self, runner: asyncio.Runner) -> None:
+        """Run it to its end in this thread; a coroutine with ``runner``."""
         if self.attempt.spec.executor == "async":
-            loop().run(self.run())
+            runner.run(self.run())
         else:
             with self._timed(self._started_timer):
                 contextvars.copy_context().run(self._call)
