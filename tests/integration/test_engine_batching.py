@@ -102,12 +102,12 @@ async def test_delayed_jobs_start_when_they_are_due_not_at_the_next_poll(store: 
 async def test_a_paused_queue_gives_nothing_until_it_is_resumed(store: Store) -> None:
     async def noop() -> None: ...
 
-    await store.put_limit(Limit(scope=LimitScope.QUEUE, name="default", paused=True))
+    await store.pause(LimitScope.QUEUE, "default", paused=True)
     async with running(store, spec(noop)) as worker:
         (job_id,) = await enqueue(store, new_job("noop"))
         await worker.signals.wait_for("idle", 2)
         assert (await record(store, job_id)).state is State.READY
-        await store.put_limit(Limit(scope=LimitScope.QUEUE, name="default"))
+        await store.pause(LimitScope.QUEUE, "default", paused=False)
         await worker.settled(1)
 
 
@@ -143,7 +143,7 @@ async def test_what_waits_for_a_slot_goes_back_at_once_when_it_is_paused(
         others = await enqueue(store, *(new_job("other", queue="other") for _ in range(20)))
         await eventually(lambda: all_in(store, [*ids, *others], State.RUNNING))
         began = time.monotonic()
-        await store.put_limit(Limit(scope=scope, name=name, paused=True))
+        await store.pause(scope, name, paused=True)
         await eventually(lambda: all_in(store, ids, State.READY))
         assert time.monotonic() - began < 1
         assert await all_in(store, slow, State.RUNNING), "what runs goes on"
@@ -152,7 +152,7 @@ async def test_what_waits_for_a_slot_goes_back_at_once_when_it_is_paused(
         gate.set()
         await eventually(lambda: all_in(store, [*slow, *others], State.SUCCEEDED))
         assert await all_in(store, ids, State.READY)
-        await store.put_limit(Limit(scope=scope, name=name))
+        await store.pause(scope, name, paused=False)
         await eventually(lambda: all_in(store, ids, State.SUCCEEDED))
 
 
@@ -174,7 +174,7 @@ async def test_a_claim_whose_answer_comes_after_the_pause_goes_back_too(
         switch.hold = asyncio.Event()
         ids = await enqueue(store, *(new_job("sometimes") for _ in range(20)))
         await eventually(lambda: all_in(store, ids, State.RUNNING))  # in the store; the answer is on its way
-        await store.put_limit(Limit(scope=LimitScope.QUEUE, name="default", paused=True))
+        await store.pause(LimitScope.QUEUE, "default", paused=True)
         switch.hold.set()
         await eventually(lambda: all_in(store, ids, State.READY))
         gate.set()

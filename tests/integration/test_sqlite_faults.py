@@ -21,7 +21,7 @@ from windlass.core.errors import (
 )
 from windlass.core.lifecycle import Outcome
 from windlass.core.model import STORED, ClaimRequest, Lane, Parent, Settlement
-from windlass.core.records import Limit, LimitScope
+from windlass.core.records import LimitScope
 from windlass.store.sqlite import SQLiteStore, connection, schema, writer
 
 
@@ -318,7 +318,7 @@ async def test_a_limit_holds_for_a_claim_in_the_same_transaction(tmp_path: Path)
     assert len((await store.claim(session, request(1, 1))).jobs) == 1
     assert store._live is not None
     with store._live.gate:
-        pausing = asyncio.ensure_future(store.put_limit(Limit(scope=LimitScope.QUEUE, name="default", paused=True)))
+        pausing = asyncio.ensure_future(store.pause(LimitScope.QUEUE, "default", paused=True))
         claiming = asyncio.ensure_future(store.claim(session, request(2)))
         await asyncio.sleep(0)
     await pausing

@@ -46,6 +46,7 @@ PLANS = {
     "first_bar_to_end": ["SEARCH lines USING COVERING INDEX lines_waiting (lane=? AND barred_until>?)"],
     "running_counts": ["SCAN jobs USING COVERING INDEX jobs_held"],
     "running_of_key": ["SEARCH jobs USING COVERING INDEX jobs_held_key (limit_key=? AND state=?)"],
+    "running_of_keys": ["jobs USING COVERING INDEX jobs_held_key"],
     "walk_suspects": ["SEARCH jobs USING INDEX jobs_suspect (lane=? AND (rank,seq)>(?,?))"],
     "succeed_plain": ["SEARCH jobs USING INTEGER PRIMARY KEY (rowid=?)"],
     "read_attempt": ["SEARCH jobs USING INDEX sqlite_autoindex_jobs_1 (id=?)"],

@@ -172,14 +172,14 @@ async def test_more_queues_than_one_claim_may_name() -> None:
 
 
 async def test_a_paused_queue_is_left_alone() -> None:
-    from windlass.core.records import Limit, LimitScope
+    from windlass.core.records import LimitScope
 
     with Harness(app) as harness:
         store = await app.store()
-        await store.put_limit(Limit(scope=LimitScope.QUEUE, name="default", paused=True))
+        await store.pause(LimitScope.QUEUE, "default", paused=True)
         await double.enqueue(1)
         assert await harness.run() == []
-        await store.put_limit(Limit(scope=LimitScope.QUEUE, name="default"))
+        await store.pause(LimitScope.QUEUE, "default", paused=False)
         assert len(await harness.run()) == 1
 
 

@@ -115,7 +115,7 @@ async def test_a_job_expires_where_no_worker_runs() -> None:
 async def test_a_job_of_a_paused_queue_expires_while_time_passes() -> None:
     with Harness(app) as harness:
         store = await app.store()
-        await store.put_limit(Limit(scope=LimitScope.QUEUE, name="default", paused=True))
+        await store.pause(LimitScope.QUEUE, "default", paused=True)
         job = await note.options(expires=60).enqueue("never")
         assert await harness.run_for(minutes=2) == []
         assert await job.status() == "cancelled"

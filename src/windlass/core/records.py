@@ -9,7 +9,8 @@ from enum import IntEnum
 
 import msgspec
 
-from windlass.core.clock import SECOND, Instant, Span
+from windlass.core.clock import DAY, SECOND, Instant, Span
+from windlass.core.errors import InvalidOption
 from windlass.core.lifecycle import State
 from windlass.core.model import Session
 
@@ -23,12 +24,28 @@ class LimitScope(IntEnum):
     """Each limit key: the record named ``group:value``, or else the one named ``group`` for every key of the group."""
 
 
+MOST_AT_ONCE = 1_000_000
+"""The highest limit: what is higher is a mistake, or no limit."""
+LONGEST_PER: Span = 30 * DAY
+"""With `MOST_AT_ONCE` it keeps what a bucket owes within 63 bits."""
+
+
 class Rate(msgspec.Struct, frozen=True):
-    """A token bucket: at most `count` starts per `per`, with bursts of at most `burst`."""
+    """A token bucket: at most `count` starts per `per`, with bursts of at most `burst`. People write it as
+    `windlass.core.rates` says. Raises `InvalidOption` for what no bucket can be."""
 
     count: int
     per: Span = SECOND
     burst: int = 1
+
+    def __post_init__(self) -> None:
+        for what, value, most in (
+            ("starts", self.count, MOST_AT_ONCE),
+            ("microseconds", self.per, LONGEST_PER),
+            ("starts in a burst", self.burst, MOST_AT_ONCE),
+        ):
+            if not 1 <= value <= most:
+                raise InvalidOption(f"rate: {value} {what}: expected 1 to {most:_}")
 
 
 class Limit(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +54,7 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
     scope: LimitScope
     name: str
     paused: bool = False
-    """Nothing is claimed. Queues and tasks only."""
+    """Nothing is claimed. Queues and tasks only. Set by `JobStore.pause`, and by nothing else."""
     concurrency: int | None = None
     """At most so many running at once; ``None``: no limit."""
     rate: Rate | None = None

@@ -6,6 +6,7 @@ from collections.abc import Sequence, Sized
 
 from windlass.core.errors import UsageError
 from windlass.core.model import MAX_BATCH, MAX_LANES, ClaimRequest, Settlement
+from windlass.core.records import Limit
 
 
 def check_batch(verb: str, records: Sized) -> None:
@@ -18,6 +19,12 @@ def check_limit(verb: str, limit: int) -> None:
     """Raise `UsageError` for a limit outside of 1 to `MAX_BATCH`."""
     if not 1 <= limit <= MAX_BATCH:
         raise UsageError(f"{verb}: limit={limit}; expected 1 to {MAX_BATCH}")
+
+
+def check_record(limit: Limit) -> None:
+    """Raise `UsageError` for a limit record that says ``paused``."""
+    if limit.paused:
+        raise UsageError(f"put_limit(paused=True) of {limit.scope.name.lower()} {limit.name!r}: use pause for that")
 
 
 def check_request(request: ClaimRequest) -> None:

@@ -221,12 +221,16 @@ class JobStore(Protocol):
         not while dependants are unfinished. Answers how many were deleted; the others stay. Idempotent."""
 
     async def put_limit(self, limit: Limit) -> None:
-        """Store a limit record in place of the one with the same scope and name. In force for every later claim.
-        Repeating it changes nothing. A record that limits nothing and is not paused is deleted."""
+        """Set the concurrency and the rate of a queue, a task or limit keys to what the record says, in place of what
+        they were. In force for every later claim. Repeating it changes nothing.
+
+        Whether the queue or task is paused stays as it is, whoever changes that meanwhile; a record that says
+        ``paused`` raises `UsageError`. A stored record that limits nothing and is not paused is deleted."""
 
     async def pause(self, scope: LimitScope, name: str, *, paused: bool) -> None:
-        """Pause a queue or a task, or let it go on: as `put_limit` of its record, whose concurrency and rate stay as
-        they are, whoever changes them meanwhile. Repeating it changes nothing."""
+        """Pause a queue or a task, or let it go on. In force for every later claim. Repeating it changes nothing.
+
+        Concurrency and rate stay as they are, whoever changes them meanwhile; otherwise as `put_limit`."""
 
     async def command(self, session: bytes, command: str) -> bool:
         """Send a command to a session; answers whether the session is known and alive (its lease is not over).
@@ -262,6 +266,10 @@ class Insights(Protocol):
 
     async def limits(self, scope: LimitScope | None = None) -> list[Limit]:
         """List limit records, by scope and name."""
+
+    async def running(self) -> dict[tuple[LimitScope, str], int]:
+        """Count what runs by all that limits count it under: queue, task and limit key. Costs in proportion to what
+        runs."""
 
     async def sessions(self) -> list[SessionRecord]:
         """List the sessions known, oldest first."""

@@ -253,6 +253,9 @@ class FaultyStore:
     async def limits(self, scope: LimitScope | None = None) -> list[Limit]:
         return await self._read("limits", lambda: self.inner.limits(scope))
 
+    async def running(self) -> dict[tuple[LimitScope, str], int]:
+        return await self._read("running", self.inner.running)
+
     async def sessions(self) -> list[SessionRecord]:
         return await self._read("sessions", self.inner.sessions)
 

@@ -117,6 +117,11 @@ def limits(data: Data, scope: LimitScope | None) -> list[Limit]:
     return [limit for (of, _), limit in sorted(data.limits.items()) if scope is None or of is scope]
 
 
+def running(data: Data) -> dict[tuple[LimitScope, str], int]:
+    """See `Insights.running`."""
+    return {counted: len(jobs) for counted, jobs in data.running.items() if jobs}
+
+
 def sessions(data: Data) -> list[SessionRecord]:
     """See `Insights.sessions`."""
     return [

@@ -9,7 +9,7 @@ from windlass.store.memory.records import Job
 
 
 def put_limit(step: Step, limit: Limit) -> None:
-    """See `JobStore.put_limit`."""
+    """Store a record in place of the one with its scope and name."""
     key = limit.scope, limit.name
     if limit.paused or limit.concurrency is not None or limit.rate is not None:
         step.data.limits[key] = limit

@@ -125,14 +125,22 @@ def skip(step: Step, id: bytes, result: bytes) -> SkipAnswer:
 
 def put_limit(step: Step, limit: Limit) -> None:
     """See `JobStore.put_limit`."""
-    limits.put_limit(step, limit)
-    step.hints.add("limits")
+    stored = _limit(step.data, limit.scope, limit.name)
+    _put(step, msgspec.structs.replace(limit, paused=stored.paused))
 
 
 def pause(step: Step, scope: LimitScope, name: str, *, paused: bool) -> None:
     """See `JobStore.pause`."""
-    record = step.data.limits.get((scope, name)) or Limit(scope=scope, name=name)
-    put_limit(step, msgspec.structs.replace(record, paused=paused))
+    _put(step, msgspec.structs.replace(_limit(step.data, scope, name), paused=paused))
+
+
+def _limit(data: Data, scope: LimitScope, name: str) -> Limit:
+    return data.limits.get((scope, name)) or Limit(scope=scope, name=name)
+
+
+def _put(step: Step, limit: Limit) -> None:
+    limits.put_limit(step, limit)
+    step.hints.add("limits")
 
 
 def delete(step: Step, ids: Sequence[bytes]) -> int:

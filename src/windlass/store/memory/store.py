@@ -38,7 +38,7 @@ from windlass.core.records import (
     SessionRecord,
     SkipAnswer,
 )
-from windlass.store.bounds import check_batch, check_distinct, check_limit, check_request
+from windlass.store.bounds import check_batch, check_distinct, check_limit, check_record, check_request
 from windlass.store.memory import claim, enqueue, insights, janitor, operators, sessions, settle
 from windlass.store.memory.data import Data, Step
 from windlass.store.memory.wake import Subscription
@@ -248,6 +248,7 @@ class MemoryStore:
 
     async def put_limit(self, limit: Limit) -> None:
         """See `JobStore.put_limit`."""
+        check_record(limit)
         self._do(operators.put_limit, limit)
 
     async def pause(self, scope: LimitScope, name: str, *, paused: bool) -> None:
@@ -293,6 +294,10 @@ class MemoryStore:
     async def limits(self, scope: LimitScope | None = None) -> list[Limit]:
         """See `Insights.limits`."""
         return self._ask(insights.limits, scope)
+
+    async def running(self) -> dict[tuple[LimitScope, str], int]:
+        """See `Insights.running`."""
+        return self._ask(insights.running)
 
     async def sessions(self) -> list[SessionRecord]:
         """See `Insights.sessions`."""

@@ -178,6 +178,16 @@ class Snapshot:
         limits = [limit_of(row) for row in self.db.execute(_SQL["read_limits"]).fetchall()]
         return [limit for limit in limits if scope is None or limit.scope is scope]
 
+    def running(self) -> dict[tuple[LimitScope, str], int]:
+        """See `Insights.running`."""
+        counts: dict[tuple[LimitScope, str], int] = defaultdict(int)
+        for lane, task, count in self.db.execute(_SQL["running_counts"]).fetchall():
+            counts[LimitScope.QUEUE, self.names.lane_name(lane)[0]] += count
+            counts[LimitScope.TASK, self.names.task_name(task)] += count
+        for key, count in self.db.execute(_SQL["running_of_keys"]).fetchall():
+            counts[LimitScope.KEY, key] = count
+        return dict(counts)
+
     def sessions(self) -> list[SessionRecord]:
         """See `Insights.sessions`."""
         return [

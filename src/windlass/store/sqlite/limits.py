@@ -73,7 +73,7 @@ def limit_of(row: tuple[int, str, int, int | None, int | None, int | None, int |
 
 
 def put_limit(tx: Transaction, limit: Limit) -> None:
-    """See `JobStore.put_limit`."""
+    """Store a record in place of the one with its scope and name."""
     if limit.paused or limit.concurrency is not None or limit.rate is not None:
         rate = limit.rate
         row = (

@@ -102,14 +102,22 @@ def skip(tx: Transaction, id: bytes, result: bytes) -> SkipAnswer:
 
 def put_limit(tx: Transaction, limit: Limit) -> None:
     """See `JobStore.put_limit`."""
-    limits.put_limit(tx, limit)
-    tx.hints.limits = True
+    stored = _limit(tx, limit.scope, limit.name)
+    _put(tx, msgspec.structs.replace(limit, paused=stored.paused))
 
 
 def pause(tx: Transaction, scope: LimitScope, name: str, *, paused: bool) -> None:
     """See `JobStore.pause`."""
-    record = limits.limit_book(tx).by_scope[scope].get(name) or Limit(scope=scope, name=name)
-    put_limit(tx, msgspec.structs.replace(record, paused=paused))
+    _put(tx, msgspec.structs.replace(_limit(tx, scope, name), paused=paused))
+
+
+def _limit(tx: Transaction, scope: LimitScope, name: str) -> Limit:
+    return limits.limit_book(tx).by_scope[scope].get(name) or Limit(scope=scope, name=name)
+
+
+def _put(tx: Transaction, limit: Limit) -> None:
+    limits.put_limit(tx, limit)
+    tx.hints.limits = True
 
 
 def delete(tx: Transaction, ids: Sequence[bytes]) -> int:

@@ -41,7 +41,7 @@ from windlass.core.records import (
     SessionRecord,
     SkipAnswer,
 )
-from windlass.store.bounds import check_batch, check_distinct, check_limit, check_request
+from windlass.store.bounds import check_batch, check_distinct, check_limit, check_record, check_request
 from windlass.store.port import Capability
 from windlass.store.sqlite import edges, enqueue, fork, janitor, operators, sessions, settle
 from windlass.store.sqlite.claim import claim
@@ -313,6 +313,7 @@ class SQLiteStore:
 
     async def put_limit(self, limit: Limit) -> None:
         """See `JobStore.put_limit`."""
+        check_record(limit)
         await self._write(lambda tx: operators.put_limit(tx, limit))
 
     async def pause(self, scope: LimitScope, name: str, *, paused: bool) -> None:
@@ -358,6 +359,10 @@ class SQLiteStore:
     async def limits(self, scope: LimitScope | None = None) -> list[Limit]:
         """See `Insights.limits`."""
         return await self._read(lambda snapshot: snapshot.limits(scope))
+
+    async def running(self) -> dict[tuple[LimitScope, str], int]:
+        """See `Insights.running`."""
+        return await self._read(Snapshot.running)
 
     async def sessions(self) -> list[SessionRecord]:
         """See `Insights.sessions`."""

@@ -216,7 +216,7 @@ async def check_queues_tell_what_waits_and_runs(env: Env) -> None:
     await env.put_in(State.WAITING, queue="b")
     await env.put_in(State.SUCCEEDED, queue="done")
     await env.put_in(State.RUNNING, queue="a")
-    limit = Limit(scope=LimitScope.QUEUE, name="c", paused=True)
+    limit = Limit(scope=LimitScope.QUEUE, name="c", concurrency=2)
     await env.store.put_limit(limit)
     await env.store.put_limit(Limit(scope=LimitScope.TASK, name="t", concurrency=9))
     expected = [

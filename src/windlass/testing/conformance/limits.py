@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from windlass.core.errors import UsageError
 from windlass.core.lifecycle import Outcome, State
 from windlass.core.model import Lane
 from windlass.core.records import Limit, LimitScope, Rate
 from windlass.testing.conformance.env import Env, Worker, ended
-from windlass.testing.conformance.expect import same
+from windlass.testing.conformance.expect import raises, same
 
 QUEUE, TASK, KEY = LimitScope.QUEUE, LimitScope.TASK, LimitScope.KEY
 
@@ -22,10 +23,10 @@ async def _running(env: Env, ids: list[bytes]) -> int:
 
 async def check_a_paused_queue_gives_nothing(env: Env) -> None:
     ids = await env.put_all([env.job(), env.job(requires="gpu=1"), env.job(queue="other")])
-    await _limit(env, QUEUE, "default", paused=True)
+    await env.store.pause(QUEUE, "default", paused=True)
     lanes = [Lane("default"), Lane("default", "gpu=1"), Lane("other")]
     same(await env.claim_ids(lanes=lanes), ids[2:], "claimed from a paused queue's lanes and another")
-    await _limit(env, QUEUE, "default")
+    await env.store.pause(QUEUE, "default", paused=False)
     same(await env.claim_ids(lanes=lanes), ids[:2], "claimed once it goes on")
 
 
@@ -37,6 +38,26 @@ async def check_pausing_keeps_the_other_limits(env: Env) -> None:
             await env.store.pause(scope, "n", paused=paused)
             expected = [Limit(scope=scope, name="n", paused=paused, concurrency=2, rate=rate)]
             same(await env.store.limits(scope), expected, f"the record after pause({paused})")
+
+
+async def check_a_limit_leaves_a_pause_as_it_is(env: Env) -> None:
+    ids = await env.put_all([env.job(), env.job(task="u")])
+    for scope, name in ((QUEUE, "default"), (TASK, "u")):
+        await env.store.pause(scope, name, paused=True)
+        for concurrency in (2, 5, None):
+            await _limit(env, scope, name, concurrency)
+            expected = [Limit(scope=scope, name=name, paused=True, concurrency=concurrency)]
+            same(await env.store.limits(scope), expected, f"the record after a limit of {concurrency} was put")
+    same(await env.claim_ids(), [], "claimed from a paused queue after limits were put and taken away")
+    await env.store.pause(QUEUE, "default", paused=False)
+    same(await env.claim_ids(), ids[:1], "claimed beside a paused task after limits were put and taken away")
+
+
+async def check_a_limit_cannot_pause(env: Env) -> None:
+    """There is one verb for that, so that none undoes what another did."""
+    paused = Limit(scope=QUEUE, name="default", paused=True)
+    await raises(UsageError, env.store.put_limit(paused), "putting a record that says paused")
+    same(await env.store.limits(), [], "the records afterwards")
 
 
 async def check_what_was_paused_without_a_record_has_none_afterwards(env: Env) -> None:
@@ -55,7 +76,7 @@ async def check_what_runs_goes_on_when_its_queue_is_paused(env: Env) -> None:
     await env.put()
     worker = await env.worker()
     job = await worker.claim_one()
-    await _limit(env, QUEUE, "default", paused=True)
+    await env.store.pause(QUEUE, "default", paused=True)
     same((await worker.renew([job])).lost, [], "lost")
     await worker.end(job)
 
@@ -63,7 +84,7 @@ async def check_what_runs_goes_on_when_its_queue_is_paused(env: Env) -> None:
 async def check_a_paused_task_holds_nobody_else_up(env: Env) -> None:
     await env.put(task="u", priority=9)
     behind = await env.put()
-    await _limit(env, TASK, "u", paused=True)
+    await env.store.pause(TASK, "u", paused=True)
     same(await env.claim_ids(), [behind], "claimed, a paused task's job being first in the lane")
 
 
@@ -200,7 +221,7 @@ async def check_a_lower_limit_stops_new_starts_only(env: Env) -> None:
 
 async def check_records_are_kept_replaced_and_listed(env: Env) -> None:
     records = [
-        Limit(scope=QUEUE, name="a", paused=True),
+        Limit(scope=QUEUE, name="a", concurrency=1),
         Limit(scope=QUEUE, name="b", concurrency=2, rate=Rate(3, 5, 7)),
         Limit(scope=TASK, name="a", concurrency=1),
         Limit(scope=KEY, name="g:1", rate=Rate(1)),
@@ -224,7 +245,23 @@ async def check_a_limit_is_in_force_for_every_worker_at_once(env: Env) -> None:
     here, there = await env.worker(), Worker(env.twin(), env.session())
     await there.store.open(there.session)
     same((len(await here.claim(1)), len(await there.claim(1))), (1, 1), "claimed by either before")
-    await _limit(env, QUEUE, "default", paused=True)
+    await env.store.pause(QUEUE, "default", paused=True)
     same((len(await here.claim(1)), len(await there.claim(1))), (0, 0), "claimed by either while paused")
-    await there.store.put_limit(Limit(scope=QUEUE, name="default"))
+    await there.store.pause(QUEUE, "default", paused=False)
     same(len(await here.claim(1)), 1, "claimed after another store object lifted it")
+
+
+async def check_what_runs_is_counted_by_all_that_can_be_limited(env: Env) -> None:
+    same(await env.store.running(), {}, "running() of an empty store")
+    await env.put_all([env.job(limit_key="g:1"), env.job(task="u", limit_key="g:1", requires="gpu=1"), env.job()])
+    waiting = await env.put(queue="other", limit_key="g:2")
+    same(await env.store.running(), {}, "running() while all waits")
+    worker = await env.worker()
+    held = await worker.claim(lanes=[Lane("default"), Lane("default", "gpu=1")])
+    expected = {(QUEUE, "default"): 3, (TASK, "t"): 2, (TASK, "u"): 1, (KEY, "g:1"): 2}
+    same(await env.store.running(), expected, "running()")
+    for job in held:
+        await worker.end(job)
+    await worker.claim(lanes=[Lane("other")])
+    expected = {(QUEUE, "other"): 1, (TASK, "t"): 1, (KEY, "g:2"): 1}
+    same(await env.store.running(), expected, f"running() once all but {waiting.hex()} have ended")

@@ -78,12 +78,13 @@ async def check_jobs_that_time_or_parents_make_ready_are_announced(env: Env) -> 
 
 
 async def check_lifting_a_limit_is_announced(env: Env) -> None:
-    limit = Limit(scope=LimitScope.QUEUE, name="default", paused=True)
-    await env.store.put_limit(limit)
+    await env.store.pause(LimitScope.QUEUE, "default", paused=True)
     await env.put()
     listener = await _listen(env, "ready/default")
-    await env.store.put_limit(Limit(scope=LimitScope.QUEUE, name="default"))
+    await env.store.pause(LimitScope.QUEUE, "default", paused=False)
     await listener.hears("a queue goes on")
+    await env.store.put_limit(Limit(scope=LimitScope.KEY, name="g", concurrency=1))
+    await listener.hears("a limit was put")
 
 
 async def check_a_limit_that_was_put_is_announced(env: Env) -> None:
@@ -91,13 +92,13 @@ async def check_a_limit_that_was_put_is_announced(env: Env) -> None:
     listener, other = await _listen(env, "limits"), await _listen(env, "ready/default")
     other.subscription.disarm()
     await env.put()
-    limit = Limit(scope=LimitScope.QUEUE, name="default", paused=True)
-    for what, record in (("paused", limit), ("resumed", Limit(scope=LimitScope.QUEUE, name="default"))):
-        holds(not listener.event.is_set(), "a hint came for something else")
-        await env.store.put_limit(record)
-        await listener.hears(f"a queue was {what}")
-    await env.store.pause(LimitScope.TASK, "t", paused=True)
-    await listener.hears("a task was paused")
+    for scope, name in ((LimitScope.QUEUE, "default"), (LimitScope.TASK, "t")):
+        for paused in (True, False):
+            holds(not listener.event.is_set(), "a hint came for something else")
+            await env.store.pause(scope, name, paused=paused)
+            await listener.hears(f"pause({paused}) of {name}")
+    await env.store.put_limit(Limit(scope=LimitScope.QUEUE, name="default", concurrency=1))
+    await listener.hears("a limit was put")
 
 
 async def check_a_freed_place_under_a_limit_is_announced(env: Env) -> None:

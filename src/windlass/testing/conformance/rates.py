@@ -132,7 +132,7 @@ async def check_rates_of_tasks_and_keys(env: Env) -> None:
 async def check_no_token_is_spent_on_what_does_not_start(env: Env) -> None:
     await env.put_all([env.job(task="u"), env.job()])
     await _rate(env, Rate(1, MINUTE))
-    await env.store.put_limit(Limit(scope=LimitScope.TASK, name="u", paused=True))
+    await env.store.pause(LimitScope.TASK, "u", paused=True)
     worker = await env.worker()
     same([job.task for job in await worker.claim()], ["t"], "tasks started: the paused one took no token")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from windlass.core.lifecycle import Outcome, State
 from windlass.core.model import Lane, Refusal
-from windlass.core.records import Limit, LimitScope, Reason
+from windlass.core.records import LimitScope, Reason
 from windlass.testing.conformance.env import Env, ended
 from windlass.testing.conformance.expect import holds, same
 
@@ -147,10 +147,10 @@ async def check_suspects_keep_to_their_lane_and_priority(env: Env) -> None:
 async def check_limits_hold_for_suspects_too(env: Env) -> None:
     job_id = await env.put()
     await env.lose(job_id, 2)
-    await env.store.put_limit(Limit(scope=LimitScope.QUEUE, name="default", paused=True))
+    await env.store.pause(LimitScope.QUEUE, "default", paused=True)
     worker = await env.worker()
     same(await worker.claim(alone=True), [], "claimed alone from a paused queue")
-    await env.store.put_limit(Limit(scope=LimitScope.QUEUE, name="default"))
+    await env.store.pause(LimitScope.QUEUE, "default", paused=False)
     same([job.id for job in await worker.claim(alone=True)], [job_id], "claimed alone once it goes on")
 
 

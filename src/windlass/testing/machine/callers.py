@@ -116,6 +116,7 @@ class CallerRules(Situation):
         self.do(lambda store: store.list_jobs(wanted, limit=2), Fault.NONE, shape=_ids_of)
         self.do(lambda store: store.results(ids), Fault.NONE)
         self.do(lambda store: store.get_jobs([bytes(16)]), Fault.NONE)
+        self.do(lambda store: store.running(), Fault.NONE)
         self.duel.reopen()
 
 

@@ -185,15 +185,8 @@ _named = [
 ]
 
 limits = st.builds(
-    lambda named, paused, concurrency: Limit(
-        scope=named[0],
-        name=named[1],
-        paused=paused and named[0] is not LimitScope.KEY,
-        concurrency=concurrency,
-        rate=RATES.get(named),
-    ),
+    lambda named, concurrency: Limit(scope=named[0], name=named[1], concurrency=concurrency, rate=RATES.get(named)),
     st.sampled_from(_named),
-    paused=st.sampled_from([False, False, False, True]),
     concurrency=st.sampled_from([None, 1, 2]),
 )
 

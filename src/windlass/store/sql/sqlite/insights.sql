@@ -69,6 +69,9 @@ SELECT lane, count(*), min(enqueued_at) FROM jobs WHERE state = 2 AND suspect = 
 -- name: count_running
 SELECT lane, count(*) FROM jobs WHERE state = 3 GROUP BY lane;
 
+-- name: running_of_keys
+SELECT limit_key, count(*) FROM jobs WHERE state = 3 AND limit_key IS NOT NULL GROUP BY limit_key;
+
 -- name: list_sessions
 SELECT record, opened_at, lease_until, renewals, revoked, id,
     (SELECT count(*) FROM jobs WHERE state = 3 AND session = sessions.id)
