@@ -112,7 +112,7 @@ GROUPS = [
         store="sqlite",
         metrics=(Metric("drain", "drain, 100,000 limit keys", "jobs/s", Aim(share=0.75)),),
         ours=Probe("bench.drain:sqlite", {"keys": 100_000}),
-        floor=Probe("bench.drain:sqlite"),
+        reference=Probe("bench.drain:sqlite"),
         scale={"jobs": 100_000},
         quick={"jobs": 5_000},
     ),

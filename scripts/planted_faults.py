@@ -648,8 +648,8 @@ MUTANTS: list[Mutant] = [
         name="sqlite: concurrency ignored",
         breaks="claim enforces limits for all workers together",
         file="store/sqlite/limits.py",
-        old=" or (limit.concurrency is not None and self._runs(scope, name, limit) >= limit.concurrency):",
-        new=":",
+        old="if self._most is not None and self.running >= self._most:",
+        new="if self._most == 0:",
         tests=SQLITE,
     ),
     Mutant(
@@ -663,9 +663,9 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="sqlite: limit keys not counted",
         breaks="limits hold for each limit key",
-        file="store/sqlite/limits.py",
-        old="        if scope is LimitScope.KEY:\n            if (scope, name) not in running:",
-        new="        if scope is LimitScope.KEY:\n            return 0\n            if (scope, name) not in running:",
+        file="store/sqlite/claim.py",
+        old="        if self._has_keys and key is not None:",
+        new="        if False:",
         tests=SQLITE,
     ),
     Mutant(
@@ -703,9 +703,9 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="sqlite: an empty line stays",
         breaks="a line is there as long as it has jobs",
-        file="store/sqlite/rotation.py",
-        old="                self._tx.execute(text, (*where, *some))",
-        new="                pass",
+        file="store/sql/sqlite/claim.sql",
+        old="DELETE FROM lines\nWHERE lane",
+        new="DELETE FROM lines\nWHERE 0 AND lane",
         tests=TURNS,
     ),
     Mutant(

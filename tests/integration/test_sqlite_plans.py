@@ -30,7 +30,7 @@ PLANS = {
     "walk_main": ["SEARCH jobs USING INDEX jobs_ready (lane=? AND (rank,seq)>(?,?))"],
     "walk_aside": ["jobs_aside (lane=? AND task=? AND limit_key=? AND (rank,seq)>(?,?))"],
     "walk_lines": [
-        "SEARCH lines USING INDEX lines_rotation (lane=? AND task=? AND rank=? AND turn>?)",
+        "SEARCH l USING COVERING INDEX lines_rotation (lane=? AND task=? AND rank=? AND turn>?)",
         "SEARCH j USING INTEGER PRIMARY KEY (rowid=?)",
         "jobs_aside (lane=? AND task=? AND limit_key=? AND rank=?)",
     ],

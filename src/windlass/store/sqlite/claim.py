@@ -5,7 +5,7 @@ from __future__ import annotations
 from windlass.core.clock import Span
 from windlass.core.model import MAX_BATCH, MAX_PRIORITY, ClaimAnswer, ClaimedJob, ClaimRequest, Refusal
 from windlass.core.records import LimitScope
-from windlass.store.sqlite.limits import Allowances, LimitBook, limit_book
+from windlass.store.sqlite.limits import Allowances, Gate, LimitBook, limit_book
 from windlass.store.sqlite.rotation import JOB, KEY, RUNNING, TASK, TURN, Row
 from windlass.store.sqlite.rows import RowStatement
 from windlass.store.sqlite.transaction import Transaction
@@ -131,7 +131,6 @@ class _Claim:
     def _go(self, walk: Walk, lane: int, queue: str, limit: int) -> list[Span] | None:
         """Take what may start; answer the waits of the limits that held something back, ``None`` if that is all we want
         of this lane."""
-        allowed = self._allowed
         taken: list[Row] = []
         waits: list[Span] = []
         enough = True
@@ -140,18 +139,19 @@ class _Claim:
             if row is None:
                 enough = False
                 break
-            counted = self._counted(queue, row)
-            held_back = allowed.holds_back(counted)
-            if held_back is None:
+            gates = self._gates(queue, row)
+            shut = _first_shut(gates) if gates else None
+            if shut is None:
                 if len(row[3]) > self._bytes and (taken or self._jobs):
                     self._bytes = 0
                     break
                 self._bytes -= len(row[3])
                 taken.append(row)
                 walk.take(row)
-                allowed.take(counted)
+                for gate in gates:
+                    gate.take()
                 continue
-            scope, wait = held_back
+            scope, wait = shut
             if wait is not None:
                 waits.append(wait)
             if scope is LimitScope.QUEUE:
@@ -164,25 +164,22 @@ class _Claim:
         self._add(lane, [row[:TURN] for row in taken])
         return None if enough else waits
 
-    @property
-    def _allowed(self) -> Allowances:
-        if self._allowances is None:
-            self._allowances = Allowances(self._tx, self._book)
-        return self._allowances
-
-    def _counted(self, queue: str, row: Row) -> list[tuple[LimitScope, str]]:
-        """Say under which names limits count a job, as far as there are limits."""
+    def _gates(self, queue: str, row: Row) -> list[Gate]:
+        """The gates that a job has to pass: its queue's, its task's, its key's, as far as there are such."""
+        allowances = self._allowances
+        if allowances is None:
+            allowances = self._allowances = Allowances(self._tx, self._book)
+        gates = []
+        if self._has_queues and (gate := allowances.of_queue(queue)) is not None:
+            gates.append(gate)
+        if self._has_tasks and (gate := allowances.of_task(row[TASK])) is not None:
+            gates.append(gate)
         key = row[KEY]
-        names = []
-        if self._has_queues:
-            names.append((LimitScope.QUEUE, queue))
-        if self._has_tasks:
-            names.append((LimitScope.TASK, self._tx.names.task_name(row[TASK])))
-        if key is not None and self._has_keys:
-            if len(row) > RUNNING:
-                self._allowed.runs(key, row[RUNNING])
-            names.append((LimitScope.KEY, key))
-        return names
+        if self._has_keys and key is not None:
+            gate = allowances.of_key(key, row[RUNNING] if len(row) > RUNNING else None)
+            if gate is not None:
+                gates.append(gate)
+        return gates
 
     def _come_back_in(self, waits: list[Span]) -> None:
         if self._retry_in is not None:
@@ -194,15 +191,16 @@ class _Claim:
         tx = self._tx
         waits = []
         for row in tx.execute(_SUSPECTS, (lane, -1, 0, tx.now, MAX_BATCH)).fetchall():
-            counted = self._counted(queue, row)
-            held_back = self._allowed.holds_back(counted)
-            if held_back is None:
-                self._allowed.take(counted)
+            gates = self._gates(queue, row)
+            shut = _first_shut(gates)
+            if shut is None:
+                for gate in gates:
+                    gate.take()
                 _CLAIM_SOME.run(tx.db, [(row[JOB],)], (self._session, self._request.number, tx.now))
                 self._add(lane, [row])
                 return
-            if held_back[1] is not None:
-                waits.append(held_back[1])
+            if shut[1] is not None:
+                waits.append(shut[1])
         self._come_back_in(waits)
 
     def _add(self, lane: int, rows: list[Row]) -> None:
@@ -233,6 +231,15 @@ class _Claim:
                     key,
                 )
             )
+
+
+def _first_shut(gates: list[Gate]) -> tuple[LimitScope, Span | None] | None:
+    """The first gate that lets nothing pass now, and how long that is so (``None``: nobody knows)."""
+    for gate in gates:
+        wait = gate.wait()
+        if wait != 0:
+            return gate.scope, wait
+    return None
 
 
 def _is_free(book: LimitBook, queue: str) -> bool:

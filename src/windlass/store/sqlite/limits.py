@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from windlass.core.clock import Instant, Span
@@ -94,78 +95,96 @@ def put_limit(tx: Transaction, limit: Limit) -> None:
     tx.hints.everybody = True
 
 
+class Gate:
+    """What one limit still allows within one claim, of what is counted under one name."""
+
+    __slots__ = ("_bucket", "_most", "name", "running", "scope")
+
+    def __init__(self, scope: LimitScope, name: str, limit: Limit, running: int, bucket: _Bucket | None) -> None:
+        self.scope = scope
+        self.name = name
+        self._most = 0 if limit.paused else limit.concurrency
+        self.running = running
+        self._bucket = bucket
+
+    def wait(self) -> Span | None:
+        """How long until one more may start; 0: now, ``None``: nobody knows."""
+        if self._most is not None and self.running >= self._most:
+            return None
+        return 0 if self._bucket is None else self._bucket.wait()
+
+    def take(self) -> None:
+        """Count one that starts."""
+        self.running += 1
+        if self._bucket is not None:
+            self._bucket.spend()
+
+
 class Allowances:
-    """What limits still allow within one claim; what it takes is taken from them at once."""
+    """The gates of one claim. They count what the claim takes, so that each name has one gate."""
 
     def __init__(self, tx: Transaction, book: LimitBook) -> None:
         self._tx = tx
         self._limits = book.by_scope
-        self._running: dict[tuple[LimitScope, str], int] = {}
-        self._has_counted = False
-        self._buckets: dict[tuple[LimitScope, str], _Bucket] = {}
+        self._queues: dict[str, Gate | None] = {}
+        self._tasks: dict[int, Gate | None] = {}
+        self._keys: dict[str, Gate | None] = {}
+        self._running: dict[LimitScope, dict[str, int]] | None = None
+        self._buckets: list[tuple[LimitScope, str, _Bucket]] = []
 
-    def runs(self, key: str, count: int) -> None:
-        """Be told how many of a limit key ran when this was first asked."""
-        self._running.setdefault((LimitScope.KEY, key), count)
+    def of_queue(self, queue: str) -> Gate | None:
+        """The gate of a queue, if it has one."""
+        if queue not in self._queues:
+            self._queues[queue] = self._gate(LimitScope.QUEUE, queue, None)
+        return self._queues[queue]
 
-    def holds_back(self, counted: Iterable[tuple[LimitScope, str]]) -> tuple[LimitScope, Span | None] | None:
-        """Say which of these keeps a job from starting, the first that does, and for how long (``None``: nobody
-        knows)."""
-        for scope, name in counted:
-            limit = _record(self._limits[scope], scope, name)
-            if limit is not None:
-                wait = self._wait(scope, name, limit)
-                if wait != 0:
-                    return scope, wait
-        return None
+    def of_task(self, task: int) -> Gate | None:
+        """The gate of a task, if it has one."""
+        if task not in self._tasks:
+            self._tasks[task] = self._gate(LimitScope.TASK, self._tx.names.task_name(task), None)
+        return self._tasks[task]
 
-    def _wait(self, scope: LimitScope, name: str, limit: Limit) -> Span | None:
-        if limit.paused or (limit.concurrency is not None and self._runs(scope, name, limit) >= limit.concurrency):
+    def of_key(self, key: str, running: int | None) -> Gate | None:
+        """The gate of a limit key, if it has one. ``running``: how many of the key run, if that is known."""
+        if key not in self._keys:
+            self._keys[key] = self._gate(LimitScope.KEY, key, running)
+        return self._keys[key]
+
+    def _gate(self, scope: LimitScope, name: str, running: int | None) -> Gate | None:
+        limit = _record(self._limits[scope], scope, name)
+        if limit is None:
             return None
-        return 0 if limit.rate is None else self._bucket(scope, name, limit.rate).wait()
+        if limit.concurrency is None:
+            running = 0
+        elif running is None:
+            running = self._runs(scope, name, limit.concurrency)
+        return Gate(scope, name, limit, running, None if limit.rate is None else self._bucket(scope, name, limit.rate))
 
-    def take(self, counted: Iterable[tuple[LimitScope, str]]) -> None:
-        """Count a job that starts under these names."""
-        for scope, name in counted:
-            limit = _record(self._limits[scope], scope, name)
-            if limit is None:
-                continue
-            if limit.concurrency is not None:
-                self._running[scope, name] = self._runs(scope, name, limit) + 1
-            if limit.rate is not None:
-                self._bucket(scope, name, limit.rate).spend()
+    def _runs(self, scope: LimitScope, name: str, up_to: int) -> int:
+        """Count what runs, from the jobs themselves, so that nothing can leak."""
+        if scope is LimitScope.KEY:
+            count: int = self._tx.execute(_SQL["running_of_key"], (name, up_to)).fetchone()[0]
+            return count
+        if self._running is None:
+            names, by_queue, by_task = self._tx.names, Counter[str](), Counter[str]()
+            for lane, task, count in self._tx.execute(_SQL["running_counts"]).fetchall():
+                by_queue[names.lane_name(lane)[0]] += count
+                by_task[names.task_name(task)] += count
+            self._running = {LimitScope.QUEUE: by_queue, LimitScope.TASK: by_task}
+        return self._running[scope].get(name, 0)
+
+    def _bucket(self, scope: LimitScope, name: str, rate: Rate) -> _Bucket:
+        row = self._tx.execute(_SQL["read_bucket"], (scope, name)).fetchone()
+        debt, at = (0, self._tx.now) if row is None else row
+        bucket = _Bucket(rate, debt, at, self._tx.now)
+        self._buckets.append((scope, name, bucket))
+        return bucket
 
     def save(self) -> None:
         """Write the buckets that changed."""
-        for (scope, name), bucket in self._buckets.items():
+        for scope, name, bucket in self._buckets:
             if bucket.changed:
                 self._tx.execute(_SQL["put_bucket"], (scope, name, bucket.debt, bucket.at, bucket.full_at()))
-
-    def _runs(self, scope: LimitScope, name: str, limit: Limit) -> int:
-        """Count what runs, from the jobs themselves, so that nothing can leak."""
-        running = self._running
-        if scope is LimitScope.KEY:
-            if (scope, name) not in running:
-                running[scope, name] = self._tx.execute(_SQL["running_of_key"], (name, limit.concurrency)).fetchone()[0]
-            return running[scope, name]
-        if not self._has_counted:
-            self._count()
-        return running.get((scope, name), 0)
-
-    def _count(self) -> None:
-        self._has_counted = True
-        names, running = self._tx.names, self._running
-        for lane, task, count in self._tx.execute(_SQL["running_counts"]).fetchall():
-            for counted in ((LimitScope.QUEUE, names.lane_name(lane)[0]), (LimitScope.TASK, names.task_name(task))):
-                running[counted] = running.get(counted, 0) + count
-
-    def _bucket(self, scope: LimitScope, name: str, rate: Rate) -> _Bucket:
-        bucket = self._buckets.get((scope, name))
-        if bucket is None:
-            row = self._tx.execute(_SQL["read_bucket"], (scope, name)).fetchone()
-            debt, at = (0, self._tx.now) if row is None else row
-            bucket = self._buckets[scope, name] = _Bucket(rate, debt, at, self._tx.now)
-        return bucket
 
 
 class _Bucket:

@@ -56,6 +56,8 @@ class Rotation:
     def first(self) -> Row | None:
         """Look at the next job."""
         rows = self._rows
+        if rows and not self._barred:
+            return rows[0]
         while True:
             while rows:
                 if rows[0][KEY] not in self._barred:
@@ -71,12 +73,13 @@ class Rotation:
     def _read(self, rank: int) -> None:
         """Read the next lines, and of each as many jobs as there are rounds to be expected; in order of their turns."""
         rounds = self._rounds
-        page = (rank, self._turn, _PAGE, self._tx.now, rounds, self._count_to)
-        rows = self._tx.execute(_WALK_LINES, (*self._where, *page)).fetchall()
+        page = (*self._where, rank, self._turn, _PAGE, self._tx.now, self._count_to)
         self._came = {}
         if rounds == 1:
+            rows = self._tx.execute(_WALK_LINES, page).fetchall()
             lines = len(rows)
         else:
+            rows = self._tx.execute(_SQL["walk_rounds"], (*page, rounds)).fetchall()
             rows.sort(key=lambda row: (row[TURN], row[SEQ]))
             by_line = [list(some) for _, some in groupby(rows, key=lambda row: row[TURN])]
             lines = len(by_line)
@@ -96,7 +99,9 @@ class Rotation:
     def take(self) -> None:
         """The first job is taken, and its line goes behind all others."""
         key = self._rows.popleft()[KEY]
-        self._turns[key] = self._came[key] = self._tx.sequences(1)
+        turn = self._turns[key] = self._tx.sequences(1)
+        if self._rounds > 1:
+            self._came[key] = turn
 
     def bar(self, until: Instant | None) -> None:
         """Pass over the first job's line, whose key is at its limit, and keep it out of the rotation."""
@@ -105,17 +110,22 @@ class Rotation:
     def write_lines(self) -> None:
         """Write whose turn has ended and who was barred."""
         where = *self._where, self._rank
-        if self._turns:
-            keys = list(self._turns)
-            for start in range(0, len(keys), _PAGE):
-                some = keys[start : start + _PAGE]
-                # Not many texts: there are as many as there are lengths of a page.
-                text = _CLOSE_LINES.replace("(?)...", ", ".join(["(?)"] * len(some)))
-                self._tx.execute(text, (*where, *some))
+        if self._turns and self._close_lines(where) < len(self._turns):
             _END_TURNS.run(self._tx.db, list(self._turns.items()), after=where)
-            self._turns = {}
+        self._turns = {}
         if self._barred:
             mark = self._tx.now, self._tx.limits_version
             bars = [(*mark, until, *where[:2], key, where[2]) for key, until in self._barred.items()]
             self._tx.db.executemany(_SQL["bar_line"], bars)
             self._barred = {}
+
+    def _close_lines(self, where: tuple[int, int, int | None]) -> int:
+        """Drop the lines that have no jobs any more; return how many."""
+        keys = list(self._turns)
+        closed = 0
+        for start in range(0, len(keys), _PAGE):
+            some = keys[start : start + _PAGE]
+            # Not many texts: there are as many as there are lengths of a page.
+            text = _CLOSE_LINES.replace("(?)...", ", ".join(["(?)"] * len(some)))
+            closed += self._tx.execute(text, (*where, *some)).rowcount
+        return closed

@@ -71,6 +71,7 @@ class Walk:
         self._keys_next = request[1] % 2 == 1
         self._tie = False
         self._chosen: _Pages | Rotation | None = None
+        self._only: Rotation | None = None
         self._taken: list[tuple[int]] = []
         self._aside: list[tuple[int]] = []
         self._left_out: set[int] = set()
@@ -94,8 +95,12 @@ class Walk:
 
     def first(self) -> Row | None:
         """Look at the next job."""
-        plain = self._first_plain()
-        keyed = _first_of(self._rotations.values())
+        if self._only is not None:
+            return self._only.first()
+        plain, keyed = self._first_plain(), _first_of(self._rotations.values())
+        if plain is None and not self._plain and len(self._rotations) == 1:
+            # Nothing else will come: no need to look again each time.
+            self._only = self._chosen = next(iter(self._rotations.values()))
         if plain is None or keyed is None:
             self._tie = False
             chosen = plain or keyed
@@ -115,6 +120,8 @@ class Walk:
             main.take()
             if len(self._aside) >= _MOST_ASIDE:
                 main.exhausted = self.more = True
+        for task in [task for task, pages in self._plain.items() if pages.first() is None]:
+            del self._plain[task]
         return _first_of((main, *self._plain.values()))
 
     # -------------------------------------------------------------------------------------------------- going on
@@ -136,6 +143,7 @@ class Walk:
         """Pass over all jobs of a task, which is at its limit."""
         self._left_out.add(task)
         self._plain.pop(task, None)
+        self._only = None
         rotation = self._rotations.pop(task, None)
         if rotation is not None:
             self._write_jobs()

@@ -62,11 +62,26 @@ ORDER BY rank, seq LIMIT ?;
 SELECT min(rank) FROM lines WHERE barred_at IS NULL AND lane = ? AND task = ? AND rank > ?;
 
 -- name: walk_lines
--- The first jobs of each line in the rotation, its turn, and how many of its key run, as far as it matters.
--- (lane, task, rank, turn, lines, now, jobs of each, most that matter)
+-- The first job of each line in the rotation, its turn, and how many of its key run, as far as it matters.
+-- (lane, task, rank, turn, lines, now, most that matter)
 SELECT j.id, j.token, j.task, j.payload, j.options, j.attempt, j.failures, j.snoozes, j.enqueued_at, j.undeliverable_since,
     j.limit_key, j.n, j.linked, j.rank, j.seq, l.turn,
-    (SELECT count(*) FROM (SELECT 1 FROM jobs WHERE state = 3 AND limit_key = l.key LIMIT ?8))
+    (SELECT count(*) FROM (SELECT 1 FROM jobs WHERE state = 3 AND limit_key = l.key LIMIT ?7))
+FROM lines AS l CROSS JOIN jobs AS j ON j.n = (
+    SELECT n FROM jobs INDEXED BY jobs_aside
+    WHERE state = 2 AND suspect = 0 AND aside = 1 AND lane = ?1 AND task = ?2 AND limit_key = l.key AND rank = ?3
+        AND (expires_at IS NULL OR expires_at > ?6 OR attempt > 0)
+    ORDER BY seq LIMIT 1
+)
+WHERE l.barred_at IS NULL AND l.lane = ?1 AND l.task = ?2 AND l.rank = ?3 AND l.turn > ?4
+ORDER BY l.turn LIMIT ?5;
+
+-- name: walk_rounds
+-- The same with the first jobs of each line, as many as are asked for at the end. (A list for each line costs more than
+-- one job does.)
+SELECT j.id, j.token, j.task, j.payload, j.options, j.attempt, j.failures, j.snoozes, j.enqueued_at, j.undeliverable_since,
+    j.limit_key, j.n, j.linked, j.rank, j.seq, l.turn,
+    (SELECT count(*) FROM (SELECT 1 FROM jobs WHERE state = 3 AND limit_key = l.key LIMIT ?7))
 FROM (
     SELECT key, turn FROM lines WHERE barred_at IS NULL AND lane = ?1 AND task = ?2 AND rank = ?3 AND turn > ?4
     ORDER BY turn LIMIT ?5
@@ -74,7 +89,7 @@ FROM (
     SELECT n FROM jobs INDEXED BY jobs_aside
     WHERE state = 2 AND suspect = 0 AND aside = 1 AND lane = ?1 AND task = ?2 AND limit_key = l.key AND rank = ?3
         AND (expires_at IS NULL OR expires_at > ?6 OR attempt > 0)
-    ORDER BY seq LIMIT ?7
+    ORDER BY seq LIMIT ?8
 );
 
 -- name: next_task_aside

@@ -25,7 +25,7 @@ CREATE TABLE lines (
     barred_until INTEGER,
     PRIMARY KEY (lane, task, key, rank)
 ) WITHOUT ROWID;
-CREATE INDEX lines_rotation ON lines (lane, task, rank, turn) WHERE barred_at IS NULL;
+CREATE INDEX lines_rotation ON lines (lane, task, rank, turn, barred_at) WHERE barred_at IS NULL;
 CREATE INDEX lines_barred ON lines (barred_under, barred_until) WHERE barred_at IS NOT NULL;
 CREATE INDEX lines_barred_at ON lines (barred_at) WHERE barred_at IS NOT NULL;
 CREATE INDEX lines_waiting ON lines (lane, barred_until) WHERE barred_until IS NOT NULL;
