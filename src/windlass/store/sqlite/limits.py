@@ -146,9 +146,11 @@ class Allowances:
 
     def of_key(self, key: str, running: int | None) -> Gate | None:
         """The gate of a limit key, if it has one. ``running``: how many of the key run, if that is known."""
-        if key not in self._keys:
-            self._keys[key] = self._gate(LimitScope.KEY, key, running)
-        return self._keys[key]
+        keys = self._keys
+        if key in keys:
+            return keys[key]
+        gate = keys[key] = self._gate(LimitScope.KEY, key, running)
+        return gate
 
     def _gate(self, scope: LimitScope, name: str, running: int | None) -> Gate | None:
         limit = _record(self._limits[scope], scope, name)

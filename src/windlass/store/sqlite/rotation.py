@@ -36,6 +36,7 @@ class Rotation:
 
     def __init__(self, tx: Transaction, lane: int, task: int, count_to: int, write: Callable[[], None]) -> None:
         self._tx = tx
+        self.task = task
         self._where = lane, task
         self._count_to = count_to
         self._write = write

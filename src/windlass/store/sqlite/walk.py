@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from windlass.core.clock import Instant
 from windlass.store.sqlite.rotation import JOB, RANK, SEQ, TASK, Rotation, Row
@@ -28,7 +28,8 @@ def any_aside(tx: Transaction, lane: int) -> bool:
 class _Pages:
     """Jobs in order, read page after page: each behind the last job of the one before."""
 
-    def __init__(self, read: Callable[[int, int], list[Row]]) -> None:
+    def __init__(self, read: Callable[[int, int], list[Row]], task: int = 0) -> None:
+        self.task = task
         self._read = read
         self._rows: deque[Row] = deque()
         self._behind = (-1, 0)
@@ -71,7 +72,6 @@ class Walk:
         self._keys_next = request[1] % 2 == 1
         self._tie = False
         self._chosen: _Pages | Rotation | None = None
-        self._only: Rotation | None = None
         self._taken: list[tuple[int]] = []
         self._aside: list[tuple[int]] = []
         self._left_out: set[int] = set()
@@ -79,8 +79,10 @@ class Walk:
         """There is more to do than one claim may: ask again."""
         tasks = list(self._tasks_aside())
         self._main = _Pages(self._reader("walk_main", lane))
-        self._plain = {task: _Pages(self._reader("walk_aside", lane, task)) for task in tasks}
-        self._rotations = {task: Rotation(tx, lane, task, count_to, self.write) for task in tasks}
+        self._plain = [_Pages(self._reader("walk_aside", lane, task), task) for task in tasks]
+        self._rotations = [Rotation(tx, lane, task, count_to, self.write) for task in tasks]
+        self._first_plain: tuple[_Pages | Rotation, Row] | None = None
+        self._knows_plain = False
 
     def _tasks_aside(self) -> Iterator[int]:
         task = 0
@@ -95,12 +97,9 @@ class Walk:
 
     def first(self) -> Row | None:
         """Look at the next job."""
-        if self._only is not None:
-            return self._only.first()
-        plain, keyed = self._first_plain(), _first_of(self._rotations.values())
-        if plain is None and not self._plain and len(self._rotations) == 1:
-            # Nothing else will come: no need to look again each time.
-            self._only = self._chosen = next(iter(self._rotations.values()))
+        if not self._knows_plain:
+            self._first_plain, self._knows_plain = self._find_plain(), True
+        plain, keyed = self._first_plain, _first_of(self._rotations)
         if plain is None or keyed is None:
             self._tie = False
             chosen = plain or keyed
@@ -113,16 +112,14 @@ class Walk:
         self._chosen = chosen[0]
         return chosen[1]
 
-    def _first_plain(self) -> tuple[_Pages | Rotation, Row] | None:
+    def _find_plain(self) -> tuple[_Pages | Rotation, Row] | None:
         main = self._main
         while (row := main.first()) is not None and row[TASK] in self._left_out:
             self._aside.append((row[JOB],))
             main.take()
             if len(self._aside) >= _MOST_ASIDE:
                 main.exhausted = self.more = True
-        for task in [task for task, pages in self._plain.items() if pages.first() is None]:
-            del self._plain[task]
-        return _first_of((main, *self._plain.values()))
+        return _first_of([main, *self._plain])
 
     # -------------------------------------------------------------------------------------------------- going on
 
@@ -133,6 +130,8 @@ class Walk:
             self._keys_next = not self._keys_next
         self._taken.append((row[JOB],))
         self._chosen.take()
+        if not isinstance(self._chosen, Rotation):
+            self._knows_plain = False
 
     def bar(self, until: Instant | None) -> None:
         """Pass over the line of the job that was looked at, whose key is at its limit: out of the rotation with it."""
@@ -141,24 +140,19 @@ class Walk:
 
     def leave_out(self, task: int) -> None:
         """Pass over all jobs of a task, which is at its limit."""
+        self.write()
         self._left_out.add(task)
-        self._plain.pop(task, None)
-        self._only = None
-        rotation = self._rotations.pop(task, None)
-        if rotation is not None:
-            self._write_jobs()
-            rotation.write_lines()
+        self._plain = [pages for pages in self._plain if pages.task != task]
+        self._rotations = [rotation for rotation in self._rotations if rotation.task != task]
+        self._knows_plain = False
 
     def write(self) -> None:
         """Write what was taken, whose turn has ended, what was barred and what was put aside."""
-        self._write_jobs()
-        for rotation in self._rotations.values():
-            rotation.write_lines()
-
-    def _write_jobs(self) -> None:
         _CLAIM_SOME.run(self._tx.db, self._taken, (*self._request, self._tx.now))
         _STAND_ASIDE.run(self._tx.db, self._aside)
         self._taken, self._aside = [], []
+        for rotation in self._rotations:
+            rotation.write_lines()
 
     def first_bar_to_end(self) -> Instant | None:
         """When the first of the lane's barred lines may go on, as far as that is known."""
@@ -166,10 +160,13 @@ class Walk:
         return until
 
 
-def _first_of(choice: Collection[_Pages | Rotation]) -> tuple[_Pages | Rotation, Row] | None:
+def _first_of(choice: Sequence[_Pages | Rotation]) -> tuple[_Pages | Rotation, Row] | None:
     """The first of the first jobs, and where it comes from."""
+    if len(choice) == 1:
+        row = choice[0].first()
+        return None if row is None else (choice[0], row)
     found = [(one, row) for one in choice if (row := one.first()) is not None]
-    return min(found, key=lambda pair: pair[0].place(pair[1])) if len(found) > 1 else found[0] if found else None
+    return min(found, key=lambda pair: pair[0].place(pair[1]), default=None)
 
 
 def _reopen(tx: Transaction) -> bool:
