@@ -72,6 +72,21 @@ PLANS = {
     "list_oldest_first": ["SEARCH jobs USING INDEX sqlite_autoindex_jobs_1 (id>? AND id<?)"],
     "end_of_look_back": ["SEARCH jobs USING COVERING INDEX sqlite_autoindex_jobs_1 (id<?)"],
     "end_of_look_forth": ["SEARCH jobs USING COVERING INDEX sqlite_autoindex_jobs_1 (id>?)"],
+    "first_in_main_line": ["SEARCH jobs USING INDEX jobs_ready (lane=?)"],
+    "first_suspects": ["SEARCH jobs USING INDEX jobs_suspect (lane=?)"],
+    "first_of_lines": [
+        "SEARCH lines USING PRIMARY KEY (lane=?)",
+        "SEARCH jobs USING INDEX jobs_aside (lane=? AND task=? AND limit_key=? AND rank=?)",
+    ],
+    "first_task_aside": ["SEARCH jobs USING INDEX jobs_aside (lane=? AND task>?)"],
+    "first_aside": ["SEARCH jobs USING INDEX jobs_aside (lane=? AND task=? AND limit_key=?)"],
+    "first_scheduled": ["SCAN jobs USING INDEX jobs_due"],
+    "last_scheduled": ["SCAN jobs USING INDEX jobs_due"],
+    "parents_waited_for": [
+        "SEARCH jobs USING COVERING INDEX sqlite_autoindex_jobs_1 (id=?)",
+        "SEARCH edges USING COVERING INDEX edges_verdict (child=? AND policy=? AND outcome=?)",
+        "SEARCH parents USING INDEX sqlite_autoindex_jobs_1 (id=?)",
+    ],
     "suspect_in_lane": ["SEARCH jobs USING INDEX jobs_suspect (lane=?)"],
 }
 

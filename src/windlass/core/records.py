@@ -11,6 +11,7 @@ import msgspec
 
 from windlass.core.clock import DAY, SECOND, Instant, Span
 from windlass.core.errors import InvalidOption
+from windlass.core.graph import EdgePolicy
 from windlass.core.lifecycle import State
 from windlass.core.model import Session
 
@@ -46,6 +47,13 @@ class Rate(msgspec.Struct, frozen=True):
         ):
             if not 1 <= value <= most:
                 raise InvalidOption(f"rate: {value} {what}: expected 1 to {most:_}")
+
+    def wait(self, debt: int, since: Span) -> Span:
+        """Time until one more may start, for a bucket from which ``debt`` was missing ``since`` ago, in tokens times
+        `per`; 0: now."""
+        left = max(0, debt - max(0, since) * self.count)
+        excess = min(left, self.burst * self.per) - (self.burst - 1) * self.per
+        return max(0, -(-excess // self.count))
 
 
 class Limit(msgspec.Struct, frozen=True, kw_only=True):
@@ -204,7 +212,7 @@ class QueueRecord(msgspec.Struct, frozen=True, kw_only=True):
     suspects: int = 0
     """Part of `ready`: jobs that wait to be run alone."""
     oldest_ready_at: Instant | None = None
-    """When the oldest of the ready jobs was enqueued."""
+    """When the oldest of the ready jobs, the one stored first, was enqueued."""
 
 
 class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -217,3 +225,37 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
     revoked: bool
     running: int
     commands: list[str] = []
+
+
+class ParentRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A parent for which a job waits."""
+
+    id: bytes
+    policy: EdgePolicy
+    state: State | None = None
+    """``None``: the store does not have it."""
+
+
+class LaneRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A lane in which jobs are ready."""
+
+    queue: str
+    requires: str
+    ready: int
+    suspects: int = 0
+    """Part of `ready`."""
+    first: list[JobRecord]
+    """Some of them, as `list_jobs` shows them: those next in line, suspects last."""
+
+
+class Backlog(msgspec.Struct, frozen=True, kw_only=True):
+    """What has not started, and which of it is next. Jobs are as `list_jobs` shows them."""
+
+    lanes: list[LaneRecord]
+    """By name."""
+    scheduled: list[JobRecord]
+    """Those due first."""
+    last_scheduled: JobRecord | None
+    """The one due last."""
+    waiting: list[JobRecord]
+    """Some of those that wait for parents."""

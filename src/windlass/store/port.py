@@ -27,7 +27,7 @@ from collections.abc import Callable, Collection, Sequence
 from enum import Flag, auto
 from typing import Protocol
 
-from windlass.core.clock import Instant
+from windlass.core.clock import Instant, Span
 from windlass.core.model import (
     ClaimAnswer,
     ClaimRequest,
@@ -44,6 +44,7 @@ from windlass.core.model import (
     SettleResult,
 )
 from windlass.core.records import (
+    Backlog,
     CancelAnswer,
     JobFilter,
     JobPage,
@@ -51,6 +52,7 @@ from windlass.core.records import (
     JobResult,
     Limit,
     LimitScope,
+    ParentRecord,
     QueueRecord,
     ReplayAnswer,
     SessionRecord,
@@ -262,7 +264,18 @@ class Insights(Protocol):
         """Count jobs by (queue, state). May cost in proportion to what is stored."""
 
     async def queues(self) -> list[QueueRecord]:
-        """List the queues that have a record or unfinished jobs, by name."""
+        """List the queues that have a record or unfinished jobs, by name. Counting may cost in proportion to what is
+        unfinished."""
+
+    async def backlog(self, limit: int = 100) -> Backlog:
+        """Show what has not started: at most ``limit`` lanes with at most ``limit`` jobs each, and as many jobs that
+        are scheduled, and that wait. Which jobs of a lane are shown a store may choose, but those without a limit key
+        begin with the first in line, and those with one are of as many keys as it finds. Counting costs as in
+        `queues`."""
+
+    async def open_parents(self, id: bytes, limit: int = 20) -> list[ParentRecord]:
+        """List parents for which a job waits, at most so many: those on whose edges there is no mark. Empty for a job
+        that is unknown."""
 
     async def limits(self, scope: LimitScope | None = None) -> list[Limit]:
         """List limit records, by scope and name."""
@@ -270,6 +283,10 @@ class Insights(Protocol):
     async def running(self) -> dict[tuple[LimitScope, str], int]:
         """Count what runs by all that limits count it under: queue, task and limit key. Costs in proportion to what
         runs."""
+
+    async def rate_waits(self, names: Sequence[tuple[LimitScope, str]]) -> list[Span]:
+        """Say how long the rates of the records that govern these queues, tasks and limit keys make the next job wait;
+        0: not at all. In the order of the call."""
 
     async def sessions(self) -> list[SessionRecord]:
         """List the sessions known, oldest first."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias, TypeVar
 
-from windlass.core.clock import Instant
+from windlass.core.clock import Instant, Span
 from windlass.core.errors import StoreUnavailable
 from windlass.core.model import (
     ClaimAnswer,
@@ -32,6 +32,7 @@ from windlass.core.model import (
     SettleResult,
 )
 from windlass.core.records import (
+    Backlog,
     CancelAnswer,
     JobFilter,
     JobPage,
@@ -39,6 +40,7 @@ from windlass.core.records import (
     JobResult,
     Limit,
     LimitScope,
+    ParentRecord,
     QueueRecord,
     ReplayAnswer,
     SessionRecord,
@@ -249,6 +251,15 @@ class FaultyStore:
 
     async def queues(self) -> list[QueueRecord]:
         return await self._read("queues", self.inner.queues)
+
+    async def backlog(self, limit: int = 100) -> Backlog:
+        return await self._read("backlog", lambda: self.inner.backlog(limit))
+
+    async def open_parents(self, id: bytes, limit: int = 20) -> list[ParentRecord]:
+        return await self._read("open_parents", lambda: self.inner.open_parents(id, limit))
+
+    async def rate_waits(self, names: Sequence[tuple[LimitScope, str]]) -> list[Span]:
+        return await self._read("rate_waits", lambda: self.inner.rate_waits(names))
 
     async def limits(self, scope: LimitScope | None = None) -> list[Limit]:
         return await self._read("limits", lambda: self.inner.limits(scope))

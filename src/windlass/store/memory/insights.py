@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from heapq import nlargest, nsmallest
+from itertools import islice
 from operator import attrgetter
 
 import msgspec
 
+from windlass.core.clock import Instant, Span
 from windlass.core.lifecycle import State
 from windlass.core.records import (
+    Backlog,
     JobFilter,
     JobPage,
     JobRecord,
     JobResult,
+    LaneRecord,
     Limit,
     LimitScope,
+    ParentRecord,
     QueueRecord,
     SessionRecord,
 )
 from windlass.core.remote import is_named
 from windlass.store.memory.data import Data
-from windlass.store.memory.records import Job
+from windlass.store.memory.limits import record_of
+from windlass.store.memory.records import Job, LaneName
 
 _LARGE = {"payload", "options", "result", "errors", "log"}
 _SAME = tuple(name for name in JobRecord.__struct_fields__ if name not in {"unique_key", *_LARGE})
 _read_same = attrgetter(*_SAME)
+_number = attrgetter("number")
 
 
 def _record(job: Job) -> JobRecord:
@@ -92,10 +99,10 @@ def queues(data: Data) -> list[QueueRecord]:
     unfinished = [job for job in data.jobs.values() if not job.state.is_finished]
     count = Counter((job.queue, job.state) for job in unfinished)
     suspects = Counter(job.queue for job in unfinished if job.suspect and job.state is State.READY)
-    oldest: dict[str, int] = {}
+    oldest: dict[str, Job] = {}
     for job in unfinished:
         if job.state is State.READY:
-            oldest[job.queue] = min(job.enqueued_at, oldest.get(job.queue, job.enqueued_at))
+            oldest[job.queue] = min(job, oldest.get(job.queue, job), key=_number)
     records = {limit.name: limit for limit in limits(data, LimitScope.QUEUE)}
     return [
         QueueRecord(
@@ -106,10 +113,71 @@ def queues(data: Data) -> list[QueueRecord]:
             ready=count[name, State.READY],
             running=count[name, State.RUNNING],
             suspects=suspects[name],
-            oldest_ready_at=oldest.get(name),
+            oldest_ready_at=oldest[name].enqueued_at if name in oldest else None,
         )
         for name in sorted({job.queue for job in unfinished} | set(records))
     ]
+
+
+def backlog(data: Data, limit: int) -> Backlog:
+    """See `Insights.backlog`. Looks at all jobs."""
+    jobs = list(data.jobs.values())
+    lanes: defaultdict[LaneName, list[Job]] = defaultdict(list)
+    for job in jobs:
+        if job.state is State.READY:
+            lanes[job.lane].append(job)
+    scheduled = sorted((job for job in jobs if job.state is State.SCHEDULED), key=lambda job: (job.due_at, job.number))
+    waiting = (job for job in jobs if job.state is State.WAITING)
+    return Backlog(
+        lanes=[_lane(name, lanes[name], limit) for name in sorted(lanes)[:limit]],
+        scheduled=list(map(_record, scheduled[:limit])),
+        last_scheduled=_record(scheduled[-1]) if scheduled else None,
+        waiting=list(map(_record, islice(waiting, limit))),
+    )
+
+
+def _lane(name: LaneName, ready: list[Job], limit: int) -> LaneRecord:
+    """The suspects last; of each limit key the first job before the second of any."""
+    seen: Counter[tuple[str, str]] = Counter()
+    order = []
+    for job in sorted(ready, key=lambda job: job.position):
+        turn = 0
+        if job.limit_key is not None:
+            turn = seen[job.task, job.limit_key]
+            seen[job.task, job.limit_key] += 1
+        order.append((job.suspect, turn, job.position, job))
+    order.sort(key=lambda entry: entry[:3])
+    return LaneRecord(
+        queue=name[0],
+        requires=name[1],
+        ready=len(ready),
+        suspects=sum(job.suspect for job in ready),
+        first=[_record(job) for *_, job in order[:limit]],
+    )
+
+
+def open_parents(data: Data, id: bytes, limit: int) -> list[ParentRecord]:
+    """See `Insights.open_parents`."""
+    job = data.jobs.get(id)
+    links = [] if job is None else [link for link in job.parents.values() if link.mark is None]
+    parents = ((link, data.jobs.get(link.parent)) for link in links[:limit])
+    return [
+        ParentRecord(id=link.parent, policy=link.policy, state=None if parent is None else parent.state)
+        for link, parent in parents
+    ]
+
+
+def rate_waits(data: Data, names: Sequence[tuple[LimitScope, str]], now: Instant) -> list[Span]:
+    """See `Insights.rate_waits`."""
+    return [_rate_wait(data, counted, now) for counted in names]
+
+
+def _rate_wait(data: Data, counted: tuple[LimitScope, str], now: Instant) -> Span:
+    limit = record_of(data, counted)
+    if limit is None or limit.rate is None or counted not in data.buckets:
+        return 0
+    debt, at = data.buckets[counted]
+    return limit.rate.wait(debt, now - at)
 
 
 def limits(data: Data, scope: LimitScope | None) -> list[Limit]:

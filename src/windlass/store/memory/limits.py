@@ -32,7 +32,7 @@ class Allowances:
     def wait(self, scope: LimitScope, name: str) -> Span | None:
         """How long until one more may start under what governs this name; 0: now, ``None``: nobody knows."""
         counted = scope, name
-        limit = _record(self._data, counted)
+        limit = record_of(self._data, counted)
         if limit is None:
             return 0
         running = len(self._data.running.get(counted, ()))
@@ -46,7 +46,7 @@ class Allowances:
     def spend(self, job: Job) -> None:
         """Take a token from each bucket that governs a job that starts."""
         for counted in counted_under(job):
-            limit = _record(self._data, counted)
+            limit = record_of(self._data, counted)
             if limit is not None and limit.rate is not None:
                 self._data.buckets[counted] = self._debt(counted, limit.rate) + limit.rate.per, self._now
 
@@ -63,7 +63,7 @@ class Allowances:
         return left
 
 
-def _record(data: Data, counted: tuple[LimitScope, str]) -> Limit | None:
+def record_of(data: Data, counted: tuple[LimitScope, str]) -> Limit | None:
     """The record that governs what is counted under a name: its own or, for a limit key, its group's."""
     found = data.limits.get(counted)
     if found is None and counted[0] is LimitScope.KEY:
@@ -74,6 +74,6 @@ def _record(data: Data, counted: tuple[LimitScope, str]) -> Limit | None:
 def drop_full_buckets(data: Data, now: Instant) -> None:
     """Forget buckets that are full again: so they are without a row, too."""
     for counted, (debt, at) in list(data.buckets.items()):
-        limit = _record(data, counted)
+        limit = record_of(data, counted)
         if limit is None or limit.rate is None or (now - at) * limit.rate.count >= debt:
             del data.buckets[counted]

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Concatenate, ParamSpec, TypeVar
 
-from windlass.core.clock import Instant
+from windlass.core.clock import Instant, Span
 from windlass.core.errors import StoreUnavailable, UsageError
 from windlass.core.model import (
     ClaimAnswer,
@@ -26,6 +26,7 @@ from windlass.core.model import (
     SettleResult,
 )
 from windlass.core.records import (
+    Backlog,
     CancelAnswer,
     JobFilter,
     JobPage,
@@ -33,6 +34,7 @@ from windlass.core.records import (
     JobResult,
     Limit,
     LimitScope,
+    ParentRecord,
     QueueRecord,
     ReplayAnswer,
     SessionRecord,
@@ -290,6 +292,21 @@ class MemoryStore:
     async def queues(self) -> list[QueueRecord]:
         """See `Insights.queues`."""
         return self._ask(insights.queues)
+
+    async def backlog(self, limit: int = 100) -> Backlog:
+        """See `Insights.backlog`."""
+        check_limit("backlog", limit)
+        return self._ask(insights.backlog, limit)
+
+    async def open_parents(self, id: bytes, limit: int = 20) -> list[ParentRecord]:
+        """See `Insights.open_parents`."""
+        check_limit("open_parents", limit)
+        return self._ask(insights.open_parents, id, limit)
+
+    async def rate_waits(self, names: Sequence[tuple[LimitScope, str]]) -> list[Span]:
+        """See `Insights.rate_waits`."""
+        check_batch("rate_waits", names)
+        return self._ask(insights.rate_waits, names, self._clock())
 
     async def limits(self, scope: LimitScope | None = None) -> list[Limit]:
         """See `Insights.limits`."""

@@ -7,16 +7,21 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from windlass.core.clock import Instant, Span
+from windlass.core.graph import EdgePolicy
 from windlass.core.lifecycle import State
 from windlass.core.model import MAX_PRIORITY
 from windlass.core.records import (
     MAX_LOOK,
+    Backlog,
     JobFilter,
     JobPage,
     JobRecord,
     JobResult,
+    LaneRecord,
     Limit,
     LimitScope,
+    ParentRecord,
     QueueRecord,
     Reason,
     SessionRecord,
@@ -160,18 +165,98 @@ class Snapshot:
         counts: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
         oldest: dict[str, int] = {}
         for word in ("waiting", "scheduled", "ready", "suspects", "running"):
-            for lane, count, *since in self.db.execute(_SQL[f"count_{word}"]).fetchall():
+            for lane, count, *first in self.db.execute(_SQL[f"count_{word}"]).fetchall():
                 queue, _ = self.names.lane_name(lane)
                 counts[queue][word] += count
                 if word == "suspects":
                     counts[queue]["ready"] += count
-                for at in since:
-                    oldest[queue] = min(at, oldest.get(queue, at))
+                for n in first:
+                    oldest[queue] = min(n, oldest.get(queue, n))
         limits = {limit.name: limit for limit in self.limits(LimitScope.QUEUE)}
         return [
-            QueueRecord(name=name, limit=limits.get(name), oldest_ready_at=oldest.get(name), **counts.get(name, {}))
+            QueueRecord(
+                name=name,
+                limit=limits.get(name),
+                oldest_ready_at=self._enqueued_at(oldest.get(name)),
+                **counts.get(name, {}),
+            )
             for name in sorted({*counts, *limits})
         ]
+
+    def _enqueued_at(self, n: int | None) -> Instant | None:
+        return None if n is None else self.db.execute(_SQL["enqueued_at"], (n,)).fetchone()[0]
+
+    def backlog(self, limit: int) -> Backlog:
+        """See `Insights.backlog`."""
+        ready: dict[int, int] = defaultdict(int)
+        suspects: dict[int, int] = {}
+        for lane, count, _ in self.db.execute(_SQL["count_ready"]).fetchall():
+            ready[lane] += count
+        for lane, count, _ in self.db.execute(_SQL["count_suspects"]).fetchall():
+            ready[lane] += count
+            suspects[lane] = count
+        lanes = sorted((self.names.lane_name(lane), lane) for lane in ready)
+        return Backlog(
+            lanes=[
+                LaneRecord(
+                    queue=queue,
+                    requires=requires,
+                    ready=ready[lane],
+                    suspects=suspects.get(lane, 0),
+                    first=self._listed(self._first_of(lane, limit)),
+                )
+                for (queue, requires), lane in lanes[:limit]
+            ],
+            scheduled=self._listed(self._numbers("first_scheduled", limit)),
+            last_scheduled=next(iter(self._listed(self._numbers("last_scheduled"))), None),
+            waiting=self._listed(self._numbers("first_waiting", limit)),
+        )
+
+    def _first_of(self, lane: int, limit: int) -> list[int]:
+        """Some ready jobs: of the main line, of each limit key, of tasks that stand aside for a limit, and suspects."""
+        found = self._numbers("first_in_main_line", lane, limit)
+        found += self._numbers("first_of_lines", lane, limit)
+        task = -1
+        while len(found) < limit and (task := self._numbers("first_task_aside", lane, task)[0]) is not None:
+            found += self._numbers("first_aside", lane, task, limit - len(found))
+        found = found[:limit]
+        return found + self._numbers("first_suspects", lane, limit - len(found))
+
+    def _numbers(self, statement: str, *values: int) -> list[int]:
+        return [n for (n,) in self.db.execute(_SQL[statement], values).fetchall()]
+
+    def _listed(self, numbers: Sequence[int]) -> list[JobRecord]:
+        rows = (self.db.execute(_SQL["listed_job"], (n,)).fetchone() for n in numbers)
+        return [self._record(row, []) for row in rows if row is not None]
+
+    def open_parents(self, id: bytes, limit: int) -> list[ParentRecord]:
+        """See `Insights.open_parents`."""
+        found: list[ParentRecord] = []
+        for policy in EdgePolicy:
+            rows = self.db.execute(_SQL["parents_waited_for"], (id, policy, limit - len(found))).fetchall()
+            found += [
+                ParentRecord(id=parent, policy=policy, state=None if state is None else State(state))
+                for parent, _, state in rows
+            ]
+        return found
+
+    def rate_waits(self, names: Sequence[tuple[LimitScope, str]], now: Instant) -> list[Span]:
+        """See `Insights.rate_waits`."""
+        limits = {(limit.scope, limit.name): limit for limit in self.limits(None)}
+        return [self._rate_wait(limits, counted, now) for counted in names]
+
+    def _rate_wait(
+        self, limits: dict[tuple[LimitScope, str], Limit], counted: tuple[LimitScope, str], now: Instant
+    ) -> Span:
+        scope, name = counted
+        limit = limits.get(counted)
+        if limit is None and scope is LimitScope.KEY:
+            limit = limits.get((scope, name.partition(":")[0]))
+        bucket = self.db.execute(_SQL["read_bucket"], counted).fetchone()
+        if limit is None or limit.rate is None or bucket is None:
+            return 0
+        debt, at = bucket
+        return limit.rate.wait(debt, now - at)
 
     def limits(self, scope: LimitScope | None) -> list[Limit]:
         """See `Insights.limits`."""

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from windlass.core.clock import Instant
+from windlass.core.clock import Instant, Span
 from windlass.core.errors import StoreUnavailable, UsageError
 from windlass.core.model import (
     ClaimAnswer,
@@ -29,6 +29,7 @@ from windlass.core.model import (
     SettleResult,
 )
 from windlass.core.records import (
+    Backlog,
     CancelAnswer,
     JobFilter,
     JobPage,
@@ -36,6 +37,7 @@ from windlass.core.records import (
     JobResult,
     Limit,
     LimitScope,
+    ParentRecord,
     QueueRecord,
     ReplayAnswer,
     SessionRecord,
@@ -355,6 +357,21 @@ class SQLiteStore:
     async def queues(self) -> list[QueueRecord]:
         """See `Insights.queues`."""
         return await self._read(Snapshot.queues)
+
+    async def backlog(self, limit: int = 100) -> Backlog:
+        """See `Insights.backlog`."""
+        check_limit("backlog", limit)
+        return await self._read(lambda snapshot: snapshot.backlog(limit))
+
+    async def open_parents(self, id: bytes, limit: int = 20) -> list[ParentRecord]:
+        """See `Insights.open_parents`."""
+        check_limit("open_parents", limit)
+        return await self._read(lambda snapshot: snapshot.open_parents(id, limit))
+
+    async def rate_waits(self, names: Sequence[tuple[LimitScope, str]]) -> list[Span]:
+        """See `Insights.rate_waits`."""
+        check_batch("rate_waits", names)
+        return await self._read(lambda snapshot: snapshot.rate_waits(names, self._clock()))
 
     async def limits(self, scope: LimitScope | None = None) -> list[Limit]:
         """See `Insights.limits`."""

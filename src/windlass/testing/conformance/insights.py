@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from windlass.core.clock import MINUTE, SECOND
+from windlass.core.clock import DAY, HOUR, MINUTE, SECOND
 from windlass.core.errors import UsageError
+from windlass.core.graph import EdgePolicy
 from windlass.core.lifecycle import Outcome, State
-from windlass.core.model import MAX_BATCH, Note
-from windlass.core.records import JobFilter, JobResult, Limit, LimitScope, QueueRecord, Reason
+from windlass.core.model import MAX_BATCH, Lane, Note, Parent
+from windlass.core.records import (
+    Backlog,
+    JobFilter,
+    JobResult,
+    Limit,
+    LimitScope,
+    ParentRecord,
+    QueueRecord,
+    Rate,
+    Reason,
+)
 from windlass.core.remote import encode_error
 from windlass.testing.conformance.env import Env
 from windlass.testing.conformance.expect import raises, same
+from windlass.testing.conformance.marks import sets_clock_back
 from windlass.testing.snapshot import without_large
 
 ALL = JobFilter()
@@ -226,6 +238,116 @@ async def check_queues_tell_what_waits_and_runs(env: Env) -> None:
         QueueRecord(name="elsewhere", ready=1, oldest_ready_at=first + SECOND),
     ]
     same(await env.store.queues(), expected, "queues(), by name: with a record or unfinished jobs")
+
+
+@sets_clock_back
+async def check_the_oldest_ready_job_is_the_one_stored_first(env: Env) -> None:
+    """Whatever the clock said, and wherever it stands in the line."""
+    await env.advance(HOUR)
+    oldest = await env.put(queue="q", priority=0)
+    first = await env.now()
+    await env.step(-MINUTE)
+    await env.put(queue="q", priority=9)
+    await env.put(queue="q", limit_key="k")
+    [queue] = await env.store.queues()
+    same(queue.oldest_ready_at, first, "oldest_ready_at: that of the job stored first")
+    worker = await env.worker()
+    job = next(job for job in await worker.claim(lanes=[Lane("q")]) if job.id == oldest)
+    await worker.end(job, Outcome.RETRY)
+    [queue] = await env.store.queues()
+    same(queue.oldest_ready_at, first, "oldest_ready_at: it is ready again, at the end of the line")
+
+
+async def check_the_backlog_shows_lanes_and_who_is_next(env: Env) -> None:
+    same(await env.store.backlog(), Backlog(lanes=[], scheduled=[], last_scheduled=None, waiting=[]), "of nothing")
+    plain = await env.put_all([env.job(queue="b", priority=4), env.job(queue="b", priority=6)])
+    gpu = await env.put(queue="b", requires="gpu=1")
+    await env.put_all([env.job(queue="a", limit_key=f"k:{i % 3}") for i in range(9)])
+    later, soon = await env.put(queue="s", delay=DAY), await env.put(queue="s", delay=SECOND)
+    waiting = await env.put_in(State.WAITING, queue="w")
+    await env.put_in(State.RUNNING, queue="r")
+    await env.put_in(State.DEAD, queue="r")
+    backlog = await env.store.backlog()
+    lanes = [(lane.queue, lane.requires, lane.ready, lane.suspects) for lane in backlog.lanes]
+    same(lanes, [("a", "", 9, 0), ("b", "", 2, 0), ("b", "gpu=1", 1, 0), ("elsewhere", "", 1, 0)], "lanes")
+    same([job.id for job in backlog.lanes[1].first], plain[::-1], "first of b: by priority")
+    same([job.id for job in backlog.lanes[2].first], [gpu], "first of b with gpu=1")
+    same({job.limit_key for job in backlog.lanes[0].first[:3]}, {"k:0", "k:1", "k:2"}, "limit keys of the first of a")
+    same([job.id for job in backlog.scheduled], [soon, later], "scheduled: due first")
+    last = backlog.last_scheduled
+    same(last and last.id, later, "due last")
+    same([job.id for job in backlog.waiting], [waiting], "waiting")
+    shown = [*backlog.waiting, *backlog.scheduled, *(job for lane in backlog.lanes for job in lane.first)]
+    for job in shown:
+        same(job, without_large(await env.read(job.id)), "a job of the backlog")
+
+
+async def check_the_backlog_is_bounded(env: Env) -> None:
+    await env.put_all([env.job(queue=f"q{i}") for i in range(5) for _ in range(3)])
+    await env.put_all([env.job(queue="q0", limit_key=f"k:{i}") for i in range(5)])
+    for _ in range(4):
+        await env.put_in(State.WAITING)
+        await env.put_in(State.SCHEDULED)
+    backlog = await env.store.backlog(2)
+    same([lane.queue for lane in backlog.lanes], ["elsewhere", "q0"], "the first two lanes")
+    same([len(lane.first) for lane in backlog.lanes], [2, 2], "jobs of each")
+    same([lane.ready for lane in backlog.lanes], [4, 8], "all are counted")
+    same((len(backlog.scheduled), len(backlog.waiting)), (2, 2), "scheduled, waiting")
+    for limit in (0, MAX_BATCH + 1):
+        await raises(UsageError, env.store.backlog(limit), f"a backlog of {limit}")
+
+
+async def check_suspects_are_in_the_backlog(env: Env) -> None:
+    suspect = await env.put()
+    await env.lose(suspect, 2)
+    other = await env.put()
+    [lane] = (await env.store.backlog()).lanes
+    same((lane.ready, lane.suspects), (2, 1), "ready, of these suspect")
+    same([job.id for job in lane.first], [other, suspect], "first: suspects last")
+
+
+async def check_open_parents_are_those_that_a_job_waits_for(env: Env) -> None:
+    done, running, dead = [await env.put_in(state, queue="p") for state in (State.SUCCEEDED, State.RUNNING, State.DEAD)]
+    ready = await env.put(queue="p")
+    job_id = await env.put(
+        parents=[done, running, Parent(ready, EdgePolicy.DONE), Parent(dead, EdgePolicy.DONE)], queue="c"
+    )
+    expected = {
+        ParentRecord(id=running, policy=EdgePolicy.SUCCEEDED, state=State.RUNNING),
+        ParentRecord(id=ready, policy=EdgePolicy.DONE, state=State.READY),
+    }
+    found = await env.store.open_parents(job_id)
+    same((set(found), len(found)), (expected, 2), "parents whose edges are not marked")
+    same(len(await env.store.open_parents(job_id, 1)), 1, "at most one")
+    same(await env.store.open_parents(ready), [], "of a job without parents")
+    same(await env.store.open_parents(env.id()), [], "of an unknown job")
+    await env.store.cancel([job_id])
+    await env.store.replay([job_id])
+    same(set(await env.store.open_parents(job_id)), expected, "after a replay")
+    cancelled = await env.put(parents=[dead], queue="c")
+    await env.store.replay([cancelled])
+    [parent] = await env.store.open_parents(cancelled)
+    expected_parent = ParentRecord(id=dead, policy=EdgePolicy.SUCCEEDED, state=State.DEAD)
+    same(parent, expected_parent, "replayed, it waits for a replay of its parent")
+
+
+async def check_the_waits_of_rates_are_told(env: Env) -> None:
+    queue, task, key = (LimitScope.QUEUE, "q"), (LimitScope.TASK, "t"), (LimitScope.KEY, "g:1")
+    names = [queue, task, key, (LimitScope.KEY, "g:2"), (LimitScope.QUEUE, "nobody")]
+    same(await env.store.rate_waits(names), [0] * 5, "waits without a record")
+    await env.store.put_limit(Limit(scope=LimitScope.QUEUE, name="q", concurrency=9))
+    await env.store.put_limit(Limit(scope=LimitScope.TASK, name="t", rate=Rate(count=1, per=MINUTE, burst=3)))
+    await env.store.put_limit(Limit(scope=LimitScope.KEY, name="g", rate=Rate(count=2, per=MINUTE)))
+    same(await env.store.rate_waits(names), [0] * 5, "waits before a job has started")
+    await env.put_all([*env.jobs(2, queue="q"), env.job(queue="q", limit_key="g:1")])
+    worker = await env.worker()
+    same(len(await worker.claim(lanes=[Lane("q")])), 3, "jobs claimed")
+    same(await env.store.rate_waits(names), [0, MINUTE, MINUTE // 2, 0, 0], "waits after three have started")
+    await env.advance(20 * SECOND)
+    same(await env.store.rate_waits([task, key]), [40 * SECOND, 10 * SECOND], "20 s later")
+    await env.advance(MINUTE)
+    same(await env.store.rate_waits([task, key]), [0, 0], "when both may start again")
+    same(await env.store.rate_waits([]), [], "of nothing")
 
 
 async def check_reading_changes_nothing(env: Env) -> None:

@@ -60,11 +60,23 @@ WHERE state = 0 AND n IN (SELECT child FROM edges WHERE closed = 0) GROUP BY lan
 -- name: count_scheduled
 SELECT lane, count(*) FROM jobs WHERE state = 1 GROUP BY lane;
 
+-- Row numbers grow in the order in which jobs are stored, and every index has them: so that the oldest is found without a
+-- look at the jobs.
+
 -- name: count_ready
-SELECT lane, count(*), min(enqueued_at) FROM jobs WHERE state = 2 AND suspect = 0 GROUP BY lane;
+SELECT lane, sum(some), min(oldest) FROM (
+    SELECT lane, count(*) AS some, min(n) AS oldest FROM jobs INDEXED BY jobs_ready
+    WHERE state = 2 AND suspect = 0 AND aside = 0 GROUP BY lane
+    UNION ALL
+    SELECT lane, count(*), min(n) FROM jobs INDEXED BY jobs_aside
+    WHERE state = 2 AND suspect = 0 AND aside = 1 GROUP BY lane
+) GROUP BY lane;
 
 -- name: count_suspects
-SELECT lane, count(*), min(enqueued_at) FROM jobs WHERE state = 2 AND suspect = 1 GROUP BY lane;
+SELECT lane, count(*), min(n) FROM jobs INDEXED BY jobs_suspect WHERE state = 2 AND suspect = 1 GROUP BY lane;
+
+-- name: enqueued_at
+SELECT enqueued_at FROM jobs WHERE n = ?;
 
 -- name: count_running
 SELECT lane, count(*) FROM jobs WHERE state = 3 GROUP BY lane;
@@ -76,3 +88,51 @@ SELECT limit_key, count(*) FROM jobs WHERE state = 3 AND limit_key IS NOT NULL G
 SELECT record, opened_at, lease_until, renewals, revoked, id,
     (SELECT count(*) FROM jobs WHERE state = 3 AND session = sessions.id)
 FROM sessions ORDER BY opened_at, id;
+
+-- name: listed_job
+SELECT
+    id, lane, task, state, reason, rank, seq, token, session, attempt, failures, losses, snoozes, suspect,
+    cancel_requested, enqueued_at, due_at, expires_at, started_at, finished_at, purge_at, unique_key, limit_key,
+    NULL, x'', NULL, progress, message, '', jobs.n,
+    CASE WHEN linked THEN (SELECT count(*) FROM edges WHERE child = jobs.n AND outcome IS NULL) ELSE 0 END,
+    undeliverable_since
+FROM jobs LEFT JOIN notes ON notes.job = jobs.n WHERE jobs.n = ?;
+
+-- name: first_in_main_line
+SELECT n FROM jobs WHERE state = 2 AND suspect = 0 AND aside = 0 AND lane = ? ORDER BY rank, seq LIMIT ?;
+
+-- name: first_suspects
+SELECT n FROM jobs WHERE state = 2 AND suspect = 1 AND lane = ? ORDER BY rank, seq LIMIT ?;
+
+-- name: first_of_lines
+-- Of each limit key the first job.
+SELECT (
+    SELECT n FROM jobs INDEXED BY jobs_aside
+    WHERE state = 2 AND suspect = 0 AND aside = 1
+        AND lane = lines.lane AND task = lines.task AND limit_key = lines.key AND rank = lines.rank
+    ORDER BY seq LIMIT 1
+)
+FROM lines WHERE lane = ? LIMIT ?;
+
+-- name: first_task_aside
+-- From task to task along the index, however many jobs each has.
+SELECT min(task) FROM jobs INDEXED BY jobs_aside WHERE state = 2 AND suspect = 0 AND aside = 1 AND lane = ? AND task > ?;
+
+-- name: first_aside
+SELECT n FROM jobs INDEXED BY jobs_aside
+WHERE state = 2 AND suspect = 0 AND aside = 1 AND lane = ? AND task = ? AND limit_key IS NULL ORDER BY rank, seq LIMIT ?;
+
+-- name: first_scheduled
+SELECT n FROM jobs WHERE state = 1 ORDER BY due_at, n LIMIT ?;
+
+-- name: last_scheduled
+SELECT n FROM jobs WHERE state = 1 ORDER BY due_at DESC, n DESC LIMIT 1;
+
+-- name: first_waiting
+SELECT DISTINCT child FROM edges INDEXED BY edges_open_child
+WHERE closed = 0 AND EXISTS (SELECT 1 FROM jobs WHERE n = child AND state = 0) LIMIT ?;
+
+-- name: parents_waited_for
+SELECT edges.parent, edges.policy, parents.state
+FROM jobs JOIN edges ON edges.child = jobs.n LEFT JOIN jobs AS parents ON parents.id = edges.parent
+WHERE jobs.id = ? AND edges.policy = ? AND edges.outcome IS NULL LIMIT ?;
