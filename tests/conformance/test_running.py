@@ -76,7 +76,7 @@ async def test_a_broken_one_is_caught_by_name() -> None:
     failed = await failing(make(Forgetful))
     assert "claim/higher_priorities_come_first" in failed
     assert "enqueue/a_job_is_stored_as_given" in failed
-    assert len(failed) < 10
+    assert len(failed) < len(conformance.checks()) / 10  # and those that have nothing to do with it pass
 
 
 async def test_a_check_is_left_out_for_want_of_a_capability() -> None:
