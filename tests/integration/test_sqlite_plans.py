@@ -26,6 +26,8 @@ FILL = f"""
 
 PLANS = {
     "first_ready": ["SEARCH jobs USING INDEX jobs_ready (lane=?)"],
+    "first_ready_beside_expired": ["SEARCH jobs USING INDEX jobs_ready (lane=?)"],
+    "any_expired": ["jobs_expiry (expires_at>? AND expires_at<?)"],
     "claim_first": ["SEARCH jobs USING INDEX jobs_ready (lane=? AND (rank,seq)<(?,?))"],
     "walk_main": ["SEARCH jobs USING INDEX jobs_ready (lane=? AND (rank,seq)>(?,?))"],
     "walk_aside": ["jobs_aside (lane=? AND task=? AND limit_key=? AND (rank,seq)>(?,?))"],

@@ -14,6 +14,7 @@ from windlass.store.statements import statements
 
 _SQL = statements("sqlite")
 _CLAIM_SESSION, _FIRST, _CLAIM_FIRST = _SQL["claim_session"], _SQL["first_ready"], _SQL["claim_first"]
+_ANY_EXPIRED = _SQL["any_expired"]
 _SUSPECTS, _CLAIM_SOME = _SQL["walk_suspects"], RowStatement(_SQL["claim_some"])
 _STEP = 250
 """Rows read in one go."""
@@ -91,7 +92,12 @@ class _Claim:
     def _take_first(self, lane: int, limit: int) -> None:
         """Take what comes first in the lane."""
         tx = self._tx
-        cursor = tx.execute(_FIRST, (lane, tx.now, limit))
+        first = _FIRST
+        if tx.execute(_ANY_EXPIRED, (tx.now,)).fetchone() is not None:
+            # They are the janitors' to cancel: have them do it now, lest they stand before everybody for long.
+            first = _SQL["first_ready_beside_expired"]
+            tx.hints.scheduled(tx.now)
+        cursor = tx.execute(first, (lane, tx.now, limit))
         rows: list[Row] = []
         while self._bytes > 0 and (some := cursor.fetchmany(_STEP)):
             rows += self._fitting(some, first=not rows and not self._jobs)

@@ -37,6 +37,8 @@ def _expire(tx: Transaction, limit: int) -> tuple[int, bool]:
     for job in jobs[:limit]:
         cascade.cancel(Target(*job), Reason.EXPIRED)
     cascade.run()
+    if jobs:
+        tx.hints.everybody = True  # claims may have met nothing but these
     more = len(jobs) > limit and tx.execute(_SQL["expired_jobs"], (tx.now, 1)).fetchone() is not None
     return min(len(jobs), limit), more
 

@@ -272,7 +272,7 @@ class SQLiteStore:
     async def promote(self, limit: int = 1000) -> Progress:
         """See `JobStore.promote`."""
         check_limit("promote", limit)
-        return await self._write(lambda tx: janitor.promote(tx, limit))
+        return await self._write(lambda tx: janitor.promote(tx, min(limit, _PART)))
 
     async def release_edges(self, limit: int = 256) -> Progress:
         """See `JobStore.release_edges`."""

@@ -164,3 +164,13 @@ async def check_what_was_passed_over_is_still_there(env: Env) -> None:
     same(await env.claim_ids(), [other], "claimed, the first having expired")
     await env.step(-SECOND)
     same(await env.claim_ids(), [late], "claimed once the clock was set back to before the expiry")
+
+
+async def check_many_expired_jobs_keep_nobody_from_starting(env: Env) -> None:
+    """Once somebody has promoted, which is what a claim that meets them may wait for."""
+    await env.put_all(env.jobs(900, expires_in=SECOND, priority=9))
+    behind = await env.put_all(env.jobs(3))
+    await env.advance(SECOND)
+    while (await env.store.promote()).more:
+        pass
+    same(await env.claim_ids(), behind, "claimed behind 900 that have expired")

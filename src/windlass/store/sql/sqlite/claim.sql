@@ -24,6 +24,19 @@ FROM jobs
 WHERE state = 2 AND suspect = 0 AND aside = 0 AND lane = ? AND (expires_at IS NULL OR expires_at > ? OR attempt > 0)
 ORDER BY rank, seq LIMIT ?;
 
+-- name: any_expired
+SELECT 1 FROM jobs WHERE state < 3 AND attempt = 0 AND expires_at IS NOT NULL AND expires_at <= ? LIMIT 1;
+
+-- name: first_ready_beside_expired
+-- The same, but looking at a bounded number of jobs.
+SELECT id, token, task, payload, options, attempt, failures, snoozes, enqueued_at, undeliverable_since, limit_key,
+    n, linked, rank, seq
+FROM (
+    SELECT * FROM jobs WHERE state = 2 AND suspect = 0 AND aside = 0 AND lane = ?1 ORDER BY rank, seq LIMIT ?3 + 2000
+)
+WHERE expires_at IS NULL OR expires_at > ?2 OR attempt > 0
+LIMIT ?3;
+
 -- name: claim_first
 UPDATE jobs
 SET state = 3, token = token + 1, attempt = attempt + 1, session = ?, request = ?, started_at = ?,
