@@ -28,7 +28,7 @@ from windlass.core.records import JobFilter
 from windlass.core.remote import type_name
 from windlass.core.retry import NEVER, Retry, RetryPolicy
 from windlass.core.task import TaskSpec
-from windlass.engine.config import DEFAULT_CONCURRENCY, DEFAULT_GRACE, WorkerConfig
+from windlass.engine.config import DEFAULT_CONCURRENCY, DEFAULT_GRACE, DEFAULT_LAG_WARNING, WorkerConfig
 from windlass.job import Job, Status, to_states
 from windlass.many import Calls, EnqueueMany, enqueue_many_sync
 from windlass.registry import check_aliases, check_new, task_name, unknown
@@ -323,6 +323,7 @@ class App:
         concurrency: int = DEFAULT_CONCURRENCY,
         strict: bool = False,
         grace: float = DEFAULT_GRACE,
+        lag_warning: float = DEFAULT_LAG_WARNING,
     ) -> AsyncIterator[Worker]:
         """Run a worker on this event loop, as long as the block runs: ``async with app.worker(): ...``.
 
@@ -334,8 +335,13 @@ class App:
             concurrency: attempts that run at once.
             strict: ask the queues always in the given order.
             grace: seconds for which running attempts may go on at the end of the block.
+            lag_warning: seconds for which the event loop may be blocked before a warning in the log names the task that
+                blocks it; 0: never.
         """
-        worker = self.new_worker(self.worker_config(queues, concurrency=concurrency, strict=strict, grace=grace))
+        config = self.worker_config(
+            queues, concurrency=concurrency, strict=strict, grace=grace, lag_warning=lag_warning
+        )
+        worker = self.new_worker(config)
         await worker.start()
         with self._working():
             try:
@@ -364,6 +370,7 @@ class App:
         concurrency: int = DEFAULT_CONCURRENCY,
         strict: bool = False,
         grace: float = DEFAULT_GRACE,
+        lag_warning: float = DEFAULT_LAG_WARNING,
     ) -> WorkerThread:
         """Run a worker in a thread of this process, with an event loop of its own; returns when it has started.
 
@@ -372,7 +379,9 @@ class App:
         from windlass.background import WorkerThread
 
         self._runnable()
-        config = self.worker_config(queues, concurrency=concurrency, strict=strict, grace=grace)
+        config = self.worker_config(
+            queues, concurrency=concurrency, strict=strict, grace=grace, lag_warning=lag_warning
+        )
         return WorkerThread(self._client, config)
 
     def new_worker(self, config: WorkerConfig) -> Worker:

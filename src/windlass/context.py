@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from typing import Protocol
 from uuid import UUID
 
@@ -108,6 +108,11 @@ def current() -> Current:
 def set_current(attempt: Current) -> None:
     """Make ``attempt`` the current one of this context; for the engine."""
     _current.set(attempt)
+
+
+def attempt_in(context: Context) -> Current | None:
+    """The attempt that ``context`` belongs to, if any; for the engine."""
+    return context.get(_current)
 
 
 class Middleware:

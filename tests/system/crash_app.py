@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from windlass import App, current
 
@@ -47,6 +48,28 @@ async def work(n: int, seconds: float = 0.0, again: float | None = None) -> int:
     await asyncio.sleep(_span(seconds, again))
     mark("end")
     return current().attempt
+
+
+@app.task(name="wait_for_file")
+async def wait_for_file(path: str) -> int:
+    """Run until the test makes a file."""
+    mark("start")
+    while not Path(path).exists():  # noqa: ASYNC110, ASYNC240 - nobody announces it, and the look is short
+        await asyncio.sleep(0.02)
+    mark("end")
+    return current().attempt
+
+
+@app.task(name="keep")
+def keep(megabytes: int) -> int:
+    """Occupy memory, and never let go of it."""
+    mark("start")
+    _kept.append(bytes(range(256)) * (megabytes * 4096))
+    mark("end")
+    return current().attempt
+
+
+_kept: list[bytes] = []
 
 
 @app.task(name="work_in_thread")

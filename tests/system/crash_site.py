@@ -158,18 +158,18 @@ class CrashSite:
             "CRASH_MAX_LOST": str(self.max_lost),
         }
 
-    def workers(self, processes: int, *, concurrency: int = 20, grace: float = 20) -> "Fleet":
+    def workers(self, processes: int, *options: str, concurrency: int = 20, grace: float = 20) -> "Fleet":
         """Start ``windlass worker``, and wait until its processes have sessions."""
-        fleet = self.start(processes, concurrency=concurrency, grace=grace)
+        fleet = self.start(processes, *options, concurrency=concurrency, grace=grace)
         until(lambda: len(self.sessions_of(fleet)) >= processes, "workers to open their sessions")
         return fleet
 
     def start(
-        self, processes: int, *, concurrency: int = 20, grace: float = 20, database: Path | None = None
+        self, processes: int, *options: str, concurrency: int = 20, grace: float = 20, database: Path | None = None
     ) -> "Fleet":
         """Start ``windlass worker``, with another way to the database if there is one."""
-        options = ["--concurrency", str(concurrency), "--grace", f"{grace:g}"]
-        fleet = Fleet(self.folder, self.environment(database), processes, options)
+        given = ["--concurrency", str(concurrency), "--grace", f"{grace:g}", *options]
+        fleet = Fleet(self.folder, self.environment(database), processes, given)
         self._fleets.append(fleet)
         return fleet
 

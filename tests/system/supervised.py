@@ -102,6 +102,14 @@ def tell(folder: Path, pid: int, order: str) -> None:
         pipe.write(order + "\n")
 
 
+def heard(folder: Path, pid: int) -> str:
+    """Wait until a scripted child was told something, and say what."""
+    path = folder / f"{pid}.heard"
+    wait_until(path.exists, f"child {pid} to hear something")
+    wait_until(path.read_text, "what it heard")
+    return path.read_text()
+
+
 def wait_until(condition: object, what: str) -> None:
     """Wait for a condition that nobody announces."""
     deadline = time.monotonic() + PATIENCE

@@ -1,4 +1,4 @@
-"""One worker process: ``python -m windlass.cli.child OPTIONS [--alone] STATUS-FD CONTROL-FD``, for the
+"""One worker process: ``python -m windlass.cli.child OPTIONS [--alone] STATUS-FD CONTROL-FD PAGE-FD``, for the
 supervisor to start.
 
 Exit codes: 0 stopped as told (or, alone, nothing left to do), 78 it could not begin for a reason that starting again
@@ -12,6 +12,7 @@ import atexit
 import faulthandler
 import gc
 import logging
+import math
 import os
 import signal
 import sys
@@ -23,9 +24,11 @@ import msgspec
 
 from windlass.cli.logs import configure_logs
 from windlass.core.errors import SchemaMismatch, StoreError, UsageError
-from windlass.engine.config import DEFAULT_CONCURRENCY, DEFAULT_GRACE, WorkerConfig
-from windlass.engine.processes import HUNG, MISCONFIGURED, QUIT, READY, RECYCLE, STOP_NOW, SUSPECTS
+from windlass.engine.config import DEFAULT_CONCURRENCY, DEFAULT_GRACE, DEFAULT_LAG_WARNING, WorkerConfig
+from windlass.engine.processes import DRAIN, HUNG, MISCONFIGURED, QUIT, READY, RECYCLE, STOP, STOP_NOW, SUSPECTS, WORN
+from windlass.engine.recycling import SPREAD, RecycleAt, resident_memory
 from windlass.engine.supervisor import MARGIN
+from windlass.engine.vitals import Page
 
 if TYPE_CHECKING:
     from windlass.app import App
@@ -47,14 +50,20 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     concurrency: int = DEFAULT_CONCURRENCY
     grace: float = DEFAULT_GRACE
     log_level: str = "INFO"
+    lag_warning: float = DEFAULT_LAG_WARNING
+    recycle_jobs: int | None = None
+    recycle_age: float | None = None
+    recycle_memory: int | None = None
 
 
 class Line:
-    """The two pipes to the supervisor."""
+    """The two pipes to the supervisor, and the page that it reads."""
 
-    def __init__(self, status: int, control: int) -> None:
+    def __init__(self, status: int, control: int, page: int) -> None:
         self._status = status
         self.control = control
+        self.page = Page(page)
+        os.close(page)
         for descriptor in (status, control):
             os.set_inheritable(descriptor, False)  # what tasks start has no business with it
 
@@ -81,6 +90,8 @@ class WorkerProcess:
         self._line = line
         self._starting: asyncio.Task[Worker] | None = None
         self._stops: list[asyncio.Task[None]] = []
+        self._grace = float("inf")
+        """The shortest that it was told to stop with."""
 
     async def run(self) -> None:
         """Run the worker until it has stopped."""
@@ -129,15 +140,19 @@ class WorkerProcess:
             self._stop()
         elif STOP_NOW in word:
             self._stop(0.0)
-        else:
+        elif STOP in word:
             self._stop()
+        elif DRAIN in word:
+            self._stop(math.inf)
 
     def _stop(self, grace: float | None = None) -> None:
-        """Stop; told so again, go on stopping, unless it is to be done now."""
+        """Stop; told so again, go on stopping, unless there is less time for it now."""
         assert self._starting is not None
+        grace = self._config.grace if grace is None else grace
         if not self._starting.done():
             self._starting.cancel()
-        elif not self._starting.cancelled() and (not self._stops or grace == 0.0):
+        elif not self._starting.cancelled() and (not self._stops or grace < self._grace):
+            self._grace = grace
             stop = self._starting.result().stop(grace)
             self._stops.append(asyncio.get_running_loop().create_task(stop))
 
@@ -145,11 +160,12 @@ class WorkerProcess:
 def main(arguments: list[str]) -> int:
     """Run one worker process; answers its exit code."""
     options = msgspec.json.decode(arguments[0], type=Options)
-    line = Line(int(arguments[-2]), int(arguments[-1]))
+    line = Line(*map(int, arguments[-3:]))
     configure_logs(options.log_level)
     try:
         app = _load(options.app)
         config = _configure(app, options, line, alone="--alone" in arguments)
+        _check_memory(options.recycle_memory)
     except UsageError as error:
         return _refuse(error)
     gc.freeze()  # what is there now stays: the collector need not look at it again
@@ -196,7 +212,21 @@ def _configure(app: App, options: Options, line: Line, *, alone: bool) -> Worker
         on_suspects=lambda: line.say(SUSPECTS),
         on_hung=line.hung,
         on_recycle=lambda: line.say(RECYCLE),
+        lag_warning=options.lag_warning,
+        on_vitals=line.page.write,
+        # One that runs suspects alone lives too shortly to wear out.
+        recycle=RecycleAt(jobs=options.recycle_jobs, age=options.recycle_age, memory=options.recycle_memory),
+        on_worn=None if alone else lambda: line.say(WORN),
     )
+
+
+def _check_memory(limit: int | None) -> None:
+    """Refuse a limit that a process reaches before its first job: each would be replaced at once."""
+    if limit is not None and (used := resident_memory()) >= limit * (1 - SPREAD):
+        raise UsageError(
+            f"--recycle-memory {limit / 2**20:.0f}MiB: a worker process of this app uses {used / 2**20:.0f} MiB "
+            "before its first job; give it room for its jobs beside that"
+        )
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
@@ -13,6 +14,40 @@ from windlass.cli.target import APP, app_place
 from windlass.core.names import check_queue
 
 _WEIGHTED = re.compile(r"(.+):([0-9]+)")
+_MEMORY = re.compile(r"([0-9]{1,7}(?:\.[0-9]{1,3})?)([KMG])(I?B)?", re.IGNORECASE)
+_ENDPOINT = re.compile(r"(?:(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):)?([0-9]{1,5})")
+_UNITS = {"K": 1, "M": 2, "G": 3}
+
+
+def _memory(text: str) -> int:
+    """Read an amount of memory: bytes."""
+    found = _MEMORY.fullmatch(text)
+    bytes_ = 0.0
+    if found:
+        unit = 1000 if (found[3] or "").upper() == "B" else 1024
+        bytes_ = float(found[1]) * unit ** _UNITS[found[2].upper()]
+    if not 2**20 <= bytes_ <= 2**50:
+        raise argparse.ArgumentTypeError(f"{text[:40]!a}: expected an amount such as 500MiB or 2GiB")
+    return int(bytes_)
+
+
+def _endpoint(text: str) -> str:
+    """Read ``port`` or ``host:port``; answers the latter. Only who names another host is reached from outside."""
+    found = _ENDPOINT.fullmatch(text)
+    if not found or int(found[2]) > 65535:
+        raise argparse.ArgumentTypeError(f"{text[:60]!a}: expected PORT or HOST:PORT, such as 8080 or 0.0.0.0:8080")
+    return f"{(found[1] or '127.0.0.1').strip('[]')}:{int(found[2])}"
+
+
+def _lag(text: str) -> float:
+    """Read a number of seconds; 0: never."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if seconds != 0 and not 0.05 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError(f"{text[:40]!a}: expected a number from 0.05 to 3600, or 0")
+    return seconds
 
 
 @command(
@@ -41,6 +76,38 @@ _WEIGHTED = re.compile(r"(.+):([0-9]+)")
         metavar="SECONDS",
         help="How long running jobs may go on after a signal to stop. Default: 25.",
     ),
+    Argument(
+        "--recycle-jobs",
+        type=between(1, 10**9, int),
+        metavar="N",
+        help="Replace a process by a fresh one after about so many jobs: up to a tenth earlier, as with the next two, "
+        "so that not all are replaced together. The old one finishes what it holds.",
+    ),
+    Argument(
+        "--recycle-age",
+        type=between(1, 10**8, float),
+        metavar="SECONDS",
+        help="Replace a process after about so much time.",
+    ),
+    Argument(
+        "--recycle-memory",
+        type=_memory,
+        metavar="SIZE",
+        help="Replace a process when it uses about so much memory, such as 500MiB.",
+    ),
+    Argument(
+        "--health",
+        type=_endpoint,
+        metavar="[HOST:]PORT",
+        help="Answer /healthz and /readyz over HTTP there. Without HOST only to this machine; 0.0.0.0:8080 to all.",
+    ),
+    Argument(
+        "--lag-warning",
+        type=_lag,
+        default=0.5,
+        metavar="SECONDS",
+        help="Warn when a task blocks the event loop for so long, and name it; 0: never. Default: 0.5.",
+    ),
     Argument("--log-level", default="info", metavar="LEVEL", help="debug, info, warning or error. Default: info."),
 )
 def worker(
@@ -51,6 +118,11 @@ def worker(
     concurrency: int,
     processes: int,
     grace: float,
+    recycle_jobs: int | None,
+    recycle_age: float | None,
+    recycle_memory: int | None,
+    health: str | None,
+    lag_warning: float,
     log_level: str,
 ) -> None:
     """Run workers. SIGTERM or Ctrl-C stops them, a second one at once; SIGHUP replaces them one by one."""
@@ -60,9 +132,14 @@ def worker(
         "strict": strict,
         "concurrency": concurrency,
         "grace": grace,
+        "recycle_jobs": recycle_jobs,
+        "recycle_age": recycle_age,
+        "recycle_memory": recycle_memory,
+        "lag_warning": lag_warning,
         "log_level": _level(log_level),
     }
-    _become(["windlass.engine.supervisor", str(processes), str(grace), "windlass.cli.child", json.dumps(options)])
+    supervisor = ["windlass.engine.supervisor", str(processes), str(grace), *([f"--health={health}"] if health else [])]
+    _become([*supervisor, "windlass.cli.child", json.dumps(options)])
 
 
 def parse_queues(given: list[str]) -> dict[str, int]:

@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from windlass.core.errors import InvalidOption
 from windlass.core.model import MAX_BATCH, MAX_LANES
 from windlass.core.names import check_queue
+from windlass.engine.recycling import NEVER, RecycleAt
+from windlass.engine.vitals import Vitals
 
 DEFAULT_CONCURRENCY = 100
 DEFAULT_GRACE = 25.0
+DEFAULT_LAG_WARNING = 0.5
 
 
 def _nothing() -> None: ...
@@ -38,7 +41,16 @@ class WorkerConfig:
     on_hung: Callable[[], None] = _nothing
     """Called, in the heartbeat's thread, when the event loop is hung and the lease is given up."""
     on_recycle: Callable[[], None] | None = None
-    """Called when a quarter of the slots are held by threads past their timeout: the process should be replaced."""
+    """Called when a quarter of the slots are held by threads past their timeout: the process should be replaced. Again
+    each 30 s for as long as it is not."""
+    recycle: RecycleAt = NEVER
+    """When the process is worn out. Only a supervisor can replace it: `on_worn` is called, nothing else happens."""
+    on_worn: Callable[[], None] | None = None
+    """Called when a limit of `recycle` is reached: as `on_recycle`, but there is no hurry."""
+    lag_warning: float = DEFAULT_LAG_WARNING
+    """How long the event loop may be blocked before a warning in the log names the task that blocks it; 0: for ever."""
+    on_vitals: Callable[[Vitals], None] | None = None
+    """Called several times each second, in the heartbeat's thread."""
 
     def __post_init__(self) -> None:
         if not self.queues:
@@ -53,3 +65,5 @@ class WorkerConfig:
             raise InvalidOption(f"concurrency={self.concurrency!r}: expected 1 to {MAX_BATCH}")
         if not 0 <= self.grace <= 3600:
             raise InvalidOption(f"grace={self.grace!r}: expected 0 to 3600 seconds")
+        if self.lag_warning != 0 and not 0.05 <= self.lag_warning <= 3600:
+            raise InvalidOption(f"lag_warning={self.lag_warning!r}: expected 0.05 to 3600 seconds, or 0 for no warning")

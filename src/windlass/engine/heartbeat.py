@@ -13,6 +13,7 @@ from windlass.core.clock import SECOND
 from windlass.core.errors import StoreError
 from windlass.core.model import Renewal
 from windlass.engine.holding import Holding
+from windlass.engine.lag import LoopWatch
 from windlass.store.port import Store
 
 log = logging.getLogger("windlass.engine")
@@ -35,15 +36,17 @@ class Pulse:
 
 
 class Heartbeat:
-    """One renewal each third of a lease, until stopped or until `is_hung` says so.
+    """One renewal each third of a lease, until stopped or until `is_hung` says so; it also sees to the ``watch``.
 
-    ``on_renewal`` is called on the worker's loop after each.
+    ``on_renewal`` is called on the worker's loop after each renewal.
     """
 
     def __init__(
         self,
         store: Store,
         holding: Callable[[], Holding],
+        watch: LoopWatch,
+        *,
         on_renewal: Callable[[Pulse], None],
         is_hung: Callable[[float], bool],
         on_hung: Callable[[], None],
@@ -54,10 +57,13 @@ class Heartbeat:
         self._on_renewal = on_renewal
         self._is_hung = is_hung
         self._on_hung = on_hung
+        self._watch = watch
         self._worker_loop = asyncio.get_running_loop()
         self._own_loop: asyncio.AbstractEventLoop | None = None
         self._poked = asyncio.Event()
         self._stopping = False
+        self.answered_at = time.monotonic()
+        """When the last renewal that the store answered was sent; at first, when this was made."""
         self._thread = threading.Thread(target=self._run, name="windlass-heartbeat", daemon=True)
         self.ended = asyncio.Event()
 
@@ -97,6 +103,7 @@ class Heartbeat:
     async def _renew_for_ever(self) -> None:
         self._own_loop = asyncio.get_running_loop()
         store = self._origin.twin()
+        looking = self._own_loop.create_task(self._look_at_loop())
         try:
             while not self._stopping:
                 if self._is_hung(time.monotonic()):
@@ -106,7 +113,16 @@ class Heartbeat:
                 await self._renew(store)
                 await self._pause()
         finally:
+            looking.cancel()
             await store.aclose()
+
+    async def _look_at_loop(self) -> None:
+        while True:
+            try:
+                self._watch.look()
+            except Exception:
+                log.exception("the event loop could not be watched")
+            await asyncio.sleep(self._watch.pause)
 
     async def _renew(self, store: Store) -> None:
         holding = self._holding()
@@ -116,6 +132,7 @@ class Heartbeat:
         try:
             # Waiting longer would not help: the lease counts from the sending.
             renewal = await asyncio.wait_for(store.renew(holding.session, held, answered), self._lease)
+            self.answered_at = sent_at
         except StoreError as error:
             log.warning("the lease could not be renewed: %s", error)
         except TimeoutError:

@@ -1,4 +1,4 @@
-"""One worker process as the supervisor sees it: a process id and two pipes.
+"""One worker process as the supervisor sees it: a process id, two pipes and a page of memory.
 
 Nothing here, and nothing in `supervisor`, may import anything large: this is what stays in memory beside every worker.
 """
@@ -9,6 +9,8 @@ import os
 import signal
 import sys
 
+from windlass.engine.vitals import Page, Vitals, new_page
+
 READY = b"R"
 """Child to supervisor: it claims jobs now."""
 SUSPECTS = b"S"
@@ -17,10 +19,14 @@ HUNG = b"H"
 """Child to supervisor: the event loop is hung and the lease is given up; kill me."""
 RECYCLE = b"C"
 """Child to supervisor: too many threads are stuck; replace me."""
+WORN = b"W"
+"""Child to supervisor: I am worn out; replace me, and let me finish what I hold."""
 QUIT = b"Q"
 """Child to supervisor: an operator told me to stop, through the store; do not replace me."""
 STOP = b"T"
 """Supervisor to child: stop, with the configured grace. The end of the pipe means the same: the supervisor is gone."""
+DRAIN = b"D"
+"""Supervisor to child: stop, and take as long as your jobs take. `STOP` and `STOP_NOW` may follow."""
 STOP_NOW = b"N"
 """Supervisor to child: give everything back now."""
 
@@ -36,37 +42,32 @@ class Process:
     terminal's Ctrl-C at all.
     """
 
-    __slots__ = ("control", "kill_at", "pid", "quits", "ready_at", "status")
+    __slots__ = ("_page", "control", "drains", "kill_at", "pid", "quits", "ready_at", "status")
 
     def __init__(self, command: list[str], environment: dict[str, str]) -> None:
         """Start it. Raises `OSError` if the system has no room for another process."""
-        self.status, status_end = os.pipe()
+        opened: list[int] = []
         try:
-            control_end, self.control = os.pipe()
+            opened += os.pipe()
+            opened += os.pipe()
+            opened.append(new_page())
+            self.status, status_end, control_end, self.control, page = opened
+            self._page = Page(page)
+            self.pid = _spawn(command, environment, [status_end, control_end, page])
         except OSError:
-            os.close(self.status)
-            os.close(status_end)
+            _close(opened)
             raise
-        try:
-            os.set_blocking(self.status, False)
-            os.set_inheritable(status_end, True)
-            os.set_inheritable(control_end, True)
-            self.pid = os.posix_spawn(
-                sys.executable,
-                [sys.executable, "-m", *command, str(status_end), str(control_end)],
-                environment,
-                file_actions=[(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)],
-                setpgroup=0,
-            )
-        except OSError:
-            self.close()
-            raise
-        finally:
-            os.close(status_end)
-            os.close(control_end)
+        _close([status_end, control_end, page])
+        os.set_blocking(self.status, False)
         self.ready_at: float | None = None
         self.kill_at: float | None = None
         self.quits = False
+        self.drains = False
+        """It is worn out: once its successor is ready, it finishes what it holds, however long that takes."""
+
+    def vitals(self) -> Vitals:
+        """How it says that it is."""
+        return self._page.read()
 
     def read(self) -> bytes | None:
         """What it has said since the last call; ``None``: it will say no more."""
@@ -92,9 +93,27 @@ class Process:
             pass
 
     def close(self) -> None:
-        """Let go of the pipes."""
-        os.close(self.status)
-        os.close(self.control)
+        """Let go of the pipes and the page."""
+        _close([self.status, self.control])
+        self._page.close()
+
+
+def _close(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def _spawn(command: list[str], environment: dict[str, str], descriptors: list[int]) -> int:
+    """Start ``python -m command DESCRIPTOR...``; answers its process id."""
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, True)
+    return os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-m", *command, *map(str, descriptors)],
+        environment,
+        file_actions=[(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)],
+        setpgroup=0,
+    )
 
 
 def describe_end(code: int) -> str:

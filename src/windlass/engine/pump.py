@@ -144,7 +144,11 @@ class Pump:
         """The last trip failed: what is in the outbox may have reached the store."""
         self._back_off = FIRST_BACK_OFF
         self.last_trip_at = time.monotonic()
-        """When the store last answered, on the monotonic clock."""
+        """When a trip last ended well, on the monotonic clock; one with nothing to carry does so at once."""
+        self.claimed_at = 0.0
+        """When the store last answered a claim."""
+        self.settled = 0
+        """How many attempts have ended, all told."""
         self.take: Callable[[list[ClaimedJob]], None] = lambda _: None
         """Called with the jobs that a claim brought."""
         self.more_edges: Callable[[], None] = lambda: None
@@ -230,10 +234,12 @@ class Pump:
         for settlement in batch:
             if held.get(settlement.id) == settlement.token:
                 del held[settlement.id]
+        self.settled += len(batch)
         self._signals.emit("settled", len(batch))
         log_lost(batch, answers)
 
     def _claimed(self, holding: Holding, claim: ClaimRequest, answer: ClaimAnswer) -> None:
+        self.claimed_at = time.monotonic()
         jobs = answer.jobs
         for job in jobs:
             holding.held[job.id] = job.token

@@ -1,7 +1,8 @@
-"""The parent of the worker processes: ``python -m windlass.engine.supervisor PROCESSES GRACE CHILD-MODULE [ARG ...]``.
+"""The parent of the worker processes: ``python -m windlass.engine.supervisor PROCESSES GRACE [--health=HOST:PORT]
+CHILD-MODULE [ARG ...]``.
 
 It starts worker processes and starts them again when they die, and knows neither the app nor the store. It sleeps in
-one system call until a signal, a word from a child or a deadline comes.
+one system call until a signal, a word from a child, a visitor or a deadline comes.
 
 * **Start.** The first process starts alone; the others when it is ready. So a mistake in the configuration is reported
   once, and one process alone creates the store's layout. `MISCONFIGURED` before any process was ever ready ends it all.
@@ -9,8 +10,11 @@ one system call until a signal, a word from a child or a deadline comes.
   10 s. Whatever exit code: a task may call ``os._exit(0)``.
 * **SIGTERM, SIGINT**: stop, with the grace time; a process that is still there `MARGIN` seconds after it is killed. The
   second signal: give everything back now. The third: kill.
-* **SIGHUP**: replace one process after the other, each old one only when its successor is ready; the first successor
-  that fails ends that. Started from a terminal, it means that the terminal is gone: stop.
+* **Replacing** a process: its successor starts, and only when that is ready the old one stops. One at a time; the first
+  successor that fails ends it, and the old ones work on.
+  SIGHUP replaces all; started from a terminal, it means that the terminal is gone: stop.
+  A process whose threads are stuck asks for it (and asks again if nothing comes of it). So does one that is worn out,
+  and that one stops without a time limit: being replaced interrupts no job. A slot has one such process at most.
 * **Suspects**: one more process with ``--alone`` once a worker says that suspects wait; it ends by itself when there
   have been none for a while. One that dies of them is started again like any other: what it left is suspect still.
 * **Death of the supervisor** ends the pipe that each child watches: they stop, with the grace time.
@@ -27,8 +31,9 @@ import signal
 import sys
 import time
 
-from windlass.engine.notify import notify
+from windlass.engine.notify import VARIABLES
 from windlass.engine.processes import (
+    DRAIN,
     HUNG,
     MISCONFIGURED,
     QUIT,
@@ -37,40 +42,16 @@ from windlass.engine.processes import (
     STOP,
     STOP_NOW,
     SUSPECTS,
+    WORN,
     Process,
     describe_end,
 )
+from windlass.engine.report import Report
+from windlass.engine.slots import Slot
+from windlass.engine.unix import log, occupy_standard_descriptors, pending_signals, watch_signals
 
-FIRST_BACK_OFF = 0.1
-LONGEST_BACK_OFF = 30.0
-HEALTHY = 10.0
-"""Seconds as ready after which a process counts as having worked."""
 MARGIN = 15.0
 """Seconds beyond its grace time that a process has for its last words to a store that may not answer."""
-
-
-class Slot:
-    """A place for one worker process, whoever fills it."""
-
-    __slots__ = ("alone", "failures", "incoming", "not_before", "process", "start_at")
-
-    def __init__(self, *, alone: bool = False) -> None:
-        self.alone = alone
-        self.process: Process | None = None
-        self.incoming: Process | None = None
-        """Started to take the place of `process` (SIGHUP)."""
-        self.start_at: float | None = None
-        self.not_before = 0.0
-        self.failures = 0
-
-    def back_off(self, now: float, ready_at: float | None) -> float:
-        """Note a death, and say how many seconds to wait before the next start."""
-        if ready_at is not None and now - ready_at >= HEALTHY:
-            self.failures = 0
-        pause: float = min(FIRST_BACK_OFF * 2**self.failures, LONGEST_BACK_OFF)
-        self.failures = min(self.failures + 1, 16)
-        self.not_before = now + pause
-        return pause
 
 
 class Supervisor:
@@ -79,24 +60,26 @@ class Supervisor:
     def __init__(self, processes: int, grace: float, command: list[str], *, terminal: bool = False) -> None:
         self._slots = [Slot() for _ in range(processes)]
         self._alone = Slot(alone=True)
-        self._leaving: list[Process] = []
-        """Told to stop while others take their places."""
         self._rolling: list[Slot] = []
         """Still to be replaced."""
         self._grace = grace
         self._command = command
         self._terminal = terminal
-        self._environment = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
+        self._environment = {name: value for name, value in os.environ.items() if name not in VARIABLES}
         self._poll = select.poll()
         self._by_status: dict[int, tuple[Slot, Process]] = {}
         self._asked_to_stop = 0
         self._was_ready = False
-        self._announced = False
+        self._report = Report(self._slots, self._alone)
         self._exit_code = 0
+
+    def answer_probes(self, host: str, port: int) -> None:
+        """Open the health endpoint. Raises `OSError`."""
+        self._report.listen(host, port, self._poll)
 
     def run(self) -> int:
         """Supervise until everything has ended; answers the exit code."""
-        self._wake = _watch_signals()
+        self._wake = watch_signals()
         self._poll.register(self._wake, select.POLLIN)
         self._slots[0].start_at = time.monotonic()
         while True:
@@ -113,12 +96,12 @@ class Supervisor:
 
     def _wait(self) -> None:
         """Sleep until something happens, and hear it: signals first, then words, then deaths."""
-        deadlines = [slot.start_at for slot in self._all_slots()]
+        deadlines = [self._report.due, *(slot.start_at for slot in self._all_slots())]
         deadlines += [process.kill_at for _, process in self._by_status.values()]
         due = min((at for at in deadlines if at is not None), default=None)
         pause = None if due is None else max(0, due - time.monotonic()) * 1000 + 1
         spoken = [descriptor for descriptor, _ in self._poll.poll(pause)]
-        signals = _pending_signals(self._wake)
+        signals = pending_signals(self._wake)
         for number in signals:
             if number in (signal.SIGTERM, signal.SIGINT):
                 self._stop()
@@ -129,6 +112,7 @@ class Supervisor:
                 self._hear(*self._by_status[descriptor])
         if signal.SIGCHLD in signals:
             self._collect()
+        self._report.tell(spoken)
 
     def _meet_deadlines(self) -> None:
         now = time.monotonic()
@@ -169,10 +153,11 @@ class Supervisor:
         if HUNG in words:
             log(process.pid, "its event loop is hung: killed")
             process.kill()
-        if RECYCLE in words and slot.process is process and not self._asked_to_stop:
-            log(process.pid, "asks to be replaced: its threads are stuck")
-            self._leave(slot)
-            slot.start_at = time.monotonic()
+        if not self._asked_to_stop:
+            if RECYCLE in words:
+                self._replace_stuck(slot, process)
+            elif WORN in words:
+                self._replace_worn(slot, process)
 
     def _take_note(self, slot: Slot, process: Process, words: bytes) -> None:
         """Heed what is worth hearing even from the dead."""
@@ -198,12 +183,10 @@ class Supervisor:
                 other.start_at = process.ready_at
         if slot.incoming is process:
             if slot.process is not None:
+                log(process.pid, f"takes the place of worker {slot.process.pid}")
                 self._leave(slot)
             slot.process, slot.incoming = process, None
             self._roll_on()
-        if not self._announced and all(s.process is not None and s.process.ready_at for s in self._slots):
-            self._announced = True
-            notify("READY=1")
 
     def _call_for_suspects(self) -> None:
         if self._alone.process is None and self._alone.start_at is None:
@@ -227,8 +210,8 @@ class Supervisor:
         del self._by_status[process.status]
         self._unwatch(process)
         process.close()
-        if process in self._leaving or self._asked_to_stop:
-            self._ended_as_told(process, code)
+        if process in slot.leaving or self._asked_to_stop:
+            self._ended_as_told(slot, process, code)
         elif process is slot.incoming:
             log(process.pid, f"ended before it was ready ({describe_end(code)}): the others are not replaced")
             self._rolling.clear()
@@ -248,10 +231,11 @@ class Supervisor:
                 slot.start_at = time.monotonic()
         if process is slot.process:
             slot.process = None
+        self._roll_on()
 
-    def _ended_as_told(self, process: Process, code: int) -> None:
-        if process in self._leaving:
-            self._leaving.remove(process)
+    def _ended_as_told(self, slot: Slot, process: Process, code: int) -> None:
+        if process in slot.leaving:
+            slot.leaving.remove(process)
         if code == 0:
             log(process.pid, "stopped")
         else:
@@ -280,7 +264,7 @@ class Supervisor:
             slot.start_at = None
         self._rolling.clear()
         if self._asked_to_stop == 1:
-            notify("STOPPING=1")
+            self._report.stop()
             log(0, f"stopping, with {self._grace:g} s of grace; a second signal gives everything back now")
         elif self._asked_to_stop == 2:
             log(0, "stopping now")
@@ -300,72 +284,92 @@ class Supervisor:
     def _leave(self, slot: Slot) -> None:
         """Have the slot's process stop, and free the slot."""
         assert slot.process is not None
-        self._leaving.append(slot.process)
-        self._ask_to_stop(slot.process)
+        slot.leaving.append(slot.process)
+        if slot.process.drains:
+            slot.process.tell(DRAIN)
+        else:
+            self._ask_to_stop(slot.process)
         slot.process = None
 
     def _hang_up(self) -> None:
+        """Replace whatever was started before now, also what is about to take another's place, or takes its time."""
         if self._terminal:
             self._stop()
-        elif not (self._asked_to_stop or self._rolling or any(slot.incoming for slot in self._slots)):
-            log(0, "replacing the workers, one after the other")
-            if self._alone.process is not None:
-                self._leave(self._alone)
-            self._rolling = [slot for slot in self._slots if slot.process is not None]
-            self._roll_on()
+        if self._asked_to_stop:
+            return
+        log(0, "replacing the workers, one after the other")
+        self._rolling = [slot for slot in self._slots if slot.process is not None]
+        for slot in self._all_slots():
+            self._hurry(slot)
+        self._roll_on()
+
+    def _hurry(self, slot: Slot) -> None:
+        if slot.alone and slot.process is not None:
+            self._leave(slot)
+        if slot.process is not None:
+            slot.process.drains = False
+        for process in slot.leaving:
+            if process.kill_at is None:
+                self._ask_to_stop(process)
+        if slot.incoming is not None:
+            slot.leaving.append(slot.incoming)
+            self._ask_to_stop(slot.incoming)
+            slot.incoming = None
+            if slot.process is None:
+                slot.start_at = time.monotonic()
+
+    def _replace_stuck(self, slot: Slot, process: Process) -> None:
+        if slot.process is process:
+            log(process.pid, "asks to be replaced: its threads are stuck")
+            process.drains = False
+            if slot.alone:
+                self._leave(slot)
+                slot.start_at = time.monotonic()
+            else:
+                self._roll(slot)
+        elif process in slot.leaving and process.kill_at is None:
+            log(process.pid, "cannot finish: its threads are stuck")
+            self._ask_to_stop(process)
+
+    def _replace_worn(self, slot: Slot, process: Process) -> None:
+        if slot.process is process and slot not in self._rolling and slot.incoming is None:
+            log(process.pid, "asks to be replaced: it is worn out")
+            process.drains = True
+            self._roll(slot)
+
+    def _roll(self, slot: Slot) -> None:
+        if slot not in self._rolling and slot.incoming is None:
+            self._rolling.append(slot)
+        self._roll_on()
 
     def _roll_on(self) -> None:
-        if self._rolling:
-            slot = self._rolling.pop(0)
+        """Start the next successor, unless one is under way. An empty slot is filled anyway."""
+        if any(slot.incoming is not None for slot in self._slots):
+            return
+        self._rolling = [slot for slot in self._rolling if slot.process is not None]
+        slot = next((slot for slot in self._rolling if not slot.has_to_wait), None)
+        if slot is not None:
+            self._rolling.remove(slot)
             slot.incoming = self._start(slot)
             if slot.incoming is None:
                 self._rolling.clear()
 
 
-def _watch_signals() -> int:
-    """Have the numbers of signals that arrive written to a pipe; answers its end to read."""
-    wake, wake_end = os.pipe()
-    os.set_blocking(wake, False)
-    os.set_blocking(wake_end, False)
-    signal.set_wakeup_fd(wake_end, warn_on_full_buffer=False)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
-        # What nohup, or a shell that starts a background job, has switched off stays so.
-        if number in (signal.SIGTERM, signal.SIGCHLD) or signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, lambda *_: None)
-    return wake
-
-
-def _pending_signals(wake: int) -> bytes:
-    try:
-        return os.read(wake, 4096)
-    except BlockingIOError:
-        return b""
-
-
-def log(pid: int, text: str) -> None:
-    """Write one line to standard error; a reader who is gone must not stop the supervisor."""
-    now = time.time()
-    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03}Z"
-    whom = f"worker {pid} " if pid else ""
-    try:
-        os.write(2, f"{stamp} INFO [{os.getpid()}] windlass.supervisor: {whom}{text}\n".encode())
-    except OSError:
-        pass
-
-
-def _occupy_standard_descriptors() -> None:
-    """Where 0, 1 or 2 is closed, open it: else a pipe to a child would get that number, and be written to as a log."""
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
-        os.set_inheritable(descriptor, True)
-    os.close(descriptor)
-
-
 def main(arguments: list[str]) -> int:
     """Supervise, as the arguments say."""
-    _occupy_standard_descriptors()
+    occupy_standard_descriptors()
     terminal = any(os.isatty(descriptor) for descriptor in (0, 1, 2))
     processes, grace, *command = arguments
-    return Supervisor(int(processes), float(grace), command, terminal=terminal).run()
+    endpoint = command.pop(0).removeprefix("--health=") if command[0].startswith("--health=") else ""
+    supervisor = Supervisor(int(processes), float(grace), command, terminal=terminal)
+    if endpoint:
+        host, _, port = endpoint.rpartition(":")
+        try:
+            supervisor.answer_probes(host, int(port))
+        except OSError as error:
+            log(0, f"--health {endpoint}: cannot listen there: {error.strerror}")
+            return 2
+    return supervisor.run()
 
 
 if __name__ == "__main__":

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
+import random
 import socket
 import time
 from collections.abc import Mapping, Sequence
@@ -21,12 +23,15 @@ from windlass.engine.config import WorkerConfig
 from windlass.engine.heartbeat import Heartbeat, Pulse
 from windlass.engine.holding import Holding
 from windlass.engine.janitor import Janitor
+from windlass.engine.lag import LoopWatch
 from windlass.engine.lanes import LanePlan
 from windlass.engine.pump import Pump, log_lost
+from windlass.engine.recycling import Successor, Wear
 from windlass.engine.runner import Runner
 from windlass.engine.service import Service
 from windlass.engine.signals import SILENT, Signals
 from windlass.engine.suspects import SuspectTurn
+from windlass.engine.vitals import Vitals
 from windlass.store.port import Store, Subscription
 
 log = logging.getLogger("windlass.engine")
@@ -67,10 +72,8 @@ class Worker:
         self._stopping = False
         self._hurry = asyncio.Event()
         self._stopped = asyncio.Event()
-        self._ticked_at = time.monotonic()
         self._finishing = False
         """Nothing runs any more; what is in the outbox goes, then the claim loop ends."""
-        self._recycling = False
         self._session_hints: Subscription | None = None
         self._services: list[Service] = []
         self._lease_guard: asyncio.TimerHandle | None = None
@@ -106,10 +109,19 @@ class Worker:
         self._pump.more_edges = self._janitor.edges_waiting
         self._suspects = SuspectTurn(self._config)
         self._claimer = Claimer(self._lanes, self._suspects, self._runner, self._pump.wake)
+        self._watch = LoopWatch(self._config.lag_warning, self._show_vitals)
         self._heartbeat = Heartbeat(
-            self._store, lambda: self._holding, self._renewed, self._is_hung, self._config.on_hung
+            self._store,
+            lambda: self._holding,
+            self._watch,
+            on_renewal=self._renewed,
+            is_hung=self._is_hung,
+            on_hung=self._config.on_hung,
         )
         await self._open_session()
+        wear = Wear(self._config.recycle, time.monotonic(), random.random())  # noqa: S311 - no secret
+        self._successor = Successor(wear, self._config.on_worn, self._config.on_recycle)
+        self._show_vitals()  # the heartbeat goes on with it: there is something to see before anybody looks
         self._services = [Service("claim", self._run), Service("janitor", self._janitor.run)]
         self._heartbeat.start()
         for service in self._services:
@@ -117,8 +129,9 @@ class Worker:
 
     async def stop(self, grace: float | None = None) -> None:
         """Stop claiming, let running attempts go on for ``grace`` seconds (``None``: as configured), give the rest
-        back, and end the session. A second call, with a shorter grace, hurries the first one up, and so does a
-        cancellation: the worker is stopped in any case when this returns or raises."""
+        back, and end the session. With ``math.inf`` all that is held is run, however long that takes. A second call,
+        with a shorter grace, hurries the first one up, and so does a cancellation: the worker is stopped in any case
+        when this returns or raises."""
         grace = self._config.grace if grace is None else grace
         if not self._services:
             self._stopped.set()
@@ -136,20 +149,28 @@ class Worker:
         loop = asyncio.get_running_loop()
         if self._stop_task is None:
             self._stop_task = loop.create_task(self._stop(grace), name="windlass-stop")
-        else:
+        elif grace < math.inf:
+            self._start_nothing()
             loop.call_later(grace, self._hurry.set)
 
     async def _stop(self, grace: float) -> None:
         self._stopping = True
-        log.info("stopping: %d jobs held, %.0f s of grace", len(self._holding.held), grace)
-        self._runner.paused = True
-        self._runner.give_back_buffer()
+        held = len(self._holding.held)
+        if grace == math.inf:
+            log.info("stopping: %d jobs held, which may take as long as they like", held)
+        else:
+            log.info("stopping: %d jobs held, %.0f s of grace", held, grace)
+            self._start_nothing()
         self._pump.wake()
         await self._first(self._runner.became_idle, self._hurry, timeout=grace)
         await self._end_running()
         await self._say_goodbye()
         self._stopped.set()
         log.info("stopped")
+
+    def _start_nothing(self) -> None:
+        self._runner.paused = True
+        self._runner.give_back_buffer()
 
     @property
     def store(self) -> Store:
@@ -192,7 +213,8 @@ class Worker:
     async def _first(*events: asyncio.Event, timeout: float) -> None:
         """Wait until one of the events is set, or for ``timeout`` seconds."""
         waits = [asyncio.ensure_future(event.wait()) for event in events]
-        await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        until = None if timeout == math.inf else timeout
+        await asyncio.wait(waits, timeout=until, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
 
@@ -241,7 +263,6 @@ class Worker:
 
     def _renewed(self, pulse: Pulse) -> None:
         """Hear from the heartbeat, on the loop."""
-        self._ticked_at = time.monotonic()
         renewal = pulse.renewal
         if pulse.holding is not self._holding:
             return
@@ -265,18 +286,27 @@ class Worker:
             self._pump.wake()
         for command in renewal.commands:
             self._obey(command)
-        self._check_threads()
+        now = time.monotonic()
+        self._successor.ask_if_stuck(self._runner.stuck(now), self._slots, now)
+        if not self._stopping:
+            self._successor.ask_if_worn(self._pump.settled, now)
         self._signals.emit("renewed")
 
-    def _check_threads(self) -> None:
-        """Ask to be replaced when too many slots are held by threads that are over their time: nothing ends those but
-        the end of the process."""
-        stuck = self._runner.stuck(time.monotonic())
-        if stuck * 4 >= self._slots and stuck and not self._recycling:
-            self._recycling = True
-            log.error("%d of %d slots are held by attempts that should have ended", stuck, self._slots)
-            if self._config.on_recycle is not None:
-                self._config.on_recycle()
+    def _show_vitals(self) -> None:
+        """Called in the heartbeat's thread."""
+        if self._config.on_vitals is not None:
+            self._config.on_vitals(
+                Vitals(
+                    ticked_at=self._watch.ticked_at,
+                    answered_at=self._heartbeat.answered_at,
+                    turned_at=self._pump.last_trip_at,
+                    claimed_at=self._pump.claimed_at,
+                    lease=self._lease,
+                    held=len(self._holding.held),
+                    slots=self._slots,
+                    stopping=self._stopping,
+                )
+            )
 
     def _drop(self, job_id: bytes, token: int) -> None:
         """Cancel what the store says is lost, unless it went home, or was claimed anew, while the renewal travelled."""
@@ -317,7 +347,7 @@ class Worker:
 
     def _is_hung(self, now: float) -> bool:
         """Whether the loop stands still while a job is past its timeout and grace. Called in the heartbeat's thread."""
-        if now - self._ticked_at < self._lease:
+        if now - self._watch.ticked_at < self._lease:
             return False
         try:
             running = list(self._runner.running.values())
@@ -343,6 +373,8 @@ class Worker:
                 self._heard(answer)
             if self._claimer.limits_changed:
                 await self._claimer.give_back_paused(self._store)
+            if pump.settled >= self._successor.jobs and not self._stopping:
+                self._successor.ask_if_worn(pump.settled, time.monotonic())
             if pump.outbox.waiting or self._revoked or (answer is not None and self._claimer.look):
                 continue
             if not self._stopping and self._claimer.became_free(self._holding):
@@ -366,7 +398,7 @@ class Worker:
 
     def _take(self, jobs: list[ClaimedJob]) -> None:
         self._runner.take(jobs)
-        if self._stopping:  # the claim was under way when the worker was told to stop
+        if self._stopping and self._runner.paused:  # the claim was under way when the worker was told to stop
             self._runner.give_back_buffer()
 
     def _next_claim(self) -> ClaimRequest | None:
