@@ -704,8 +704,8 @@ MUTANTS: list[Mutant] = [
         name="sqlite: an empty line stays",
         breaks="a line is there as long as it has jobs",
         file="store/sql/sqlite/claim.sql",
-        old="DELETE FROM lines\nWHERE lane",
-        new="DELETE FROM lines\nWHERE 0 AND lane",
+        old="DELETE FROM lines INDEXED BY lines_rotation\nWHERE barred_at",
+        new="DELETE FROM lines INDEXED BY lines_rotation\nWHERE 0 AND barred_at",
         tests=TURNS,
     ),
     Mutant(

@@ -15,6 +15,7 @@ from windlass.store.statements import statements
 _SQL = statements("sqlite")
 _WALK_LINES = _SQL["walk_lines"]
 _CLOSE_LINES, _END_TURNS = _SQL["close_lines"], RowStatement(_SQL["end_turns"])
+_END = 2**62
 _PAGE = 100
 """Lines, or jobs, read in one go."""
 
@@ -44,6 +45,8 @@ class Rotation:
         self._rank: int | None = None
         self._turn = -1
         self._rounds = 1
+        self._has_rounds = False
+        self._first_read = self._last_taken = 0
         self._next_rank(-1)
         self._turns: dict[str, int] = {}
         self._barred: dict[str, Instant | None] = {}
@@ -88,8 +91,12 @@ class Rotation:
                 rounds = 1  # there are more lines, whose turns come before the second round
             rows = [some[number] for number in range(rounds) for some in by_line if number < len(some)]
         if rows:
+            self._has_rounds = rounds > 1
+            self._first_read = rows[0][TURN]
             self._turn = max(row[TURN] for row in rows)
             self._rounds = max(1, _PAGE // lines)
+            if self._has_rounds:
+                self._last_taken = _END  # lines have new turns while the page lasts, and there are few
         self._rows.extend(rows)
 
     def place(self, row: Row) -> tuple[int, int]:
@@ -99,10 +106,13 @@ class Rotation:
 
     def take(self) -> None:
         """The first job is taken, and its line goes behind all others."""
-        key = self._rows.popleft()[KEY]
+        row = self._rows.popleft()
+        key = row[KEY]
         turn = self._turns[key] = self._tx.sequences(1)
-        if self._rounds > 1:
+        if self._has_rounds:
             self._came[key] = turn
+        else:
+            self._last_taken = row[TURN]
 
     def bar(self, until: Instant | None) -> None:
         """Pass over the first job's line, whose key is at its limit, and keep it out of the rotation."""
@@ -110,23 +120,15 @@ class Rotation:
 
     def write_lines(self) -> None:
         """Write whose turn has ended and who was barred."""
-        where = *self._where, self._rank
-        if self._turns and self._close_lines(where) < len(self._turns):
-            _END_TURNS.run(self._tx.db, list(self._turns.items()), after=where)
-        self._turns = {}
+        execute, where = self._tx.execute, (*self._where, self._rank)
+        if self._turns:
+            # All lines from the first to the last that were served; those in between were looked at, too.
+            closed = execute(_CLOSE_LINES, (*where, self._first_read, self._last_taken)).rowcount
+            if closed < len(self._turns):
+                _END_TURNS.run(self._tx.db, list(self._turns.items()), after=where)
+            self._turns = {}
         if self._barred:
             mark = self._tx.now, self._tx.limits_version
-            bars = [(*mark, until, *where[:2], key, where[2]) for key, until in self._barred.items()]
+            bars = [(*mark, until, *self._where, key, self._rank) for key, until in self._barred.items()]
             self._tx.db.executemany(_SQL["bar_line"], bars)
             self._barred = {}
-
-    def _close_lines(self, where: tuple[int, int, int | None]) -> int:
-        """Drop the lines that have no jobs any more; return how many."""
-        keys = list(self._turns)
-        closed = 0
-        for start in range(0, len(keys), _PAGE):
-            some = keys[start : start + _PAGE]
-            # Not many texts: there are as many as there are lengths of a page.
-            text = _CLOSE_LINES.replace("(?)...", ", ".join(["(?)"] * len(some)))
-            closed += self._tx.execute(text, (*where, *some)).rowcount
-        return closed

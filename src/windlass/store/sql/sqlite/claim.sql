@@ -127,9 +127,9 @@ SELECT lane, rank, task, limit_key, seq FROM jobs
 WHERE n BETWEEN ? AND ? AND state = 2 AND limit_key IS NOT NULL ORDER BY n;
 
 -- name: close_lines
--- Parameters: (lane, task, rank), then the key of each line that may have no jobs any more.
-DELETE FROM lines
-WHERE lane = ?1 AND task = ?2 AND rank = ?3 AND key IN (VALUES (?)...) AND NOT EXISTS (
+-- Those between two turns that have no jobs any more. (lane, task, rank, from, to)
+DELETE FROM lines INDEXED BY lines_rotation
+WHERE barred_at IS NULL AND lane = ?1 AND task = ?2 AND rank = ?3 AND turn BETWEEN ?4 AND ?5 AND NOT EXISTS (
     SELECT 1 FROM jobs INDEXED BY jobs_aside
     WHERE state = 2 AND suspect = 0 AND aside = 1
         AND jobs.lane = ?1 AND jobs.task = ?2 AND limit_key = lines.key AND jobs.rank = ?3
