@@ -43,7 +43,10 @@ async def later(at: datetime) -> datetime:
 
 _ID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}\b|\b[0-9a-f]{32}\b", re.IGNORECASE)
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
-_PIDS = re.compile(r"(?<=\[)\d+(?=\] windlass)|(?<=: worker )\d+")
+_PIDS = re.compile(r"(?<=\[)\d+(?=\] windlass)|(?<=: worker )\d+|(?<=process )\d+(?=, which)")
+_PLACE = re.compile(r"(?<=worker )\d+ on [\w.-]+")
+_LAYOUT = re.compile(r"(?<=Windlass needs )\d+|(?<=Windlass knows )\d+")
+_SPAN = re.compile(r"(?<=for )\d+(\.\d)? s\b|\d+(\.\d)? s(?= ago)")
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
 _BAR = re.compile(r"^.*\x1b\[2K", re.MULTILINE | re.DOTALL)
 """All that a bar ever showed, up to where its line is wiped for the last time."""
@@ -134,7 +137,7 @@ class Session:
     def _normal(self, text: str) -> str:
         """Make it the same on every run, without changing the width of anything but figures."""
         text = _COLOUR.sub("", text.replace(str(self.folder), "/folder"))
-        text = _PIDS.sub("1", text)
+        text = _SPAN.sub("0 s", _LAYOUT.sub("9", _PLACE.sub("1 on node", _PIDS.sub("1", text))))
         text = _ID.sub(self._known_id, text)
         text = _TIME.sub("2026-01-31T12:00:00.000Z", text)
         text = _MACHINE.sub("0 CPUs, Python 0,", _FIGURE.sub("0", text))

@@ -25,6 +25,8 @@ STYLES = {
     "succeeded": "green",
     "dead": "bold red",
     "cancelled": "magenta",
+    "stuck": "bold red",
+    "waits": "yellow",
 }
 
 
@@ -50,7 +52,7 @@ def say_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, whole
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold", show_header=any(columns))
     for column in columns:
         numeric = column.startswith("#")
         table.add_column(

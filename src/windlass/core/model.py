@@ -287,6 +287,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     version: str = ""
     """The application's."""
     slots: int = 0
+    alone: bool = False
+    """It claims suspects only, one at a time."""
 
 
 class Renewal(msgspec.Struct, frozen=True):

@@ -231,6 +231,7 @@ class Worker:
                 tasks=tuple(sorted(self._tasks)),
                 version=self._config.version,
                 slots=self._slots,
+                alone=self._config.alone,
             )
         )
         self._extend_lease(sent_at)

@@ -127,10 +127,11 @@ class JobStore(Protocol):
         has claimed it since; else ``LOST``. A session that is revoked may still settle what was not yet taken from it.
 
         ``SUCCEEDED``, ``DEAD`` and ``CANCELLED`` finish the job. ``RETRY`` counts a failure, ``SNOOZED`` a snooze,
-        ``UNDELIVERABLE`` takes the attempt number back and notes since when; all three go to ``scheduled``, or with no
-        delay to ``ready``, at a *new* position. ``RELEASED`` goes to ``ready`` at its *old* position. If somebody asked
-        to cancel the job, everything but ``SUCCEEDED`` becomes ``cancelled(cancelled)``; the answer is ``APPLIED``.
-        What an outcome counts is counted even then. An ``error`` is appended to the job's errors.
+        ``UNDELIVERABLE`` takes the attempt number back and notes since when, which the other two forget; all three go
+        to ``scheduled``, or with no delay to ``ready``, at a *new* position. ``RELEASED`` goes to ``ready`` at its
+        *old* position. If somebody asked to cancel the job, everything but ``SUCCEEDED`` becomes
+        ``cancelled(cancelled)``; the answer is ``APPLIED``. What an outcome counts is counted even then. An ``error``
+        is appended to the job's errors.
 
         The claim is carried out after the settlements, and is refused or answered on its own; settlements are applied
         whatever becomes of it. A repeated settle must not carry a claim.

@@ -50,6 +50,8 @@ def _apply(step: Step, job: Job, settlement: Settlement, cascade: Cascade) -> No
     elif outcome is Outcome.RELEASED:
         step.make_ready(job, old_position=True)
     else:
+        if outcome is not Outcome.UNDELIVERABLE:
+            job.undeliverable_since = None
         if state is State.SCHEDULED:
             job.due_at = step.now + settlement.delay
         step.make_later_or_ready(job, state)

@@ -97,6 +97,21 @@ async def check_undeliverable_is_no_attempt(env: Env) -> None:
     same(job.undeliverable_for, SECOND + MINUTE, "how long it has been undeliverable: from the first time on")
 
 
+async def check_what_could_be_run_is_undeliverable_no_longer(env: Env) -> None:
+    """Else a job that is undeliverable again, days later, would be dead at once."""
+    for outcome in (Outcome.RETRY, Outcome.SNOOZED):
+        job_id = await env.put()
+        worker = await env.worker()
+        await worker.end(await worker.claim_one(), Outcome.UNDELIVERABLE)
+        same((await env.read(job_id)).undeliverable_since, await env.now(), "undeliverable_since")
+        await worker.end(await worker.claim_one(), outcome)
+        same((await env.read(job_id)).undeliverable_since, None, f"undeliverable_since after {outcome.name}")
+        await env.advance(MINUTE)
+        job = await worker.claim_one()
+        same(job.undeliverable_for, 0, f"undeliverable_for after {outcome.name}")
+        await worker.end(job)
+
+
 async def check_new_positions_and_old_ones(env: Env) -> None:
     worker = await env.worker()
     ids = await env.put_all(env.jobs(4))

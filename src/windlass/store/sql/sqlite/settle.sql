@@ -10,10 +10,12 @@ WHERE jobs.n = done.column1 AND jobs.token = done.column2 AND session = ? AND st
 SELECT n, state, session, token, settled, cancel_requested, linked, lane FROM jobs WHERE id = ?;
 
 -- name: give_up_attempt
--- A failure, a snooze or an undeliverable: it will be run again, at a new position.
+-- A failure, a snooze or an undeliverable: it will be run again, at a new position. What could be run is undeliverable no
+-- longer.
 UPDATE jobs
 SET state = ?, seq = ?, due_at = coalesce(?, due_at), settled = ?, attempt = attempt - ?, failures = failures + ?,
-    snoozes = snoozes + ?, undeliverable_since = coalesce(undeliverable_since, ?), aside = limit_key IS NOT NULL
+    snoozes = snoozes + ?, undeliverable_since = CASE WHEN ?8 THEN coalesce(undeliverable_since, ?8) END,
+    aside = limit_key IS NOT NULL
 WHERE n = ?;
 
 -- name: release_attempt
