@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.system.probing import Endpoint
 from tests.system.supervised import Supervised, worker_command
-from tests.system.test_health import Endpoint
 from windlass.engine.config import DEFAULT_GRACE
 from windlass.engine.supervisor import MARGIN
 

@@ -71,6 +71,23 @@ def test_a_stop_while_a_worn_process_finishes_gives_it_the_grace_time(site: Cras
     assert (site.record(long).state.word, site.record(long).losses) == ("ready", 0)
 
 
+def test_an_operator_stops_a_worn_process_that_finishes(site: CrashSite) -> None:
+    (long,) = site.enqueue("work", [{"n": 0, "seconds": 3600}], priority=9)
+    fleet = site.workers(1, "--recycle-jobs", "1", grace=0.5)
+    until(lambda: long in started(site), "the long one to start")
+    (old,) = site.sessions_of(fleet)
+    site.enqueue("work", [{"n": 1}])
+    first = int(fleet.next(r"takes the place of worker (\d+)")[1])
+    assert site.ask(site.store.command(old.session.id, "stop"))
+    fleet.next("told to stop")
+    fleet.next(f"worker {first} stopped")
+    assert site.record(long).losses == 0
+    until(lambda: started(site)[long] == 2, "the successor to run it")
+    fleet.signal(signal.SIGTERM)
+    fleet.signal(signal.SIGTERM)
+    assert fleet.ended() == 0
+
+
 def test_age(site: CrashSite) -> None:
     fleet = site.workers(1, "--recycle-age", "1")
     fleet.next(r"asks to be replaced: it has worked for \d+ s")

@@ -70,6 +70,8 @@ class Worker:
         self._holding = Holding()
         self._revoked = False
         self._stopping = False
+        self._grace = math.inf
+        """The shortest that it was told to stop with."""
         self._hurry = asyncio.Event()
         self._stopped = asyncio.Event()
         self._finishing = False
@@ -147,6 +149,7 @@ class Worker:
 
     def _begin_stop(self, grace: float) -> None:
         loop = asyncio.get_running_loop()
+        self._grace = min(self._grace, grace)
         if self._stop_task is None:
             self._stop_task = loop.create_task(self._stop(grace), name="windlass-stop")
         elif grace < math.inf:
@@ -318,10 +321,10 @@ class Worker:
         del self._holding.held[job_id]
 
     def _obey(self, command: str) -> None:
-        if self._stopping:
-            return
-        log.info("told to %s", command)
-        self._begin_stop(self._config.grace if command == "drain" else 0.0)
+        grace = self._config.grace if command == "drain" else 0.0
+        if grace < self._grace:  # each renewal repeats it
+            log.info("told to %s", command)
+            self._begin_stop(grace)
 
     def _revoke(self) -> None:
         if not self._revoked:
