@@ -16,7 +16,19 @@ from bench.quiet import wait_for_quiet
 from bench.report import OUT, Found, append, circumstances, table
 from bench.sample import ProbeFailed, compile_modules, take
 
-MODULES = ("keys", "drain", "enqueue", "roundtrip", "sleepers", "depth", "start", "idle", "imports", "memory")
+MODULES = (
+    "keys",
+    "drain",
+    "recycle",
+    "enqueue",
+    "roundtrip",
+    "sleepers",
+    "depth",
+    "start",
+    "idle",
+    "imports",
+    "memory",
+)
 """In the order in which they run."""
 
 Samples = dict[str, list[dict[str, float]]]

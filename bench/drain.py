@@ -16,11 +16,14 @@ if TYPE_CHECKING:
 PATIENCE = 300.0
 
 
-def sqlite(folder: Path, *, jobs: int, concurrency: int | None = None, keys: int = 0) -> dict[str, float]:
+def sqlite(
+    folder: Path, *, jobs: int, concurrency: int | None = None, keys: int = 0, options: tuple[str, ...] = ()
+) -> dict[str, float]:
     """Jobs per second of a real worker process, by the store's own times; with ``keys``, spread over so many limit keys
     of which each may run one job at a time."""
     url = deployment.use(folder)
-    options = [] if concurrency is None else ["--concurrency", str(concurrency)]
+    if concurrency is not None:
+        options = (*options, "--concurrency", str(concurrency))
 
     async def drained(wait: Callable[[], Awaitable[object]]) -> None:
         with deployment.worker(folder, *options):
