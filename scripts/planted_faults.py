@@ -37,6 +37,14 @@ TURNS = ("tests/conformance", "-k", "sqlite-turns")
 LIMITS = ("tests/conformance", "-k", "sqlite-turns or sqlite-limits")
 MACHINE = ("tests/property/test_state_machine.py", "-k", "sqlite_agrees")
 KILLED = ("tests/property/test_state_machine.py", "-k", "killed")
+RECYCLING = ("tests/system/test_recycling.py", "tests/unit/test_recycling.py")
+HEALTH = (
+    "tests/unit/test_health.py",
+    "tests/system/test_health.py",
+    "tests/system/test_health_visitors.py",
+    "tests/system/test_systemd.py",
+)
+LAG = ("tests/unit/test_lag.py", "tests/system/test_event_loop_lag.py")
 CURSORS = ("tests/property/test_state_machine.py", "-k", "sqlite and cursors")
 
 MUTANTS: list[Mutant] = [
@@ -771,5 +779,101 @@ MUTANTS: list[Mutant] = [
         old='    tx.execute(_SQL["rearm_children"], (id,))\n',
         new="",
         tests=SQLITE,
+    ),
+    Mutant(
+        name="recycling: the grace time holds for a worn-out process too",
+        breaks="being replaced interrupts no job",
+        file="engine/supervisor.py",
+        old="        if slot.process.drains:\n",
+        new="        if False:\n",
+        tests=RECYCLING,
+    ),
+    Mutant(
+        name="recycling: the old one leaves before its successor is ready",
+        breaks="the successor is ready first",
+        file="engine/supervisor.py",
+        old="            slot.incoming = self._start(slot)\n",
+        new="            slot.incoming = self._start(slot)\n            self._leave(slot)\n",
+        tests=RECYCLING,
+    ),
+    Mutant(
+        name="recycling: any number of processes may drain",
+        breaks="a slot has one process that drains at most",
+        file="engine/supervisor.py",
+        old="if not slot.has_to_wait), None)",
+        new="if True), None)",
+        tests=RECYCLING,
+    ),
+    Mutant(
+        name="recycling: a successor that was started before a SIGHUP stays",
+        breaks="SIGHUP counts for all that was started before it",
+        file="engine/supervisor.py",
+        old="        for slot in self._all_slots():\n            self._hurry(slot)\n",
+        new="",
+        tests=RECYCLING,
+    ),
+    Mutant(
+        name="recycling: asks only once",
+        breaks="a process whose successor failed asks again",
+        file="engine/recycling.py",
+        old="            self._worn_again_at = now + ASK_AGAIN\n",
+        new='            self._worn_again_at = float("inf")\n',
+        tests=RECYCLING,
+    ),
+    Mutant(
+        name="health: the claim loop's turns do not count, claims do",
+        breaks="a worker whose slots are full is ready",
+        file="engine/health.py",
+        old="        elif now - vitals.turned_at > patience:\n",
+        new="        elif now - vitals.claimed_at > patience:\n",
+        tests=HEALTH,
+    ),
+    Mutant(
+        name="health: a store that is away is a death",
+        breaks="to start workers anew for a store that is away helps nobody",
+        file="engine/health.py",
+        old="silent = now - process.vitals().ticked_at",
+        new="silent = now - process.vitals().answered_at",
+        tests=HEALTH,
+    ),
+    Mutant(
+        name="health: the watchdog is fed whatever happens",
+        breaks="systemd hears WATCHDOG=1 only while the loops turn",
+        file="engine/report.py",
+        old="        if not stalled:\n",
+        new="        if True:\n",
+        tests=HEALTH,
+    ),
+    Mutant(
+        name="health: visitors have all the time that they want",
+        breaks="a visitor's time is bounded",
+        file="engine/health_server.py",
+        old=").until <= now:\n",
+        new=").until <= 0:\n",
+        tests=HEALTH,
+    ),
+    Mutant(
+        name="health: everybody may listen",
+        breaks="the endpoint is reached from this machine unless told otherwise",
+        file="cli/worker.py",
+        old="(found[1] or '127.0.0.1')",
+        new="(found[1] or '0.0.0.0')",
+        tests=HEALTH,
+    ),
+    Mutant(
+        name="lag: reported at each look",
+        breaks="a standstill is reported once",
+        file="engine/lag.py",
+        old="        elif self._culprit is None and",
+        new="        elif",
+        tests=LAG,
+    ),
+    Mutant(
+        name="lag: only the attempt's own coroutine counts",
+        breaks="what a task starts on the side belongs to it",
+        file="engine/lag.py",
+        old="    attempt = attempt_in(_context_of(task))\n",
+        new='    attempt = attempt_in(_context_of(task)) if "_run_coroutine" in repr(task) else None\n',
+        tests=LAG,
     ),
 ]
