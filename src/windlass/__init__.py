@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     )
     from windlass.core.retry import Retry
     from windlass.job import Job, JobInfo, JobProgress, Status
+    from windlass.limits import LimitInfo
     from windlass.many import EnqueueMany
     from windlass.task import CoroutineTask, FunctionTask, Task
 
@@ -87,6 +88,7 @@ __all__ = [
     "JobNotFound",
     "JobProgress",
     "JobSelection",
+    "LimitInfo",
     "Middleware",
     "MissingExtra",
     "PayloadTooLarge",
@@ -129,6 +131,7 @@ _HOMES = {
         ),
         "windlass.core.retry": "Retry",
         "windlass.job": "Job JobInfo JobProgress Status",
+        "windlass.limits": "LimitInfo",
         "windlass.many": "EnqueueMany",
         "windlass.task": "CoroutineTask FunctionTask Task",
     }.items()

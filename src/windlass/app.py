@@ -22,6 +22,7 @@ from windlass.core.clock import SECOND, Span, instant, span
 from windlass.core.codec import Signature
 from windlass.core.errors import InvalidOption
 from windlass.core.ids import from_text
+from windlass.core.limit_keys import check_limit_by
 from windlass.core.model import DEFAULT_PRIORITY, KEEP, KEEP_DEAD, MAX_PAYLOAD, MAX_RESULT, Settings
 from windlass.core.names import check_queue, check_task
 from windlass.core.records import JobFilter
@@ -30,6 +31,7 @@ from windlass.core.retry import NEVER, Retry, RetryPolicy
 from windlass.core.task import TaskSpec
 from windlass.engine.config import DEFAULT_CONCURRENCY, DEFAULT_GRACE, DEFAULT_LAG_WARNING, WorkerConfig
 from windlass.job import Job, Status, to_states
+from windlass.limits import LimitInfo, limit_record, read_limits
 from windlass.many import Calls, EnqueueMany, enqueue_many_sync
 from windlass.registry import check_aliases, check_new, task_name, unknown
 from windlass.store.port import Store
@@ -185,7 +187,9 @@ class App:
             unique: at most one unfinished job with this key; ``True``: with the same arguments.
             unique_until: see `Task.options`.
             on_conflict: see `Task.options`.
-            limit_by: a limit key, ``group`` or ``group:value``, whose limits apply.
+            limit_by: the name of a parameter: jobs with the same argument share the limits of the key
+                ``parameter:argument``, which `set_limit` sets. The argument must be text or a whole number in JSON, or
+                ``None``: no key.
 
         Raises:
             InvalidName: the name is not allowed, or taken.
@@ -211,13 +215,15 @@ class App:
         dead_ttl: Seconds | None = None,
         max_snoozes: int = 1000,
         errors: Iterable[type[BaseException]] = (),
+        limit_by: str | None = None,
         **choices: Any,
     ) -> Task[..., Any]:
         name = task_name(function) if name is None else check_task(name)
+        signature = Signature(name, function, max_payload=self._max_payload, max_result=self._max_result)
         spec = TaskSpec(
             name=name,
             function=function,
-            signature=Signature(name, function, max_payload=self._max_payload, max_result=self._max_result),
+            signature=signature,
             executor="async" if inspect.iscoroutinefunction(function) else "thread",
             aliases=check_aliases(aliases),
             queue=check_queue(queue),
@@ -228,6 +234,7 @@ class App:
             keep_dead=self._keep_dead if dead_ttl is None else check_keep(dead_ttl, "dead_ttl"),
             max_snoozes=_between("max_snoozes", max_snoozes, 0, 1_000_000),
             errors=_check_errors(errors),
+            limit_by=check_limit_by(signature, function, limit_by),
         )
         check_new(self._client.tasks, spec)
         kind: type[Task[..., Any]] = CoroutineTask if spec.executor == "async" else FunctionTask
@@ -312,6 +319,62 @@ class App:
             enqueued_from=None if after is None else instant(after, "after"),
         )
         return JobSelection(self._client, wanted, everything=everything)
+
+    # -------------------------------------------------------------------------------------------- limits
+
+    async def set_limit(
+        self,
+        *,
+        queue: str | None = None,
+        task: Task[..., Any] | str | None = None,
+        key: str | None = None,
+        concurrency: int | None = None,
+        rate: str | None = None,
+        burst: int | None = None,
+    ) -> None:
+        """Limit how much runs, for all workers together: ``await app.set_limit(queue="mail", concurrency=5)``.
+
+        In force from the next claim on: what runs already goes on. The limits of one thing replace those that it had,
+        and what is left out is not limited; with neither concurrency nor rate it has none any more. A pause stays.
+
+        Args:
+            queue: a queue.
+            task: a task, or the name under which its jobs are stored (its aliases have limits of their own).
+            key: a limit key such as ``customer:42``, or ``customer`` for each key of this group that has no limits of
+                its own. Give one of queue, task and key; a job has to keep to those of all three.
+            concurrency: at most so many run at once. A dead worker's jobs count until they are taken back.
+            rate: at most so many start in a time: ``"10/s"``, ``"100/m"``, ``"1000/h"``, ``"5/10s"``.
+            burst: with a rate: so many may start at once when none has for long enough (1: evenly spaced).
+
+        Raises:
+            InvalidOption, InvalidName: an argument is impossible.
+        """
+        name = task.name if isinstance(task, Task) else task
+        record = limit_record(queue=queue, task=name, key=key, concurrency=concurrency, rate=rate, burst=burst)
+        await (await self.store()).put_limit(record)
+
+    def set_limit_sync(
+        self,
+        *,
+        queue: str | None = None,
+        task: Task[..., Any] | str | None = None,
+        key: str | None = None,
+        concurrency: int | None = None,
+        rate: str | None = None,
+        burst: int | None = None,
+    ) -> None:
+        """As `set_limit`, blocking."""
+        blocking.run(
+            lambda: self.set_limit(queue=queue, task=task, key=key, concurrency=concurrency, rate=rate, burst=burst)
+        )
+
+    async def limits(self) -> list[LimitInfo]:
+        """The limits that the store has, and what is paused: queues, then tasks, then limit keys, by name."""
+        return await read_limits(await self.store())
+
+    def limits_sync(self) -> list[LimitInfo]:
+        """As `limits`, blocking."""
+        return blocking.run(self.limits)
 
     # ------------------------------------------------------------------------------------------- workers
 

@@ -17,6 +17,7 @@ from windlass.context import Middleware
 from windlass.core.errors import DuplicateJob, UnknownParent
 from windlass.core.foreign import enc_hook
 from windlass.core.ids import new_id, to_text
+from windlass.core.limit_keys import key_of
 from windlass.core.model import EnqueueAnswer, Enqueued, NewJob
 from windlass.core.options import encode_options
 from windlass.core.task import TaskSpec
@@ -30,22 +31,26 @@ R_co = TypeVar("R_co", covariant=True)
 class Recipe:
     """How jobs of one task with one set of options are made; decided once, so that a job costs little."""
 
-    __slots__ = ("_choices", "_template", "client", "spec")
+    __slots__ = ("_choices", "_template", "client", "limit_by", "spec")
 
     def __init__(self, client: Client, spec: TaskSpec, choices: Choices) -> None:
         self.client = client
         self.spec = spec
         self._choices = choices
         self._template = choices.template(spec)
+        self.limit_by = spec.limit_by if choices.limit_by is None else None
+        """The parameter whose argument makes the limit key."""
 
     @property
     def choices(self) -> Choices:
         """The options that jobs get."""
         return self._choices
 
-    def new_job(self, payload: bytes) -> NewJob:
-        """Make a job with a fresh id."""
+    def new_job(self, payload: bytes, limit_key: str | None = None) -> NewJob:
+        """Make a job with a fresh id. ``limit_key``: the one that its arguments make, if they make one."""
         template = self._template
+        if limit_key is not None:
+            template = replace(template, limit_key=limit_key)
         if self.client.middleware:
             template = replace(template, options=self._with_hooks())
         if self._choices.unique is True:
@@ -89,12 +94,14 @@ class Recipe:
 class Call(Generic[R_co]):
     """A task with its arguments bound: pass it to `App.enqueue_many`, or enqueue it later, any number of times."""
 
-    __slots__ = ("payload", "recipe")
+    __slots__ = ("limit_key", "payload", "recipe")
 
     def __init__(self, recipe: Recipe, payload: bytes) -> None:
         self.recipe = recipe
         self.payload = payload
         """The arguments, encoded as JSON."""
+        self.limit_key = None if recipe.limit_by is None else key_of(recipe.spec.signature, payload, recipe.limit_by)
+        """The limit key that the arguments make, if the task is limited by one of them."""
 
     @property
     def task(self) -> str:
@@ -106,7 +113,7 @@ class Call(Generic[R_co]):
 
     async def enqueue(self) -> Job[R_co]:
         """Store a job with these arguments. Raises as `Task.enqueue`."""
-        job = self.recipe.new_job(self.payload)
+        job = self.recipe.new_job(self.payload, self.limit_key)
         client = self.recipe.client
         stored = self.recipe.job(job, (await send(client, (job,), len(self.payload)))[0])
         if client.inline is not None:
@@ -115,7 +122,7 @@ class Call(Generic[R_co]):
 
     def enqueue_sync(self) -> Job[R_co]:
         """As `enqueue`, blocking."""
-        job = self.recipe.new_job(self.payload)
+        job = self.recipe.new_job(self.payload, self.limit_key)
         client = self.recipe.client
         stored = self.recipe.job(job, blocking.run(lambda: send(client, (job,), len(self.payload)))[0])
         if client.inline is not None:

@@ -11,7 +11,7 @@ import msgspec
 from windlass.core.clock import Instant, Span, instant, span, to_datetime
 from windlass.core.errors import InvalidOption
 from windlass.core.model import KEEP_AT_LEAST, MAX_PRIORITY, NewJob, Unique, UniqueUntil
-from windlass.core.names import check_key, check_queue
+from windlass.core.names import check_key, check_limit_key, check_queue
 from windlass.core.options import encode_options
 from windlass.core.retry import Retry
 from windlass.core.task import JobOptions, TaskSpec
@@ -42,6 +42,7 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
     timeout: Span | None = None
     keep: Span | None = None
     limit_by: str | None = None
+    """A limit key, in place of the one that an argument makes."""
     headers: dict[str, str] | None = None
 
     def merged(self, newer: Choices) -> Choices:
@@ -114,7 +115,7 @@ def choose(
         retry=check_retry(retry),
         timeout=None if timeout is None else check_timeout(timeout),
         keep=None if result_ttl is None else check_keep(result_ttl, "result_ttl"),
-        limit_by=None if limit_by is None else check_key("limit", limit_by),
+        limit_by=None if limit_by is None else check_limit_key(limit_by),
         headers=None if headers is None else check_headers(headers),
     )
 

@@ -48,7 +48,7 @@ class _Chunk:
         if recipe.client is not client:
             raise UsageError(f"enqueue_many: task {recipe.spec.name!r} belongs to another App")
         payload = call.payload
-        self.jobs.append(recipe.new_job(payload))
+        self.jobs.append(recipe.new_job(payload, call.limit_key))
         self.recipes.append(recipe)
         self.size += len(payload)
 

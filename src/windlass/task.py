@@ -100,7 +100,8 @@ class Task(Generic[P, R_co]):
             retry: the policy when an attempt fails.
             timeout: longest run of one attempt.
             result_ttl: how long the finished job and its result are kept, at least 5 minutes.
-            limit_by: a limit key, ``group`` or ``group:value``, whose limits apply.
+            limit_by: a limit key, ``group`` or ``group:value``, whose limits apply; in place of the one that the task's
+                own ``limit_by`` makes.
             headers: text that travels along, for middleware.
 
         Raises:

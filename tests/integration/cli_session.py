@@ -51,7 +51,7 @@ _COLOUR = re.compile(r"\x1b\[[\d;]*m")
 _BAR = re.compile(r"^.*\x1b\[2K", re.MULTILINE | re.DOTALL)
 """All that a bar ever showed, up to where its line is wiped for the last time."""
 _EXACT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00")
-_AGE = re.compile(r"\b\d+s\b")
+_AGE = re.compile(r"(?<!/)\b\d+s\b")
 _VERSION = re.compile(r"windlass \d+\.\d+\.\d+\S*")
 _FIGURE = re.compile(r'(?<="value": )[\d.]+')
 _FIGURES = re.compile(r" {2,}(?:[\d,.]+|(VALUE))(?=  (?:jobs/s|ms|UNIT)$)", re.MULTILINE)

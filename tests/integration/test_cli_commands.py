@@ -12,8 +12,8 @@ import pytest
 from tests.docs.test_command_line import leaves
 from tests.integration.cli_session import SNAPSHOTS, Session
 from windlass.core.clock import HOUR, MINUTE, SECOND
-from windlass.core.ids import from_text
-from windlass.core.model import ClaimRequest, Lane, Settings
+from windlass.core.ids import from_text, new_id
+from windlass.core.model import ClaimRequest, Lane, NewJob, Settings
 from windlass.core.model import Session as WorkerSession
 from windlass.store.sqlite import SQLiteStore
 
@@ -251,6 +251,70 @@ def test_queues_refuses(session: Session) -> None:
     assert session.run("queues", "pause", "--url", "sqlite:///typo.db", "mail").returncode == 2
     assert session.json("queues", "ls", *APP) == [], "nothing was stored of what was refused"
     session.check("queues_refuses")
+
+
+def test_limits(session: Session) -> None:
+    session.create_store()
+    session.run("limits", "ls", *APP)
+    asyncio.run(take_mails(session.folder / "jobs.db"))
+    session.run("limits", "set", *APP, "-q", "mail", "--concurrency", "5", "--rate", "10/s", "--burst", "20")
+    session.run("limits", "set", *APP, "--queue", "typo", "--rate", "600/60s")
+    session.run("limits", "set", *APP, "--task", "tasks.send", "--rate", "1/90s")
+    session.run("limits", "set", *APP, "--key", "customer", "--concurrency", "2")
+    assert session.json("limits", "set", *APP, "--key", "customer:42", "--concurrency", "50")["concurrency"] == 50
+    session.run("queues", "pause", *APP, "mail")
+    session.run("limits", "set", *APP, "--task", "tasks.typo", "--concurrency", "1")
+    session.run("limits", "ls", *APP)
+    session.run("limits", "ls", *APP, "--json")
+    session.run("queues", "ls", *APP)
+    session.json("queues", "ls", *APP)
+    session.run("limits", "rm", *APP, "-q", "mail")
+    session.run("limits", "rm", *APP, "-q", "mail", "--json")
+    session.run("limits", "rm", *APP, "--key", "customer:42", "--json")
+    session.run("limits", "rm", *APP, "--key", "customer:42")
+    session.run("limits", "ls", *APP)
+    session.check("limits")
+
+
+async def take_mails(path: Path) -> None:
+    """Be a worker that runs two jobs for one customer and one for another."""
+    async with store_of(path, minutes_ago=0) as store:
+        await store.open(WorkerSession(id=bytes(16), node="node", pid=1, tasks=("tasks.send",)))
+        keys = ("customer:1", "customer:1", "customer:2", "customer:42")
+        jobs = [NewJob(id=new_id(), task="tasks.send", payload=b"{}", queue="mail", limit_key=key) for key in keys]
+        await store.enqueue(jobs, first_sent=await store.now())
+        assert len((await store.claim(bytes(16), ClaimRequest(1, (Lane("mail"),)))).jobs) == 4
+
+
+def test_limits_refuses(session: Session) -> None:
+    session.create_store()
+    for arguments in (
+        (),
+        ("--concurrency", "5"),
+        ("-q", "mail"),
+        ("-q", "mail", "--task", "tasks.send", "--concurrency", "5"),
+        ("-q", "mail", "--burst", "5"),
+        ("-q", "mail", "--concurrency", "5", "--burst", "5"),
+        ("-q", "mail", "--concurrency", "0"),
+        ("-q", "mail", "--concurrency", "many"),
+        ("-q", "mail", "--concurrency", "99999999"),
+        ("-q", "mail", "--rate", "10"),
+        ("-q", "mail", "--rate", "10/fortnight"),
+        ("-q", "mail", "--rate", "0/s"),
+        ("-q", "a b", "--rate", "1/s"),
+        ("--task", "", "--rate", "1/s"),
+        ("--key", "customer:", "--rate", "1/s"),
+        ("--key", "customer", "--rate", "10/x", "--json"),
+    ):
+        assert session.run("limits", "set", *APP, *arguments).returncode == 2
+    for arguments in ((), ("-q", "mail", "--key", "k"), ("--key", "", "--json"), ("-q", "mail", "--rate", "1/s")):
+        assert session.run("limits", "rm", *APP, *arguments).returncode == 2
+    assert session.run("limits", "ls", *APP, "mail").returncode == 2
+    assert session.run("limits", "ls", *APP, "mail", "--json").returncode == 2
+    assert session.run("limits", "frobnicate").returncode == 2
+    assert session.run("limits", "set", "--url", "sqlite:///typo.db", "-q", "a", "--rate", "1/s").returncode == 2
+    assert session.json("limits", "ls", *APP) == [], "nothing was stored of what was refused"
+    session.check("limits_refuses")
 
 
 def test_migrate(session: Session) -> None:

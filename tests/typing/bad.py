@@ -63,7 +63,15 @@ async def wrong_calls() -> None:
     print(strings, jobs)  # noqa: T201
 
 
+async def wrong_limits() -> None:
+    await app.set_limit("mail", concurrency=5)  # type: ignore[call-arg]
+    await app.set_limit(queue="mail", concurrency="5")  # type: ignore[arg-type]
+    await app.set_limit(queue="mail", rate=10)  # type: ignore[arg-type]
+    app.set_limit_sync(task=send.bind("a", "b"), concurrency=1)  # type: ignore[arg-type]
+
+
 def wrong_registration() -> None:
+    app.task(limit_by=send)  # type: ignore[call-overload]
     app.task(queue=5)  # type: ignore[call-overload]
     app.task("mail")  # type: ignore[call-overload]
     App(5)  # type: ignore[arg-type]

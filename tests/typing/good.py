@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
 from unittest.mock import ANY
 
-from windlass import App, BulkProgress, Call, CoroutineTask, FunctionTask, Job, Retry
+from windlass import App, BulkProgress, Call, CoroutineTask, FunctionTask, Job, LimitInfo, Retry
 from windlass.testing import AttemptRecord, EnqueuedJob, Harness
 
 app = App("memory://")
@@ -14,6 +14,11 @@ app = App("memory://")
 @app.task(queue="mail", retry=Retry(attempts=5), timeout=30)
 async def send(to: str, body: str, *, copies: int = 1) -> int:
     return copies
+
+
+@app.task(limit_by="customer")
+async def charge(customer: int, *, cents: int) -> bool:
+    return True
 
 
 @app.task
@@ -79,7 +84,18 @@ async def bulk() -> None:
     assert_type(await dead.count(), int)
 
 
+async def limits() -> None:
+    await app.set_limit(queue="mail", concurrency=5, rate="10/s", burst=20)
+    await app.set_limit(task=charge, rate="100/m")
+    await app.set_limit(task="shop.charge", concurrency=None, rate=None, burst=None)
+    assert_type(await app.limits(), list[LimitInfo])
+    assert_type((await app.limits())[0].rate, str | None)
+    assert_type(charge.bind(1, cents=2).limit_key, str | None)
+
+
 def blocking() -> None:
+    app.set_limit_sync(key="customer:42", concurrency=2)
+    assert_type(app.limits_sync(), list[LimitInfo])
     assert_type(app.jobs(status=["dead", "cancelled"]).purge_sync(), BulkProgress)
     assert_type(send.enqueue_sync("a", "b"), Job[int])
     assert_type(send.enqueue_sync("a", "b").result_sync(timeout=1), int)

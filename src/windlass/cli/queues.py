@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from windlass.cli.arguments import Argument, Group, command
+from windlass.cli.limits import words
 from windlass.cli.output import ago, iso, note, say, say_json, say_table
 from windlass.cli.target import STORE, with_store
 from windlass.core.names import check_queue
+from windlass.limits import limit_info
 
 if TYPE_CHECKING:
-    from windlass.core.records import Limit, QueueRecord
+    from windlass.core.records import QueueRecord
     from windlass.store.port import Store
 
 NAMES = Argument("names", nargs="+", metavar="QUEUE", help="Names of queues.")
@@ -41,7 +43,7 @@ def list_queues(*, app: str | None, url: str | None, as_json: bool) -> None:
                 queue.waiting,
                 queue.suspects,
                 "" if queue.oldest_ready_at is None else ago(now - queue.oldest_ready_at),
-                _limits(queue.limit),
+                "" if queue.limit is None else words(limit_info(queue.limit, [queue.running])),
             )
             for queue in queues
         ),
@@ -82,24 +84,14 @@ def _set_paused(names: list[str], app: str | None, url: str | None, *, paused: b
             note(f"nothing was known of queue {name} before")
 
 
-def _limits(limit: Limit | None) -> str:
-    if limit is None:
-        return ""
-    words = ["paused"] if limit.paused else []
-    words += [f"concurrency {limit.concurrency}"] if limit.concurrency is not None else []
-    if limit.rate is not None:
-        words.append(f"rate {limit.rate.count} per {limit.rate.per / 1_000_000:g} s")
-    return ", ".join(words)
-
-
 def _record(queue: QueueRecord) -> dict[str, object]:
-    limit = queue.limit
-    rate = limit.rate if limit is not None else None
+    limit = None if queue.limit is None else limit_info(queue.limit, [queue.running])
     return {
         "queue": queue.name,
         "paused": limit is not None and limit.paused,
         "concurrency": None if limit is None else limit.concurrency,
-        "rate": None if rate is None else {"count": rate.count, "per": rate.per / 1_000_000, "burst": rate.burst},
+        "rate": None if limit is None else limit.rate,
+        "burst": None if limit is None else limit.burst,
         "ready": queue.ready,
         "running": queue.running,
         "scheduled": queue.scheduled,

@@ -118,6 +118,16 @@ class Signature:
             raise self._undecodable(form, payload, error) from None
         return (astuple(bound), {}) if form.positional else form.unbind(bound)
 
+    def argument(self, payload: bytes, name: str) -> Any:
+        """One argument of a payload that `encode` made, as the task gets it."""
+        form = self._form or self._read()
+        value = getattr(form.decode(payload), name)
+        return form.default_of(name) if value is UNSET else value
+
+    def hint(self, name: str) -> msgspec.inspect.Type | None:
+        """What a parameter's hint says; ``None`` while it names what is defined later."""
+        return None if self._form is None else self._form.info[name]
+
     def describe(self) -> str:
         """The function's name and parameters with their hints, for messages."""
         return (self._form or self._read()).text

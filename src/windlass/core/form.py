@@ -88,6 +88,10 @@ class Form:
                 args.append(parameter.default if value is UNSET else value)
         return tuple(args), kwargs
 
+    def default_of(self, name: str) -> Any:
+        """A parameter's default."""
+        return next(p.default for p in self.parameters if p.name == name)
+
     def why_unbound(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
         """Say in Python's own words why these arguments do not fit."""
         try:

@@ -32,6 +32,15 @@ def check_key(kind: str, key: object) -> str:
     return key
 
 
+def check_limit_key(key: object) -> str:
+    """Return ``key``, or raise `InvalidName`: ``group`` or ``group:value``, neither empty, printable, and at most
+    `MAX_KEY` signs. All behind the first colon is the value."""
+    group, colon, value = check_key("limit", key).partition(":")
+    if not group or (colon and not value):
+        raise InvalidName(f"limit key {_shown(key)}: expected group or group:value, neither of them empty")
+    return f"{group}{colon}{value}"
+
+
 def _check(kind: str, name: object, grammar: re.Pattern[str], allowed: str) -> str:
     if not isinstance(name, str) or len(name) > MAX_NAME or not grammar.fullmatch(name):
         raise InvalidName(f"{kind} name {_shown(name)}: expected 1 to {MAX_NAME} characters: {allowed}")

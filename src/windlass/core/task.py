@@ -39,6 +39,8 @@ class TaskSpec:
     """Snoozes after which the job is dead."""
     errors: tuple[type[BaseException], ...] = ()
     """Exception classes that results may raise again by name."""
+    limit_by: str | None = None
+    """The parameter whose argument makes the limit key of each job."""
 
 
 class JobOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
