@@ -127,11 +127,11 @@ class JobStore(Protocol):
         has claimed it since; else ``LOST``. A session that is revoked may still settle what was not yet taken from it.
 
         ``SUCCEEDED``, ``DEAD`` and ``CANCELLED`` finish the job. ``RETRY`` counts a failure, ``SNOOZED`` a snooze,
-        ``UNDELIVERABLE`` takes the attempt number back and notes since when, which the other two forget; all three go
-        to ``scheduled``, or with no delay to ``ready``, at a *new* position. ``RELEASED`` goes to ``ready`` at its
-        *old* position. If somebody asked to cancel the job, everything but ``SUCCEEDED`` becomes
-        ``cancelled(cancelled)``; the answer is ``APPLIED``. What an outcome counts is counted even then. An ``error``
-        is appended to the job's errors.
+        ``UNDELIVERABLE`` takes the attempt number back and notes since when; all three go to ``scheduled``, or with no
+        delay to ``ready``, at a *new* position. ``RELEASED`` goes to ``ready`` at its *old* position. A job that was
+        started could be run: since when nobody could is forgotten. If somebody asked to cancel the job, everything but
+        ``SUCCEEDED`` becomes ``cancelled(cancelled)``; the answer is ``APPLIED``. What an outcome counts is counted
+        even then. An ``error`` is appended to the job's errors.
 
         The claim is carried out after the settlements, and is refused or answered on its own; settlements are applied
         whatever becomes of it. A repeated settle must not carry a claim.
@@ -182,8 +182,8 @@ class JobStore(Protocol):
         monotonic clock is for the caller to have seen; only reaping revokes.) Then at most ``limit`` running jobs of
         such sessions move: losses + 1; from the second loss on the job is suspect; while it ran alone, the loss counts
         towards `Settings.max_lost`, and when those are spent the job is ``dead(lost)``; a job somebody asked to cancel
-        is ``cancelled``; else it is ``ready`` at its old position. The session is forgotten once it holds nothing.
-        Safe to repeat, and for several callers at once.
+        is ``cancelled``; else it is ``ready`` at its old position, and undeliverable no longer. The session is
+        forgotten once it holds nothing. Safe to repeat, and for several callers at once.
         """
 
     # -------------------------------------------------------------------------------------------- janitor

@@ -130,6 +130,7 @@ def _take_back(step: Step, job: Job, cascade: Cascade) -> None:
     state = after(job.state, Event.LOSE if spent else Event.REAP, cancel_requested=job.cancel_requested)
     if state is State.READY:
         job.suspect = job.losses >= _SUSPECT_FROM
+        job.undeliverable_since = None
         step.make_ready(job, old_position=True)
     elif state is State.DEAD:
         cascade.finish(job, state, step.settings.keep_dead, Reason.LOST)

@@ -42,6 +42,8 @@ def _apply(step: Step, job: Job, settlement: Settlement, cascade: Cascade) -> No
     _count(step, job, settlement)
     if settlement.error is not None:
         job.errors = [*job.errors, settlement.error][-MAX_ERRORS:]
+    if not state.is_finished and outcome is not Outcome.UNDELIVERABLE and settlement.started:
+        job.undeliverable_since = None
     if state.is_finished:
         # What was not meant to be final says nothing of its retention.
         keep = settlement.keep if outcome in _FINAL else step.settings.keep
@@ -50,8 +52,6 @@ def _apply(step: Step, job: Job, settlement: Settlement, cascade: Cascade) -> No
     elif outcome is Outcome.RELEASED:
         step.make_ready(job, old_position=True)
     else:
-        if outcome is not Outcome.UNDELIVERABLE:
-            job.undeliverable_since = None
         if state is State.SCHEDULED:
             job.due_at = step.now + settlement.delay
         step.make_later_or_ready(job, state)

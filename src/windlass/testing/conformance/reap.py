@@ -24,6 +24,16 @@ async def check_a_dead_workers_jobs_go_back(env: Env) -> None:
     same(await env.claim_ids(), [*ids, later], "order of claiming: old positions")
 
 
+async def check_what_its_worker_died_of_is_undeliverable_no_longer(env: Env) -> None:
+    """It ran, perhaps for hours: undeliverable once more, it would be dead at once."""
+    job_id = await env.put()
+    worker = await env.worker()
+    await worker.end(await worker.claim_one(), Outcome.UNDELIVERABLE)
+    await worker.claim_one()
+    await env.reap(worker)
+    same((await env.read(job_id)).undeliverable_since, None, "undeliverable_since")
+
+
 async def check_the_lease_must_be_over(env: Env) -> None:
     await env.put()
     worker = await env.worker()

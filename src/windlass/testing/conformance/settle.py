@@ -99,7 +99,7 @@ async def check_undeliverable_is_no_attempt(env: Env) -> None:
 
 async def check_what_could_be_run_is_undeliverable_no_longer(env: Env) -> None:
     """Else a job that is undeliverable again, days later, would be dead at once."""
-    for outcome in (Outcome.RETRY, Outcome.SNOOZED):
+    for outcome in (Outcome.RETRY, Outcome.SNOOZED, Outcome.RELEASED):
         job_id = await env.put()
         worker = await env.worker()
         await worker.end(await worker.claim_one(), Outcome.UNDELIVERABLE)
@@ -110,6 +110,16 @@ async def check_what_could_be_run_is_undeliverable_no_longer(env: Env) -> None:
         job = await worker.claim_one()
         same(job.undeliverable_for, 0, f"undeliverable_for after {outcome.name}")
         await worker.end(job)
+
+
+async def check_what_was_not_started_stays_undeliverable(env: Env) -> None:
+    job_id = await env.put()
+    worker = await env.worker()
+    await worker.end(await worker.claim_one(), Outcome.UNDELIVERABLE)
+    since = await env.now()
+    await env.advance(SECOND)
+    await worker.end(await worker.claim_one(), Outcome.RELEASED, started=False)
+    same((await env.read(job_id)).undeliverable_since, since, "undeliverable_since")
 
 
 async def check_new_positions_and_old_ones(env: Env) -> None:

@@ -55,7 +55,9 @@ WHERE revoked = 1 OR lease_until < ? + lease * 5 / 9 ORDER BY opened_at, id;
 SELECT min(session) FROM jobs WHERE state = 3 AND session > ?;
 
 -- name: lose_to_lane
-UPDATE jobs SET state = 2, settled = NULL, losses = losses + 1, suspect = ?, aside = limit_key IS NOT NULL WHERE n = ?;
+UPDATE jobs
+SET state = 2, settled = NULL, losses = losses + 1, suspect = ?, undeliverable_since = NULL, aside = limit_key IS NOT NULL
+WHERE n = ?;
 
 -- name: count_loss
 UPDATE jobs SET settled = NULL, losses = losses + 1 WHERE n = ?;

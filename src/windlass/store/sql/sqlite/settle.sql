@@ -19,7 +19,10 @@ SET state = ?, seq = ?, due_at = coalesce(?, due_at), settled = ?, attempt = att
 WHERE n = ?;
 
 -- name: release_attempt
-UPDATE jobs SET state = 2, settled = ?, attempt = attempt - ?, aside = limit_key IS NOT NULL WHERE n = ?;
+UPDATE jobs
+SET state = 2, settled = ?1, attempt = attempt - ?2, undeliverable_since = CASE WHEN ?2 THEN undeliverable_since END,
+    aside = limit_key IS NOT NULL
+WHERE n = ?3;
 
 -- name: count_end
 -- What the end of an attempt counts even where it ends the job.
