@@ -55,6 +55,22 @@ def test_a_default_is_left_to_the_worker() -> None:
     assert there_and_back(add, 1) == ((1, 2), {})
 
 
+def test_what_is_passed_travels_also_where_it_says_what_the_default_says() -> None:
+    """The worker's version of the task may have another default."""
+
+    def add(a: int, b: int = 3) -> int: ...  # type: ignore[empty-body]
+
+    def name(*, a: int, b: str | None = None, c: list[int] = []) -> int: ...  # type: ignore[empty-body]  # noqa: B006
+
+    payload = signature(add).encode((1, 3), {})
+    assert payload == b'{"a":1,"b":3}'
+    assert signature(globals()["add"]).decode(payload) == ((1, 3), {})
+    assert signature(name).encode((), {"a": 1, "b": None, "c": []}) in (
+        b'{"a":1,"b":null,"c":[]}',
+        b'{"b":null,"c":[],"a":1}',
+    )
+
+
 @pytest.mark.parametrize(
     ("args", "kwargs", "said"),
     [
@@ -120,7 +136,7 @@ def test_defaults_that_json_cannot_say_stay_the_functions_own() -> None:
 def test_a_default_may_contradict_its_hint_as_python_allows() -> None:
     def task(a: int = None) -> None: ...  # type: ignore[assignment]  # noqa: RUF013
 
-    assert there_and_back(task) == ((None,), {})
+    assert there_and_back(task) == there_and_back(task, None) == ((None,), {})
 
 
 def no_parameters() -> None: ...

@@ -26,6 +26,10 @@ _NO_NAN = "JSON cannot say NaN or infinity; use None, or text"
 _LONGEST = 500
 """Characters of somebody else's message that ours repeats."""
 _DECODE_OBJECT = msgspec.json.Decoder(dict[str, Any]).decode
+_MISFITS = (
+    ("Object contains unknown field ", "this version of the task has no such parameter"),
+    ("Object missing required field ", "it is missing, and this version of the task has no default for it"),
+)
 _HOPELESS = ("Integer value out of range", "Number out of range")
 
 
@@ -91,7 +95,7 @@ class Signature:
             payload = form.encode(bound)
             if len(payload) > self.max_payload:
                 raise self._too_large("arguments", len(payload), self.max_payload)
-            back = form.decode(payload)
+            back = form.decode_given(payload)
         except PayloadTooLarge:
             raise
         except Exception as error:  # noqa: BLE001 - hooks and __post_init__ of users' types may raise anything
@@ -165,7 +169,7 @@ class Signature:
         if flaw is not None:
             return UndecodablePayload(f"task {self.task!r}: the stored arguments cannot be decoded: {flaw[:_LONGEST]}")
         if isinstance(error, msgspec.ValidationError):
-            return InvalidArguments(f"task {self.task!r}{_located(error)}; {_wanted(form)}")
+            return InvalidArguments(f"task {self.task!r}{_misfit(error)}; {_wanted(form)}")
         # A type's own __post_init__ or hook, with an exception that msgspec does not translate.
         what = f"{type(error).__name__}: {error}"[:_LONGEST]
         return InvalidArguments(f"task {self.task!r}: {what}; {_wanted(form)}")
@@ -234,6 +238,15 @@ class Signature:
 
 def _wanted(form: Form) -> str:
     return f"the task is {form.text}"
+
+
+def _misfit(error: msgspec.ValidationError) -> str:
+    """Name the argument that the task does not take, or misses: another version of it enqueued the job."""
+    text = str(error)
+    for said, meant in _MISFITS:
+        if text.startswith(said) and " - at `$" not in text:
+            return f", argument {text[len(said) :]}: {meant}"
+    return _located(error)
 
 
 def _located(error: Exception, word: str = "argument") -> str:

@@ -45,19 +45,22 @@ class Form:
         )
         self.returns: Any = hints.get("return", Any)
         self.text = f"{function.__name__}{_shown(signature, self.parameters, hints)}"
-        struct = _struct(task, self.parameters)
+        struct = _struct(task, self.parameters, _of_worker)
         self.fields: tuple[str, ...] = struct.__struct_fields__
         self.info: Mapping[str, msgspec.inspect.Type] = _inspect(task, struct)
         self.returns_info = _inspect_return(task, self.returns)
-        self.struct = struct
+        self.given = _struct(task, self.parameters, _of_caller)
         self.encode = msgspec.json.Encoder(enc_hook=foreign.enc_hook).encode
+        self.decode_given: Callable[[bytes], Any] = msgspec.json.Decoder(self.given, dec_hook=foreign.dec_hook).decode
+        """To what `bind` made: defaults are left open."""
         self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(struct, dec_hook=foreign.dec_hook).decode
+        """To what the function is called with."""
         self.decode_result: Callable[[bytes], Any] = msgspec.json.Decoder(
             self.returns, dec_hook=foreign.dec_hook
         ).decode
         kinds = {p.kind for p in self.parameters}
         by_c = kinds <= {Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY}
-        self.bind: Callable[..., Any] = struct if by_c else self._bind
+        self.bind: Callable[..., Any] = self.given if by_c else self._bind
         self.positional = kinds <= {Parameter.POSITIONAL_OR_KEYWORD, Parameter.POSITIONAL_ONLY} and not any(
             _is_odd(p) for p in self.parameters
         )
@@ -70,7 +73,7 @@ class Form:
         for parameter in self.parameters:
             if parameter.kind is Parameter.VAR_POSITIONAL and parameter.name in given:
                 given[parameter.name] = list(given[parameter.name])
-        return self.struct(**given)
+        return self.given(**given)
 
     def unbind(self, bound: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Turn a Struct back into the arguments of a call."""
@@ -115,7 +118,23 @@ def _is_odd(parameter: Parameter) -> bool:
     return parameter.default is not Parameter.empty and type(parameter.default) not in _PLAIN_DEFAULTS
 
 
-def _field(parameter: Parameter) -> tuple[str, Any] | tuple[str, Any, Any]:
+def _of_worker(parameter: Parameter) -> Any:
+    """What a worker takes for an argument that was not passed, as far as it need not ask the function."""
+    return UNSET if _is_odd(parameter) else parameter.default
+
+
+def _of_caller(parameter: Parameter) -> Any:
+    """Nothing: what is passed travels, also where it says what the default says, which may be another one in the
+    version that runs the job. But a default that its own hint rejects can only be left out, ``a: int = None``."""
+    if not _is_odd(parameter):
+        try:
+            msgspec.convert(parameter.default, parameter.annotation, dec_hook=foreign.dec_hook)
+        except Exception:  # noqa: BLE001 - hooks of users' types may raise anything
+            return parameter.default
+    return UNSET
+
+
+def _field(parameter: Parameter, default: Callable[[Parameter], Any]) -> tuple[str, Any] | tuple[str, Any, Any]:
     name, hint = parameter.name, parameter.annotation
     if parameter.kind is Parameter.VAR_POSITIONAL:
         return name, GenericAlias(list, Any if _is_unpacked(hint) else hint), UNSET
@@ -123,15 +142,15 @@ def _field(parameter: Parameter) -> tuple[str, Any] | tuple[str, Any, Any]:
         return name, hint.__args__[0] if _is_unpacked(hint) else GenericAlias(dict, (str, hint)), UNSET
     if parameter.default is Parameter.empty:
         return name, hint
-    return name, hint, UNSET if _is_odd(parameter) else parameter.default
+    return name, hint, default(parameter)
 
 
 def _is_unpacked(hint: Any) -> bool:
     return getattr(get_origin(hint), "__name__", None) == "Unpack" or getattr(hint, "__unpacked__", False)
 
 
-def _struct(task: str, parameters: Sequence[Parameter]) -> type[msgspec.Struct]:
-    """Make the Struct. Keyword-only parameters come from a base class, since msgspec decides that per class."""
+def _struct(task: str, parameters: Sequence[Parameter], default: Callable[[Parameter], Any]) -> type[msgspec.Struct]:
+    """Make a Struct. Keyword-only parameters come from a base class, since msgspec decides that per class."""
     by_name = [p for p in parameters if p.kind is Parameter.KEYWORD_ONLY]
     variadic = any(p.kind in _VARIADIC for p in parameters)
     rest = [p for p in parameters if variadic or p not in by_name]
@@ -139,8 +158,8 @@ def _struct(task: str, parameters: Sequence[Parameter]) -> type[msgspec.Struct]:
     try:
         bases: tuple[type[msgspec.Struct], ...] | None = None
         if by_name and not variadic:
-            bases = (msgspec.defstruct("Arguments", [_field(p) for p in by_name], kw_only=True, **options),)
-        fields = [_field(p) for p in rest]
+            bases = (msgspec.defstruct("Arguments", [_field(p, default) for p in by_name], kw_only=True, **options),)
+        fields = [_field(p, default) for p in rest]
         return msgspec.defstruct("Arguments", fields, bases=bases, kw_only=variadic, **options)
     except (TypeError, ValueError, RuntimeError) as error:
         raise InvalidOption(f"task {task!r}: its parameters cannot be described: {error}") from error
