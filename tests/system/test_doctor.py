@@ -83,6 +83,7 @@ def test_an_empty_store_a_forgotten_queue_and_an_unknown_job(session: Session) -
         workers.ended()
     assert session.run("doctor", *APP, "01890a5d-ac96-774b-bcce-b302099a8057").returncode == 1
     assert session.run("doctor", *APP, "42").returncode == 2
+    assert session.run("doctor", *APP, "42", "--json").returncode == 2
     assert session.run("doctor", *APP, "--patience", "-1").returncode == 2
     session.check("doctor")
 

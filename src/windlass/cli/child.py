@@ -116,8 +116,6 @@ class WorkerProcess:
         await worker.wait()
         if self._stops:
             await asyncio.wait(self._stops)
-        elif not self._config.alone:
-            self._line.say(QUIT)
 
     async def _start(self) -> Worker:
         worker = self._app.new_worker(self._config)
@@ -209,6 +207,8 @@ def _configure(app: App, options: Options, line: Line, *, alone: bool) -> Worker
         concurrency=options.concurrency,
         grace=options.grace,
         alone=alone,
+        supervisor=os.getppid(),
+        on_told=lambda: line.say(QUIT),
         on_suspects=lambda: line.say(SUSPECTS),
         on_hung=line.hung,
         on_recycle=lambda: line.say(RECYCLE),

@@ -274,6 +274,12 @@ class SettleResult(msgspec.Struct, frozen=True):
 # -------------------------------------------------------------------------------------------------- sessions
 
 
+DRAIN = "drain"
+"""A command: claim nothing more, run what is held to its end, however long that takes, then end."""
+STOP = "stop"
+"""A command: as `DRAIN`, but what does not end within the worker's grace time is given back."""
+
+
 class Session(msgspec.Struct, frozen=True, kw_only=True):
     """One life of a worker, as it presents itself to `open`."""
 
@@ -289,6 +295,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     slots: int = 0
     alone: bool = False
     """It claims suspects only, one at a time."""
+    supervisor: int = 0
+    """Process id of its supervisor; 0: it has none."""
 
 
 class Renewal(msgspec.Struct, frozen=True):
@@ -301,7 +309,7 @@ class Renewal(msgspec.Struct, frozen=True):
     cancel: list[bytes] = []
     """Held jobs that somebody asked to cancel."""
     commands: list[str] = []
-    """Commands sent to this session (``drain``, ``stop``), each delivered until the session closes."""
+    """Commands sent to this session (`DRAIN`, `STOP`), each delivered until the session closes."""
     duty: bool = False
     """This worker should run the janitor for all. A hint, given to one live session at a time."""
     suspects: bool = False

@@ -38,6 +38,11 @@ class WorkerConfig:
     on_suspects: Callable[[], None] | None = None
     """Called when a suspect waits: a supervisor then starts a process for it. ``None``: there is no supervisor, and
     this worker runs suspects itself when it is empty."""
+    supervisor: int = 0
+    """Process id of the supervisor, for people who look at the worker; 0: there is none."""
+    on_told: Callable[[], None] | None = None
+    """Called when an operator tells this worker, through the store, to drain or to stop, before it begins to: nobody
+    should take its place."""
     on_hung: Callable[[], None] = _nothing
     """Called, in the heartbeat's thread, when the event loop is hung and the lease is given up."""
     on_recycle: Callable[[], None] | None = None

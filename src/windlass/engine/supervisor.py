@@ -161,7 +161,10 @@ class Supervisor:
 
     def _take_note(self, slot: Slot, process: Process, words: bytes) -> None:
         """Heed what is worth hearing even from the dead."""
-        process.quits = process.quits or QUIT in words
+        if QUIT in words:
+            # It says so before it begins to stop: whatever ends it then, it is not replaced.
+            process.quits = True
+            self._rolling = [other for other in self._rolling if other is not slot]
         if READY in words:
             self._became_ready(slot, process)
         if SUSPECTS in words and not self._asked_to_stop:
@@ -298,7 +301,7 @@ class Supervisor:
         if self._asked_to_stop:
             return
         log(0, "replacing the workers, one after the other")
-        self._rolling = [slot for slot in self._slots if slot.process is not None]
+        self._rolling = [slot for slot in self._slots if slot.process is not None and not slot.process.quits]
         for slot in self._all_slots():
             self._hurry(slot)
         self._roll_on()
@@ -319,7 +322,10 @@ class Supervisor:
                 slot.start_at = time.monotonic()
 
     def _replace_stuck(self, slot: Slot, process: Process) -> None:
-        if slot.process is process:
+        if process.quits and process.kill_at is None:
+            log(process.pid, "cannot finish: its threads are stuck")
+            self._ask_to_stop(process)
+        elif slot.process is process and not process.quits:
             log(process.pid, "asks to be replaced: its threads are stuck")
             process.drains = False
             if slot.alone:

@@ -15,7 +15,7 @@ from windlass.context import Middleware
 from windlass.core.clock import SECOND
 from windlass.core.errors import StoreError
 from windlass.core.ids import to_text
-from windlass.core.model import ClaimAnswer, ClaimedJob, ClaimRequest, Refusal, Session
+from windlass.core.model import DRAIN, STOP, ClaimAnswer, ClaimedJob, ClaimRequest, Refusal, Session
 from windlass.core.task import TaskSpec
 from windlass.engine.attempt import EndReason
 from windlass.engine.claimer import Claimer
@@ -70,12 +70,11 @@ class Worker:
         self._holding = Holding()
         self._revoked = False
         self._stopping = False
-        self._grace = math.inf
-        """The shortest that it was told to stop with."""
         self._hurry = asyncio.Event()
         self._stopped = asyncio.Event()
         self._finishing = False
         """Nothing runs any more; what is in the outbox goes, then the claim loop ends."""
+        self._obeyed: set[str] = set()
         self._session_hints: Subscription | None = None
         self._services: list[Service] = []
         self._lease_guard: asyncio.TimerHandle | None = None
@@ -149,7 +148,6 @@ class Worker:
 
     def _begin_stop(self, grace: float) -> None:
         loop = asyncio.get_running_loop()
-        self._grace = min(self._grace, grace)
         if self._stop_task is None:
             self._stop_task = loop.create_task(self._stop(grace), name="windlass-stop")
         elif grace < math.inf:
@@ -235,6 +233,7 @@ class Worker:
                 version=self._config.version,
                 slots=self._slots,
                 alone=self._config.alone,
+                supervisor=self._config.supervisor,
             )
         )
         self._extend_lease(sent_at)
@@ -321,10 +320,18 @@ class Worker:
         del self._holding.held[job_id]
 
     def _obey(self, command: str) -> None:
-        grace = self._config.grace if command == "drain" else 0.0
-        if grace < self._grace:  # each renewal repeats it
-            log.info("told to %s", command)
-            self._begin_stop(grace)
+        """Carry out a command, once: each comes with every renewal."""
+        if command in self._obeyed:
+            return
+        self._obeyed.add(command)
+        grace = {DRAIN: math.inf, STOP: self._config.grace}.get(command)
+        if grace is None:
+            log.warning("told to %s, which this version does not know", command)
+            return
+        log.info("told to %s", command)
+        if self._config.on_told is not None:
+            self._config.on_told()
+        self._begin_stop(grace)
 
     def _revoke(self) -> None:
         if not self._revoked:
