@@ -74,14 +74,15 @@ class Systemd:
         self._line.close()
 
 
-@pytest.fixture(params=["path", "abstract"])
+@pytest.fixture
 def systemd(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Systemd]:
-    random_name = f"@windlass-test-{random.getrandbits(64):x}"
-    made = Systemd(str(tmp_path / "notify") if request.param == "path" else random_name)
+    abstract = getattr(request, "param", "path") == "abstract"
+    made = Systemd(f"@windlass-test-{random.getrandbits(64):x}" if abstract else str(tmp_path / "notify"))
     yield made
     made.close()
 
 
+@pytest.mark.parametrize("systemd", ["path", "abstract"], indirect=True)
 def test_ready_when_all_are_ready_and_stopping_at_once(systemd: Systemd, tmp_path: Path) -> None:
     environment = {"NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "60000000"}
     with supervise_script(tmp_path, processes=2, mode="silent", **environment) as supervisor:

@@ -90,8 +90,6 @@ class WorkerProcess:
         self._line = line
         self._starting: asyncio.Task[Worker] | None = None
         self._stops: list[asyncio.Task[None]] = []
-        self._grace = float("inf")
-        """The shortest that it was told to stop with."""
 
     async def run(self) -> None:
         """Run the worker until it has stopped."""
@@ -144,13 +142,11 @@ class WorkerProcess:
             self._stop(math.inf)
 
     def _stop(self, grace: float | None = None) -> None:
-        """Stop; told so again, go on stopping, unless there is less time for it now."""
+        """Stop; told so again, go on stopping, but not for longer than it says now."""
         assert self._starting is not None
-        grace = self._config.grace if grace is None else grace
         if not self._starting.done():
             self._starting.cancel()
-        elif not self._starting.cancelled() and (not self._stops or grace < self._grace):
-            self._grace = grace
+        elif not self._starting.cancelled():
             stop = self._starting.result().stop(grace)
             self._stops.append(asyncio.get_running_loop().create_task(stop))
 

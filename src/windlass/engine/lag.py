@@ -25,6 +25,7 @@ log = logging.getLogger("windlass.engine")
 LONGEST_PAUSE = 1.0
 """Seconds between looks, at the most: others go by when the loop last turned."""
 FRAMES = 4
+LONGEST_LINE = 120
 _BELOW_TASKS = (str(Path(asyncio.__file__).parent), str(Path(__file__).parent))
 """Frames of code in these folders are what runs tasks, and say nothing about one."""
 
@@ -121,7 +122,7 @@ def where_is(thread: int) -> str:
     """Say what a thread executes: the innermost frames of its stack, those that only run tasks left out."""
     frame = sys._current_frames().get(thread)
     frames = traceback.StackSummary.extract(_frames_of_tasks(frame), limit=FRAMES)
-    places = [f"{one.filename}:{one.lineno} in {one.name}: {one.line}" for one in frames]
+    places = [f"{one.filename}:{one.lineno} in {one.name}: {(one.line or '')[:LONGEST_LINE]}" for one in frames]
     return ", called from ".join(places) or "no line of Python"
 
 
