@@ -31,7 +31,7 @@ from windlass.core.retry import NEVER, Retry, RetryPolicy
 from windlass.core.task import TaskSpec
 from windlass.engine.config import DEFAULT_CONCURRENCY, DEFAULT_GRACE, DEFAULT_LAG_WARNING, WorkerConfig
 from windlass.job import Job, Status, to_states
-from windlass.limits import LimitInfo, limit_record, read_limits
+from windlass.limits import LimitInfo, limit_record, pausable, read_limits
 from windlass.many import Calls, EnqueueMany, enqueue_many_sync
 from windlass.registry import check_aliases, check_new, task_name, unknown
 from windlass.store.port import Store
@@ -287,7 +287,7 @@ class App:
     def jobs(
         self,
         *,
-        task: str | None = None,
+        task: Task[..., Any] | str | None = None,
         queue: str | None = None,
         status: Status | Iterable[Status] | None = None,
         error: str | type[BaseException] | None = None,
@@ -299,7 +299,7 @@ class App:
         ``await app.jobs(task="shop.send", error=TimeoutError).replay()``. All that is named must hold.
 
         Args:
-            task: the name under which they are stored.
+            task: a task, or the name under which they are stored (an alias means those that were stored under it).
             queue: where they wait.
             status: one, or several.
             error: the last error is of this class or of a subclass; a name in full or without its module.
@@ -313,7 +313,7 @@ class App:
         wanted = JobFilter(
             states=None if status is None else to_states(status),
             queue=None if queue is None else check_queue(queue),
-            task=None if task is None else check_task(task),
+            task=None if (name := _name_of(task)) is None else check_task(name),
             error=type_name(error) if isinstance(error, type) else error,
             enqueued_before=None if before is None else instant(before, "before"),
             enqueued_from=None if after is None else instant(after, "after"),
@@ -349,8 +349,9 @@ class App:
         Raises:
             InvalidOption, InvalidName: an argument is impossible.
         """
-        name = task.name if isinstance(task, Task) else task
-        record = limit_record(queue=queue, task=name, key=key, concurrency=concurrency, rate=rate, burst=burst)
+        record = limit_record(
+            queue=queue, task=_name_of(task), key=key, concurrency=concurrency, rate=rate, burst=burst
+        )
         await (await self.store()).put_limit(record)
 
     def set_limit_sync(
@@ -367,6 +368,30 @@ class App:
         blocking.run(
             lambda: self.set_limit(queue=queue, task=task, key=key, concurrency=concurrency, rate=rate, burst=burst)
         )
+
+    async def pause(self, *, queue: str | None = None, task: Task[..., Any] | str | None = None) -> None:
+        """Pause a queue or a task: ``await app.pause(queue="mail")``. Workers claim nothing more of it, and give back
+        what they have not started; what runs goes on, and jobs can still be enqueued. Limits stay as they are.
+
+        Raises `InvalidOption` unless one of the two is given, and `InvalidName`.
+        """
+        await self._set_paused(queue, task, paused=True)
+
+    def pause_sync(self, *, queue: str | None = None, task: Task[..., Any] | str | None = None) -> None:
+        """As `pause`, blocking."""
+        blocking.run(lambda: self.pause(queue=queue, task=task))
+
+    async def resume(self, *, queue: str | None = None, task: Task[..., Any] | str | None = None) -> None:
+        """Let a queue or a task go on that was paused. Raises as `pause`."""
+        await self._set_paused(queue, task, paused=False)
+
+    def resume_sync(self, *, queue: str | None = None, task: Task[..., Any] | str | None = None) -> None:
+        """As `resume`, blocking."""
+        blocking.run(lambda: self.resume(queue=queue, task=task))
+
+    async def _set_paused(self, queue: str | None, task: Task[..., Any] | str | None, *, paused: bool) -> None:
+        scope, name = pausable(queue=queue, task=_name_of(task))
+        await (await self.store()).pause(scope, name, paused=paused)
 
     async def limits(self) -> list[LimitInfo]:
         """The limits that the store has, and what is paused: queues, then tasks, then limit keys, by name."""
@@ -494,6 +519,10 @@ class App:
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
+
+
+def _name_of(task: Task[..., Any] | str | None) -> str | None:
+    return task.name if isinstance(task, Task) else task
 
 
 def _between(what: str, value: int | Span, low: int, high: int) -> int:

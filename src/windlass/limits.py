@@ -58,6 +58,15 @@ def limit_record(
     )
 
 
+def pausable(*, queue: str | None = None, task: str | None = None) -> tuple[LimitScope, str]:
+    """Check what is to be paused or to go on. Raises `InvalidOption` and `InvalidName`."""
+    if queue is not None and task is None:
+        return LimitScope.QUEUE, check_queue(queue)
+    if task is not None and queue is None:
+        return LimitScope.TASK, check_task(task)
+    raise InvalidOption(f"pause and resume: give one of queue and task, not {'both' if queue else 'none'}")
+
+
 def _target(given: Mapping[str, str | None]) -> tuple[LimitScope, str]:
     named = {word: name for word, name in given.items() if name is not None}
     if len(named) != 1:

@@ -317,6 +317,25 @@ def test_limits_refuses(session: Session) -> None:
     session.check("limits_refuses")
 
 
+def test_tasks(session: Session) -> None:
+    session.create_store()
+    asyncio.run(have_workers_without_jobs(session.folder / "jobs.db"))
+    session.run("tasks", "pause", *APP, "tasks.add", "tasks.typo", "tasks.add")
+    session.run("limits", "ls", *APP)
+    session.run("tasks", "resume", *APP, "tasks.add", "tasks.typo")
+    assert session.json("tasks", "pause", *APP, "tasks.send") == [{"task": "tasks.send", "paused": True}]
+    assert session.json("tasks", "resume", *APP, "tasks.send") == [{"task": "tasks.send", "paused": False}]
+    for command in ("pause", "resume"):
+        for arguments in ((), ("a b",), ("a b", "--json"), ("--all",)):
+            assert session.run("tasks", command, *APP, *arguments).returncode == 2
+    session.check("tasks")
+
+
+async def have_workers_without_jobs(path: Path) -> None:
+    async with store_of(path, minutes_ago=0) as store:
+        await store.open(WorkerSession(id=bytes(16), node="box", pid=1, tasks=("tasks.add", "tasks.send")))
+
+
 def test_migrate(session: Session) -> None:
     session.run("migrate", "--url", "sqlite:///new.db")
     session.run("migrate", "--url", "sqlite:///new.db", "--finish")

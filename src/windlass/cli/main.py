@@ -11,7 +11,7 @@ from windlass.cli.arguments import Command, Group, choose
 from windlass.cli.errors import FAILURE, WrongUsage, exit_code_of, report
 from windlass.core.errors import WindlassError
 
-COMMANDS = ("worker", "enqueue", "jobs", "queues", "limits", "workers", "doctor", "migrate", "bench")
+COMMANDS = ("worker", "enqueue", "jobs", "queues", "tasks", "limits", "workers", "doctor", "migrate", "bench")
 """Each is a module of this package with a ``COMMAND``, imported when it is asked for."""
 
 SUMMARY = "Distributed task scheduling: run workers, enqueue jobs, look after queues. Also: --version, --help."

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from windlass.cli.arguments import Argument, Group, command
 from windlass.cli.limits import words
-from windlass.cli.output import ago, iso, note, say, say_json, say_table
+from windlass.cli.output import ago, iso, note, say_json, say_table
+from windlass.cli.pausing import set_paused
 from windlass.cli.target import STORE, with_store
-from windlass.core.names import check_queue
+from windlass.core.records import LimitScope
 from windlass.limits import limit_info
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 NAMES = Argument("names", nargs="+", metavar="QUEUE", help="Names of queues.")
 
 
-@command(*STORE)
+@command(*STORE, examples=[("windlass queues ls", "What waits where, and since when.")])
 def list_queues(*, app: str | None, url: str | None, as_json: bool) -> None:
     """List queues that have unfinished jobs or a record."""
 
@@ -50,38 +51,17 @@ def list_queues(*, app: str | None, url: str | None, as_json: bool) -> None:
     )
 
 
-@command(NAMES, *STORE)
+@command(NAMES, *STORE, examples=[("windlass queues pause mail reports", "Nothing starts in either.")])
 def pause(*, names: list[str], app: str | None, url: str | None, as_json: bool) -> None:
     """Pause queues. Workers claim nothing more from them, and give back what they have not started; what runs goes on;
     jobs can still be enqueued."""
-    _set_paused(names, app, url, paused=True, as_json=as_json)
+    set_paused(LimitScope.QUEUE, names, app, url, paused=True, as_json=as_json)
 
 
-@command(NAMES, *STORE)
+@command(NAMES, *STORE, examples=[("windlass queues resume mail reports", "Their jobs start again.")])
 def resume(*, names: list[str], app: str | None, url: str | None, as_json: bool) -> None:
     """Resume queues. Workers claim from them again."""
-    _set_paused(names, app, url, paused=False, as_json=as_json)
-
-
-def _set_paused(names: list[str], app: str | None, url: str | None, *, paused: bool, as_json: bool) -> None:
-    from windlass.core.records import LimitScope
-
-    wanted = list(dict.fromkeys(check_queue(name) for name in names))
-
-    async def act(store: Store) -> set[str]:
-        known = {queue.name for queue in await store.queues()}
-        for name in wanted:
-            await store.pause(LimitScope.QUEUE, name, paused=paused)
-        return known
-
-    known = with_store(app, url, act)
-    if as_json:
-        say_json([{"queue": name, "paused": paused} for name in wanted])
-        return
-    for name in wanted:
-        say(f"{name} {'paused' if paused else 'resumed'}")
-        if name not in known:
-            note(f"nothing was known of queue {name} before")
+    set_paused(LimitScope.QUEUE, names, app, url, paused=False, as_json=as_json)
 
 
 def _record(queue: QueueRecord) -> dict[str, object]:
