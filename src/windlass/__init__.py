@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         JobNotFound,
         MissingExtra,
         PayloadTooLarge,
+        ProcessDied,
         RemoteError,
         ResultTimeout,
         RetryLater,
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
         WindlassError,
     )
     from windlass.core.retry import Retry
+    from windlass.engine.process_pool.config import ChildProcesses
     from windlass.job import Job, JobInfo, JobProgress, Status
     from windlass.limits import LimitInfo
     from windlass.many import EnqueueMany
@@ -66,6 +68,7 @@ __all__ = [
     "BulkProgress",
     "Call",
     "CapabilityMissing",
+    "ChildProcesses",
     "CoroutineTask",
     "Current",
     "Dead",
@@ -92,6 +95,7 @@ __all__ = [
     "Middleware",
     "MissingExtra",
     "PayloadTooLarge",
+    "ProcessDied",
     "RemoteError",
     "ResultTimeout",
     "Retry",
@@ -125,11 +129,12 @@ _HOMES = {
         "windlass.core.errors": (
             "BlockingCallInLoop CapabilityMissing Dead Directive DuplicateJob EnqueueUnknown "
             "IllegalTransition InvalidArguments InvalidName InvalidOption InvalidResult InvalidURL "
-            "JobCancelled JobFailed JobLost JobNotFound MissingExtra PayloadTooLarge RemoteError "
+            "JobCancelled JobFailed JobLost JobNotFound MissingExtra PayloadTooLarge ProcessDied RemoteError "
             "ResultTimeout RetryLater SchemaMismatch Snooze StaleEnqueue StoreError StoreFull StoreReadOnly "
             "StoreUnavailable UndecodablePayload UnknownParent UnknownTask UsageError WindlassError"
         ),
         "windlass.core.retry": "Retry",
+        "windlass.engine.process_pool.config": "ChildProcesses",
         "windlass.job": "Job JobInfo JobProgress Status",
         "windlass.limits": "LimitInfo",
         "windlass.many": "EnqueueMany",

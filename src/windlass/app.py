@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -20,7 +19,7 @@ from windlass.connect import check_url, connect, redact
 from windlass.context import Middleware
 from windlass.core.clock import SECOND, Span, instant, span
 from windlass.core.codec import Signature
-from windlass.core.errors import InvalidOption
+from windlass.core.errors import InvalidOption, UsageError
 from windlass.core.ids import from_text
 from windlass.core.limit_keys import check_limit_by
 from windlass.core.model import DEFAULT_PRIORITY, KEEP, KEEP_DEAD, MAX_PAYLOAD, MAX_RESULT, Settings
@@ -28,12 +27,15 @@ from windlass.core.names import check_queue, check_task
 from windlass.core.records import JobFilter
 from windlass.core.remote import type_name
 from windlass.core.retry import NEVER, Retry, RetryPolicy
-from windlass.core.task import TaskSpec
+from windlass.core.task import PROCESS, ExecutorName, TaskSpec
 from windlass.engine.config import DEFAULT_CONCURRENCY, DEFAULT_GRACE, DEFAULT_LAG_WARNING, WorkerConfig
+from windlass.engine.process_pool import place
+from windlass.engine.process_pool.config import ChildProcesses
 from windlass.job import Job, Status, to_states
 from windlass.limits import LimitInfo, limit_record, pausable, read_limits
 from windlass.many import Calls, EnqueueMany, enqueue_many_sync
-from windlass.registry import check_aliases, check_new, task_name, unknown
+from windlass.place import find_place
+from windlass.registry import check_aliases, check_executor, check_new, task_name, unknown
 from windlass.store.port import Store
 from windlass.task import CoroutineTask, FunctionTask, Task
 
@@ -121,7 +123,10 @@ class App:
             self.middleware(one)
 
     def _connect(self) -> Store:
-        return connect(self._resolved_url(), self._settings)
+        url = self._resolved_url()
+        if place.is_child and url.startswith("memory:"):
+            raise UsageError(f"{url} exists only in the worker's own process, and this is a child; use sqlite:///path")
+        return connect(url, self._settings)
 
     def _resolved_url(self) -> str:
         return self._url or os.environ.get("WINDLASS_URL") or DEFAULT_URL
@@ -153,6 +158,7 @@ class App:
         *,
         name: str | None = None,
         aliases: Iterable[str] = (),
+        executor: ExecutorName | None = None,
         queue: str = "default",
         priority: int = DEFAULT_PRIORITY,
         retry: RetryPolicy | None = None,
@@ -170,12 +176,15 @@ class App:
     def task(self, function: Callable[..., Any] | None = None, **options: Any) -> Any:
         """Register a function as a task: ``@app.task`` or ``@app.task(queue="mail", timeout=30)``.
 
-        An ``async def`` runs on the worker's event loop, a plain ``def`` in a thread.
+        An ``async def`` runs on the worker's event loop, a plain ``def`` in a thread, unless ``executor`` says more.
 
         Args:
             function: the function; generators and methods cannot be tasks.
             name: what jobs carry; default ``module.qualname``.
             aliases: further names under which jobs may be stored, for example after a renaming.
+            executor: what runs an attempt: ``"async"`` (an ``async def``, by default), ``"thread"`` (a ``def``, by
+                default), or ``"process"`` (either): a child process, which a timeout or a cancellation ends whatever it
+                does, and whose crash is a failed attempt and nothing else.
             queue: where its jobs wait.
             priority: 9 is first, 0 last, within the queue.
             retry: the policy when an attempt fails, or one for each type of exception; default: no retry.
@@ -207,6 +216,7 @@ class App:
         *,
         name: str | None = None,
         aliases: Iterable[str] = (),
+        executor: ExecutorName | None = None,
         queue: str = "default",
         priority: int = DEFAULT_PRIORITY,
         retry: RetryPolicy | None = None,
@@ -220,11 +230,13 @@ class App:
     ) -> Task[..., Any]:
         name = task_name(function) if name is None else check_task(name)
         signature = Signature(name, function, max_payload=self._max_payload, max_result=self._max_result)
+        runs_in = check_executor(name, function, executor)
         spec = TaskSpec(
             name=name,
             function=function,
             signature=signature,
-            executor="async" if inspect.iscoroutinefunction(function) else "thread",
+            executor=runs_in,
+            requires=PROCESS if runs_in == "process" else "",
             aliases=check_aliases(aliases),
             queue=check_queue(queue),
             priority=check_priority(priority),
@@ -237,7 +249,7 @@ class App:
             limit_by=check_limit_by(signature, function, limit_by),
         )
         check_new(self._client.tasks, spec)
-        kind: type[Task[..., Any]] = CoroutineTask if spec.executor == "async" else FunctionTask
+        kind: type[Task[..., Any]] = CoroutineTask if spec.is_coroutine else FunctionTask
         task = kind(self._client, spec, NONE.merged(choose(**choices)))
         for known_as in (spec.name, *spec.aliases):
             self._client.tasks[known_as] = spec
@@ -412,6 +424,7 @@ class App:
         strict: bool = False,
         grace: float = DEFAULT_GRACE,
         lag_warning: float = DEFAULT_LAG_WARNING,
+        children: ChildProcesses | None = None,
     ) -> AsyncIterator[Worker]:
         """Run a worker on this event loop, as long as the block runs: ``async with app.worker(): ...``.
 
@@ -425,9 +438,15 @@ class App:
             grace: seconds for which running attempts may go on at the end of the block.
             lag_warning: seconds for which the event loop may be blocked before a warning in the log names the task that
                 blocks it; 0: never.
+            children: how tasks with ``executor="process"`` run.
         """
         config = self.worker_config(
-            queues, concurrency=concurrency, strict=strict, grace=grace, lag_warning=lag_warning
+            queues,
+            concurrency=concurrency,
+            strict=strict,
+            grace=grace,
+            lag_warning=lag_warning,
+            children=children,
         )
         worker = self.new_worker(config)
         await worker.start()
@@ -459,6 +478,7 @@ class App:
         strict: bool = False,
         grace: float = DEFAULT_GRACE,
         lag_warning: float = DEFAULT_LAG_WARNING,
+        children: ChildProcesses | None = None,
     ) -> WorkerThread:
         """Run a worker in a thread of this process, with an event loop of its own; returns when it has started.
 
@@ -466,9 +486,14 @@ class App:
         """
         from windlass.background import WorkerThread
 
-        self._runnable()
+        self.runnable()
         config = self.worker_config(
-            queues, concurrency=concurrency, strict=strict, grace=grace, lag_warning=lag_warning
+            queues,
+            concurrency=concurrency,
+            strict=strict,
+            grace=grace,
+            lag_warning=lag_warning,
+            children=children,
         )
         return WorkerThread(self._client, config)
 
@@ -478,22 +503,39 @@ class App:
 
         if not config.version:
             config = replace(config, version=self.version)
-        return Worker(self._client.origin, self._runnable(), config, self._client.middleware)
+        tasks, middleware = self.runnable()
+        return Worker(self._client.origin, tasks, config, middleware)
 
-    def worker_config(self, queues: Queues | None = None, **options: Any) -> WorkerConfig:
-        """What a worker of this app is told; ``options`` are those of `WorkerConfig`. Raises `InvalidOption`."""
+    def worker_config(
+        self,
+        queues: Queues | None = None,
+        *,
+        children: ChildProcesses | None = None,
+        known_as: str | None = None,
+        **options: Any,
+    ) -> WorkerConfig:
+        """What a worker of this app is told. ``known_as``: ``module:attribute``, where that is known; other ``options``
+        are those of `WorkerConfig`. Raises `InvalidOption`, and `UsageError` if a task wants a process, and no other
+        process could import it."""
         if isinstance(queues, str):
             raise InvalidOption(f"queues={queues!r}: expected a list of names, such as [{queues!r}]")
         if queues is None:
             queues = sorted({"default", *(task.spec.queue for task in self._tasks.values())})
         weights = dict(queues) if isinstance(queues, Mapping) else dict.fromkeys(queues, 1)
-        return WorkerConfig(queues=weights, version=self.version, **options)
+        return WorkerConfig(
+            queues=weights,
+            version=self.version,
+            children=children or ChildProcesses(),
+            place=find_place(self, self._client.tasks.values(), known_as),
+            **options,
+        )
 
-    def _runnable(self) -> Mapping[str, TaskSpec]:
-        """The tasks by name and alias, their hints resolved. Raises `InvalidOption` if one cannot be."""
+    def runnable(self) -> tuple[Mapping[str, TaskSpec], Sequence[Middleware]]:
+        """The tasks by name and alias, their hints resolved, and the middleware: what it takes to run them. Raises
+        `InvalidOption` if a hint cannot be resolved."""
         for task in self._tasks.values():
             task.spec.signature.resolve()
-        return self._client.tasks
+        return self._client.tasks, self._client.middleware
 
     # --------------------------------------------------------------------------------------------- store
 

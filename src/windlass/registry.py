@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
-from windlass.core.errors import InvalidName, UnknownTask
+from windlass.core.errors import InvalidName, InvalidOption, UnknownTask
 from windlass.core.names import check_task
-from windlass.core.task import TaskSpec
+from windlass.core.task import ExecutorName, TaskSpec
 
 
 def task_name(function: Callable[..., Any]) -> str:
@@ -17,10 +18,11 @@ def task_name(function: Callable[..., Any]) -> str:
     qualname = getattr(function, "__qualname__", None)
     if qualname is None:
         return "?"  # no function at all: the signature says so, and better
-    return check_task(f"{_real_module(function.__module__)}.{qualname}")
+    return check_task(f"{real_module(function.__module__)}.{qualname}")
 
 
-def _real_module(module: str) -> str:
+def real_module(module: str) -> str:
+    """The name under which a module can be imported; ``__main__`` where there is none."""
     if module != "__main__":
         return module
     main = sys.modules["__main__"]
@@ -47,6 +49,18 @@ def _is_new_cell(old: Callable[..., Any], new: Callable[..., Any]) -> bool:
     """Whether a notebook cell was simply run again."""
     interactive = new.__module__ == "__main__" and not hasattr(sys.modules["__main__"], "__file__")
     return interactive and (old.__module__, old.__qualname__) == (new.__module__, new.__qualname__)
+
+
+def check_executor(task: str, function: Callable[..., Any], executor: ExecutorName | None) -> ExecutorName:
+    """What is to run a function: as ``executor`` says, if it can. Raises `InvalidOption`."""
+    native: ExecutorName = "async" if inspect.iscoroutinefunction(function) else "thread"
+    if executor is None or executor in (native, "process"):
+        return executor or native
+    if executor == "async":
+        raise InvalidOption(f"task {task!r}: executor='async' needs an `async def`; a `def` would stop the event loop")
+    if executor == "thread":
+        raise InvalidOption(f"task {task!r}: executor='thread' needs a `def`; an `async def` needs an event loop")
+    raise InvalidOption(f"task {task!r}: executor={executor!r}: expected 'async', 'thread' or 'process'")
 
 
 def check_aliases(aliases: Iterable[str]) -> tuple[str, ...]:

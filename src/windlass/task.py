@@ -126,7 +126,7 @@ class Task(Generic[P, R_co]):
 
 
 class CoroutineTask(Task[P, R_co]):
-    """A task that is an ``async def``; it runs on the worker's event loop."""
+    """A task that is an ``async def``; it runs on the worker's event loop, or in a child process."""
 
     __slots__ = ()
 
@@ -136,7 +136,7 @@ class CoroutineTask(Task[P, R_co]):
 
 
 class FunctionTask(Task[P, R_co]):
-    """A task that is a plain ``def``; it runs in a thread of the worker."""
+    """A task that is a plain ``def``; it runs in a thread of the worker, or in a child process."""
 
     __slots__ = ()
 

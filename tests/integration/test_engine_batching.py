@@ -113,7 +113,7 @@ async def test_a_paused_queue_gives_nothing_until_it_is_resumed(store: Store) ->
 
 async def make_fast(store: Store, worker: Running, task: str, queue: str) -> None:
     """Run jobs, until the worker claims 20 ahead; on a busy machine what does nothing may take its time."""
-    while worker.worker._lanes.ahead(queue, time.monotonic()) < 20:
+    while worker.worker._lanes.of("").ahead(queue, time.monotonic()) < 20:
         done = worker.signals.counts["settled"]
         await enqueue(store, *(new_job(task, queue=queue) for _ in range(40)))
         await worker.settled(done + 40)

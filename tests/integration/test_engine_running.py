@@ -17,7 +17,7 @@ from windlass.core.records import Reason
 from windlass.core.remote import decode_error
 from windlass.core.retry import Retry
 from windlass.engine.attempt import EndReason
-from windlass.engine.lanes import LanePlan
+from windlass.engine.lanes import WorkerLanes
 from windlass.engine.runner import Runner
 from windlass.store.port import Store
 
@@ -367,7 +367,7 @@ async def test_a_coroutine_that_is_asked_to_end_before_its_first_step_ends(store
     async def work() -> None: ...
 
     ended: list[Settlement] = []
-    lanes = LanePlan({"default": 1}, strict=False, slots=1)
+    lanes = WorkerLanes({"default": 1}, strict=False, slots=1, process_slots=0)
     runner = Runner({"work": spec(work)}, slots=1, lanes=lanes, settle=ended.append, sink=Silent())
     job = ClaimedJob(b"1" * 16, 1, "work", b"{}", None, "default", "", 5, 1, 0, 0, 0, 0)
     runner.take([job])
@@ -377,7 +377,7 @@ async def test_a_coroutine_that_is_asked_to_end_before_its_first_step_ends(store
     assert runner.occupied == 0, "the slot is free"
     outcomes = {EndReason.CANCEL: [Outcome.CANCELLED], EndReason.LEASE: [Outcome.RELEASED], EndReason.LOST: []}
     assert [settlement.outcome for settlement in ended] == outcomes[reason]
-    runner.close()
+    await runner.aclose()
 
 
 class Silent:
@@ -433,3 +433,16 @@ async def test_notes_with_undecodable_names_are_kept_and_disturb_nobody(store: S
         job = await record(store, job_id)
     assert job.message == "file \\udcff"
     assert job.log == "file \\udcff\n"
+
+
+async def test_jobs_from_when_the_task_wanted_a_process_run_here_when_it_wants_none(store: Store) -> None:
+    async def coroutine() -> int:
+        return 1
+
+    def function() -> int:
+        return 2
+
+    async with running(store, spec(coroutine), spec(function)) as worker:
+        ids = await enqueue(store, *(new_job(task, requires="process") for task in ("coroutine", "function")))
+        await worker.settled(2)
+        assert [r and r.result for r in await store.results(ids)] == [b"1", b"2"]

@@ -73,6 +73,8 @@ async def wrong_limits() -> None:
 def wrong_registration() -> None:
     app.task(limit_by=send)  # type: ignore[call-overload]
     app.task(queue=5)  # type: ignore[call-overload]
+    app.task(executor="fork")  # type: ignore[call-overload]
+    app.worker(children=4)  # type: ignore[arg-type]
     app.task("mail")  # type: ignore[call-overload]
     App(5)  # type: ignore[arg-type]
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
 from unittest.mock import ANY
 
-from windlass import App, BulkProgress, Call, CoroutineTask, FunctionTask, Job, LimitInfo, Retry
+from windlass import App, BulkProgress, Call, ChildProcesses, CoroutineTask, FunctionTask, Job, LimitInfo, Retry
 from windlass.testing import AttemptRecord, EnqueuedJob, Harness
 
 app = App("memory://")
@@ -30,7 +30,18 @@ def total(*numbers: float) -> float:
 async def nothing() -> None: ...
 
 
+@app.task(executor="process")
+def resize(path: str) -> int:
+    return len(path)
+
+
+@app.task(executor="process", timeout=5)
+async def fetch(url: str) -> bytes:
+    return url.encode()
+
+
 assert_type(total(1, 2), float)
+assert_type(resize("a"), int)
 assert_type(total.name, str)
 
 
@@ -46,6 +57,14 @@ async def enqueue() -> None:
     assert_type(await (await nothing.enqueue()).result(), None)
     assert_type(await send("a", "b"), int)
     assert_type(job.duplicate, bool)
+
+
+async def elsewhere() -> None:
+    assert_type(await (await resize.enqueue("a")).result(), int)
+    assert_type(await fetch("a"), bytes)
+    assert_type(await (await fetch.enqueue("a")).result(), bytes)
+    async with app.worker(children=ChildProcesses(slots=2, max_jobs=1000, max_memory=2**30, memory_limit=2**32)):
+        pass
 
 
 async def options() -> None:

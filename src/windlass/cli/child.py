@@ -25,6 +25,7 @@ import msgspec
 from windlass.cli.logs import configure_logs
 from windlass.core.errors import SchemaMismatch, StoreError, UsageError
 from windlass.engine.config import DEFAULT_CONCURRENCY, DEFAULT_GRACE, DEFAULT_LAG_WARNING, WorkerConfig
+from windlass.engine.process_pool.config import ChildProcesses, usable_cores
 from windlass.engine.processes import DRAIN, HUNG, MISCONFIGURED, QUIT, READY, RECYCLE, STOP, STOP_NOW, SUSPECTS, WORN
 from windlass.engine.recycling import SPREAD, RecycleAt, resident_memory
 from windlass.engine.supervisor import MARGIN
@@ -54,6 +55,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     recycle_jobs: int | None = None
     recycle_age: float | None = None
     recycle_memory: int | None = None
+    process_slots: int | None = None
+    max_jobs_per_child: int | None = None
+    max_memory_per_child: int | None = None
+    memory_limit_per_child: int | None = None
 
 
 class Line:
@@ -196,12 +201,24 @@ def _load(place: str) -> App:
     return app
 
 
+def _children(options: Options) -> ChildProcesses:
+    return ChildProcesses(
+        slots=options.process_slots or usable_cores(),
+        max_jobs=options.max_jobs_per_child,
+        max_memory=options.max_memory_per_child,
+        memory_limit=options.memory_limit_per_child,
+        log_level=options.log_level,
+    )
+
+
 def _configure(app: App, options: Options, line: Line, *, alone: bool) -> WorkerConfig:
     return app.worker_config(
         options.queues,
         strict=options.strict,
         concurrency=options.concurrency,
         grace=options.grace,
+        children=_children(options),
+        known_as=options.app,
         alone=alone,
         supervisor=os.getppid(),
         on_told=lambda: line.say(QUIT),

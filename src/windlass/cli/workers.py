@@ -39,7 +39,7 @@ def list_workers(*, app: str | None, url: str | None, as_json: bool) -> None:
                 record.session.node,
                 record.session.pid,
                 _state(record, now),
-                ", ".join(lane.queue for lane in record.session.lanes),
+                ", ".join(_queues(record)),
                 record.session.slots,
                 record.running,
                 ago(now - record.opened_at),
@@ -58,6 +58,11 @@ def _state(record: SessionRecord, now: int) -> str:
     return "stopping" if STOP in record.commands else "draining" if DRAIN in record.commands else "live"
 
 
+def _queues(record: SessionRecord) -> list[str]:
+    """Each queue once, however many lanes of it the worker serves."""
+    return list(dict.fromkeys(lane.queue for lane in record.session.lanes))
+
+
 def _record(record: SessionRecord, now: int) -> dict[str, object]:
     session = record.session
     return {
@@ -68,7 +73,7 @@ def _record(record: SessionRecord, now: int) -> dict[str, object]:
         "alone": session.alone,
         "commands": record.commands,
         "state": _state(record, now),
-        "queues": [lane.queue for lane in session.lanes],
+        "queues": _queues(record),
         "tasks": list(session.tasks),
         "version": session.version,
         "slots": session.slots,

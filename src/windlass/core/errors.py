@@ -26,6 +26,7 @@
     │   └── EnqueueUnknown         it is not known whether these jobs were stored
     ├── JobNotFound                the store has no job with this id (never had, or it was purged)
     ├── IllegalTransition          the lifecycle has no such edge
+    ├── ProcessDied                the child process that ran the attempt died: killed, crashed, or exited
     ├── ResultTimeout              the job did not finish in the time given (also a ``TimeoutError``)
     ├── JobFailed                  the job finished without a result
     │   ├── RemoteError            it is dead: its last attempt raised
@@ -151,6 +152,10 @@ class JobNotFound(WindlassError, LookupError):
 
 class IllegalTransition(WindlassError):
     """The lifecycle has no such edge."""
+
+
+class ProcessDied(WindlassError):
+    """The child process that ran the attempt died."""
 
 
 class ResultTimeout(WindlassError, TimeoutError):

@@ -16,7 +16,7 @@ from typing import Any, cast
 import msgspec
 
 from windlass.core.clock import Instant
-from windlass.core.errors import RemoteError
+from windlass.core.errors import ProcessDied, RemoteError
 from windlass.core.model import ErrorRecord
 from windlass.core.text import printable
 
@@ -41,6 +41,8 @@ _BUILT_INS: dict[str, type[BaseException]] = {
     )
 }  # fmt: skip
 """No exits, no StopIteration, no groups, none that cannot stand without its own arguments."""
+_OURS: tuple[type[BaseException], ...] = (ProcessDied,)
+"""What Windlass itself reports in place of what the task raised."""
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(ErrorRecord).decode
@@ -152,7 +154,7 @@ def rebuild_error(record: ErrorRecord, allowed: Iterable[type[BaseException]] = 
 
 
 def _find(record: ErrorRecord, allowed: Iterable[type[BaseException]]) -> type[BaseException]:
-    known = {**_BUILT_INS, **{type_name(kind): kind for kind in allowed}}
+    known = {**_BUILT_INS, **{type_name(kind): kind for kind in (*_OURS, *allowed)}}
     return next((known[name] for name in record.names or (record.type,) if name in known), Exception)
 
 

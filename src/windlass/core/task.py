@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -13,7 +14,10 @@ from windlass.core.codec import Signature
 from windlass.core.model import DEFAULT_PRIORITY, KEEP, KEEP_DEAD
 from windlass.core.retry import NEVER, Retry, RetryPolicy
 
-ExecutorName: TypeAlias = Literal["async", "thread"]
+ExecutorName: TypeAlias = Literal["async", "thread", "process"]
+PROCESS = "process"
+"""What jobs of process tasks require, which is their lane: so a worker asks for as many as it has processes for, and
+what waits behind them in the same queue, and needs no process, passes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +28,7 @@ class TaskSpec:
     function: Callable[..., Any]
     signature: Signature
     executor: ExecutorName
-    """``async`` for coroutine functions, else ``thread``."""
+    """``async``: on the worker's event loop; ``thread``: in a thread of the worker; ``process``: in a child process."""
     aliases: tuple[str, ...] = ()
     queue: str = "default"
     requires: str = ""
@@ -41,6 +45,11 @@ class TaskSpec:
     """Exception classes that results may raise again by name."""
     limit_by: str | None = None
     """The parameter whose argument makes the limit key of each job."""
+
+    @property
+    def is_coroutine(self) -> bool:
+        """Whether the function has to be awaited."""
+        return inspect.iscoroutinefunction(self.function)
 
 
 class JobOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from enum import Enum, auto
 
 from windlass.context import Current, NoteSink
 from windlass.core.clock import MINUTE, SECOND, Instant, Span
 from windlass.core.clock import span as to_span
-from windlass.core.errors import Dead, Directive, InvalidOption, PayloadTooLarge, RetryLater, Snooze, WindlassError
+from windlass.core.errors import (
+    Dead,
+    Directive,
+    InvalidOption,
+    PayloadTooLarge,
+    RetryLater,
+    Snooze,
+    UndecodablePayload,
+    WindlassError,
+)
 from windlass.core.lifecycle import Outcome
 from windlass.core.model import ClaimedJob, Settlement
 from windlass.core.remote import encode_error
@@ -46,7 +56,17 @@ class ResultRejected(WindlassError):
 class Attempt(Current):
     """One execution of a job by this worker."""
 
-    __slots__ = ("begun", "deadline", "end_reason", "job", "options", "spec", "started_at", "task_handle")
+    __slots__ = (
+        "begun",
+        "deadline",
+        "end_reason",
+        "job",
+        "on_end_asked",
+        "options",
+        "spec",
+        "started_at",
+        "task_handle",
+    )
 
     def __init__(self, job: ClaimedJob, spec: TaskSpec, options: JobOptions | None, sink: NoteSink, now: float) -> None:
         super().__init__(job, sink)
@@ -62,6 +82,13 @@ class Attempt(Current):
         """A coroutine has made its first step. Before that it must not be cancelled: its body would never run, and
         nobody would hear of its end."""
         self.task_handle: asyncio.Task[None] | None = None
+        self.on_end_asked: Callable[[EndReason], None] | None = None
+        """Called with each reason that counts: ends an attempt that runs in another process."""
+
+    @property
+    def is_in_thread(self) -> bool:
+        """Whether nothing but the attempt itself can end it."""
+        return self.task_handle is None and self.on_end_asked is None
 
     def ask_to_end(self, reason: EndReason) -> None:
         """Cancel it: a coroutine at its next await; a function sees `Current.cancelled`. The first reason stands, for
@@ -72,6 +99,8 @@ class Attempt(Current):
         if not asked:
             self._ask_to_end()
             self.remind()
+        if self.on_end_asked is not None and self.end_reason is reason:
+            self.on_end_asked(reason)
 
     def remind(self) -> None:
         """Cancel a coroutine (again)."""
@@ -96,13 +125,24 @@ class Attempt(Current):
         if self.end_reason in _NOT_ITS_FAULT and not isinstance(error, Directive):
             return self._settle(Outcome.RELEASED)
         if isinstance(error, asyncio.CancelledError) and self.end_reason is not None:
-            if self.end_reason is EndReason.CANCEL:
-                return self._settle(Outcome.CANCELLED)
-            error = TimeoutError(_overran(self))
+            return self.interrupted(error)
         try:
             return self._judged(error)
         except InvalidOption as bad:  # Snooze(-1): the task's mistake, and one that it would repeat
             return self._dead(bad)
+
+    def interrupted(self, cause: BaseException | None = None, where: str = "") -> Settlement:
+        """Judge an end that was asked for: by its cancellation (``cause``), or by that of its process, which said
+        ``where`` it stood."""
+        if self.end_reason in _NOT_ITS_FAULT:
+            return self._settle(Outcome.RELEASED)
+        if self.end_reason is EndReason.CANCEL:
+            return self._settle(Outcome.CANCELLED)
+        error = TimeoutError(_overran(self))
+        error.__cause__ = cause
+        if where:
+            error.add_note(where)
+        return self._judged(error)
 
     def _judged(self, error: BaseException) -> Settlement:
         if isinstance(error, Snooze):
@@ -142,6 +182,11 @@ def undeliverable(job: ClaimedJob, error: WindlassError, *, hopeless: bool, keep
         return Settlement(job.id, job.token, Outcome.DEAD, None, record, 0, keep_dead)
     delay = max(SECOND, min(job.undeliverable_for // 2, MINUTE))
     return Settlement(job.id, job.token, Outcome.UNDELIVERABLE, None, record, delay)
+
+
+def rejected(job: ClaimedJob, spec: TaskSpec, error: WindlassError) -> Settlement:
+    """Put back a job whose arguments its task does not take."""
+    return undeliverable(job, error, hopeless=isinstance(error, UndecodablePayload), keep_dead=spec.keep_dead)
 
 
 def _overran(attempt: Attempt) -> str:

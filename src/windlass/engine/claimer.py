@@ -10,7 +10,7 @@ from windlass.core.errors import StoreError
 from windlass.core.model import ClaimAnswer, ClaimedJob, ClaimRequest
 from windlass.core.records import LimitScope
 from windlass.engine.holding import Holding
-from windlass.engine.lanes import LanePlan
+from windlass.engine.lanes import WorkerLanes
 from windlass.engine.runner import Runner
 from windlass.engine.suspects import SuspectTurn
 from windlass.store.port import Insights, Notifier, Subscription
@@ -21,7 +21,7 @@ log = logging.getLogger("windlass.engine")
 class Claimer:
     """The claims of one worker."""
 
-    def __init__(self, lanes: LanePlan, suspects: SuspectTurn, runner: Runner, wake: Callable[[], None]) -> None:
+    def __init__(self, lanes: WorkerLanes, suspects: SuspectTurn, runner: Runner, wake: Callable[[], None]) -> None:
         self._lanes = lanes
         self._suspects = suspects
         self._runner = runner
@@ -83,12 +83,7 @@ class Claimer:
         alone = self._suspects.claim_alone(empty=not holding.held)
         if alone is None:
             return None
-        now = time.monotonic()
-        occupied = self._runner.occupied
-        capacity = self._lanes.capacity(now)
-        if occupied and not alone and capacity - occupied < max(1, capacity // 4):
-            return None
-        lanes = self._lanes.request(occupied, now)
+        lanes = self._lanes.request(self._runner.occupied, self._runner.in_processes, time.monotonic())
         return ClaimRequest(holding.next_number(), lanes, alone) if lanes else None
 
     def became_free(self, holding: Holding) -> bool:

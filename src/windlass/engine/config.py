@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from windlass.core.errors import InvalidOption
 from windlass.core.model import MAX_BATCH, MAX_LANES
 from windlass.core.names import check_queue
+from windlass.engine.process_pool.config import ChildProcesses
+from windlass.engine.process_pool.place import Place
 from windlass.engine.recycling import NEVER, RecycleAt
 from windlass.engine.vitals import Vitals
 
@@ -29,6 +31,10 @@ class WorkerConfig:
     """Ask the queues always in the given order: the first is served until it is empty."""
     concurrency: int = DEFAULT_CONCURRENCY
     """Slots: attempts that run at once."""
+    children: ChildProcesses = field(default_factory=ChildProcesses)
+    """How attempts of process tasks run."""
+    place: Place | None = None
+    """Where a child process finds the app; ``None``: this worker can run no process tasks."""
     grace: float = DEFAULT_GRACE
     """How long running attempts may go on once the worker is told to stop."""
     alone: bool = False

@@ -1,4 +1,4 @@
-"""Runs attempts in slots: coroutines on the loop, functions in threads."""
+"""Runs attempts in slots: coroutines on the loop, functions in threads, and what says so in child processes."""
 
 from __future__ import annotations
 
@@ -14,13 +14,17 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from windlass.context import Current, Middleware, NoteSink, set_current
-from windlass.core.errors import UndecodablePayload, UnknownTask, WindlassError
+from windlass.context import Middleware, NoteSink, set_current
+from windlass.core.errors import UnknownTask, WindlassError
 from windlass.core.model import KEEP_DEAD, ClaimedJob, Settlement
 from windlass.core.options import decode_options
 from windlass.core.task import TaskSpec
-from windlass.engine.attempt import Attempt, EndReason, released, undeliverable
-from windlass.engine.lanes import BUFFER_PATIENCE, LanePlan
+from windlass.engine.attempt import Attempt, EndReason, rejected, released, undeliverable
+from windlass.engine.hooks import run_after, run_before
+from windlass.engine.lanes import BUFFER_PATIENCE, WorkerLanes
+from windlass.engine.process_pool.config import ChildProcesses
+from windlass.engine.process_pool.place import Place
+from windlass.engine.process_slots import ProcessSlots
 from windlass.engine.threads import ThreadSlots
 
 log = logging.getLogger("windlass.engine")
@@ -43,10 +47,12 @@ class Runner:
         tasks: Mapping[str, TaskSpec],
         *,
         slots: int,
-        lanes: LanePlan,
+        lanes: WorkerLanes,
         settle: Callable[[Settlement], None],
         sink: NoteSink,
         middleware: Sequence[Middleware] = (),
+        children: ChildProcesses | None = None,
+        place: Place | None = None,
     ) -> None:
         self._tasks = tasks
         self._slots = slots
@@ -59,6 +65,7 @@ class Runner:
         self._thread = threading.get_ident()
         _runners.add(self)
         self._threads = ThreadSlots(slots, self._loop)
+        self._processes = self._process_slots(children, place)
         self._buffer: deque[tuple[ClaimedJob, float]] = deque()
         self.running: dict[bytes, Attempt] = {}
         """Job id to attempt. Read by the heartbeat's thread, too."""
@@ -69,18 +76,50 @@ class Runner:
         self.became_idle = asyncio.Event()
         """Set while nothing runs and nothing waits."""
         self.became_idle.set()
-        self.paused = False
+        self._paused = False
+
+    def _process_slots(self, children: ChildProcesses | None, place: Place | None) -> ProcessSlots | None:
+        """Places for process tasks, if there are such tasks."""
+        longest = [spec.signature.max_result for spec in self._tasks.values() if spec.executor == "process"]
+        if children is None or place is None or not longest:
+            return None
+        return ProcessSlots(
+            children,
+            place,
+            longest=max(longest),
+            lanes=self._lanes,
+            settle=self._settle,
+            begin=self._begin,
+            ended=self._ended,
+            sink=self._sink,
+        )
+
+    @property
+    def paused(self) -> bool:
         """Start nothing: the lease is in doubt, or the worker stops."""
+        return self._paused
+
+    @paused.setter
+    def paused(self, paused: bool) -> None:
+        self._paused = paused
+        if self._processes is not None:
+            self._processes.paused = paused
 
     @property
     def occupied(self) -> int:
-        """Slots taken, and jobs that wait for one."""
-        return len(self.running) + len(self._given_up) + len(self._buffer)
+        """Slots taken here, and jobs that wait for one."""
+        elsewhere = 0 if self._processes is None else self._processes.running
+        return len(self.running) + len(self._given_up) + len(self._buffer) - elsewhere
+
+    @property
+    def in_processes(self) -> int:
+        """The same of child processes."""
+        return 0 if self._processes is None else self._processes.occupied
 
     @property
     def idle(self) -> bool:
         """Whether nothing runs and nothing waits."""
-        return not self.running and not self._buffer
+        return not self.running and not self.buffered
 
     def stuck(self, now: float) -> int:
         """Count the slots of attempts that were asked to end a while ago, and go on."""
@@ -88,25 +127,40 @@ class Runner:
         overdue = sum(
             1
             for attempt in self.running.values()
-            if attempt.task_handle is None and attempt.deadline is not None and attempt.deadline < asked_by
+            if attempt.is_in_thread and attempt.deadline is not None and attempt.deadline < asked_by
         )
-        return overdue + sum(1 for since in self._given_up.values() if since < asked_by)
+        given_up = self._given_up.items()
+        return overdue + sum(1 for attempt, since in given_up if since < asked_by and attempt.on_end_asked is None)
 
     def take(self, jobs: Sequence[ClaimedJob]) -> None:
         """Run these, each as soon as a slot is free."""
         now = time.monotonic()
         self.became_idle.clear()
-        self._buffer.extend([(job, now) for job in jobs])
+        if self._processes is None:
+            self._buffer.extend([(job, now) for job in jobs])
+        else:
+            self._sort(jobs, now, self._processes)
         self.fill()
         self._check_idle()
         self._watch()
 
+    def _sort(self, jobs: Sequence[ClaimedJob], now: float, processes: ProcessSlots) -> None:
+        """Put each job where it waits for what it needs."""
+        for job in jobs:
+            spec = self._tasks.get(job.task)
+            if spec is not None and spec.executor == "process":
+                processes.take(job, spec, now)
+            else:
+                self._buffer.append((job, now))
+
     def fill(self) -> None:
         """Start what waits, while slots are free."""
-        buffer, running = self._buffer, self.running
-        free = self._slots - len(running) - len(self._given_up)
-        if free <= 0 or not buffer or self.paused:
+        if self._processes is not None:
+            self._processes.fill()
+        buffer = self._buffer
+        if not buffer or self._paused:
             return
+        free = self._slots - self.occupied + len(buffer)
         now = time.monotonic()
         while buffer and free > 0:
             if self._start(buffer.popleft()[0], now):
@@ -123,19 +177,22 @@ class Runner:
         try:
             args, kwargs = spec.signature.decode(job.payload)
         except WindlassError as error:
-            hopeless = isinstance(error, UndecodablePayload)
-            self._settle(undeliverable(job, error, hopeless=hopeless, keep_dead=spec.keep_dead))
+            self._settle(rejected(job, spec, error))
             return False
-        if job.id in self.running:  # claimed anew: the store had taken it from the old attempt
-            self.end(job.id, EndReason.LOST)
-        options = None if job.options is None else decode_options(job.options)
-        attempt = Attempt(job, spec, options, self._sink, now)
-        self.running[job.id] = attempt
+        attempt = self._begin(job, spec, now)
         if spec.executor == "async":
             attempt.task_handle = self._loop.create_task(self._run_coroutine(attempt, args, kwargs))
         else:
             self._submit(attempt, args, kwargs)
         return True
+
+    def _begin(self, job: ClaimedJob, spec: TaskSpec, now: float) -> Attempt:
+        """Make the attempt of a job that starts now."""
+        if job.id in self.running:  # claimed anew: the store had taken it from the old attempt
+            self.end(job.id, EndReason.LOST)
+        options = None if job.options is None else decode_options(job.options)
+        attempt = self.running[job.id] = Attempt(job, spec, options, self._sink, now)
+        return attempt
 
     async def _run_coroutine(self, attempt: Attempt, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         set_current(attempt)
@@ -145,7 +202,7 @@ class Runner:
             if attempt.end_reason is not None:
                 raise asyncio.CancelledError
             if self._middleware:
-                self._before(attempt)
+                run_before(self._middleware, attempt)
             result = await attempt.spec.function(*args, **kwargs)
             settlement = attempt.succeeded(result)
         except BaseException as raised:  # noqa: BLE001 - SystemExit in task code is a failed attempt, not our end
@@ -154,7 +211,7 @@ class Runner:
         if os.getpid() != self._pid:
             _leave_fork()
         if self._middleware:
-            self._after(attempt, error)
+            run_after(self._middleware, attempt, error)
         self._ended(attempt, settlement)
 
     def _submit(self, attempt: Attempt, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -171,7 +228,7 @@ class Runner:
         error: BaseException | None = None
         try:
             if self._middleware:
-                self._before(attempt)
+                run_before(self._middleware, attempt)
             settlement = attempt.succeeded(attempt.spec.function(*args, **kwargs))
         except BaseException as raised:  # noqa: BLE001 - as above
             error = raised
@@ -179,19 +236,8 @@ class Runner:
         if os.getpid() != self._pid:
             _leave_fork()
         if self._middleware:
-            self._after(attempt, error)
+            run_after(self._middleware, attempt, error)
         return settlement
-
-    def _before(self, attempt: Attempt) -> None:
-        for hook in self._middleware:
-            hook.before(attempt, attempt.options.headers or {})
-
-    def _after(self, attempt: Current, error: BaseException | None) -> None:
-        for hook in reversed(self._middleware):
-            try:
-                hook.after(attempt, error)
-            except BaseException:
-                log.exception("middleware %s failed after job %s", type(hook).__name__, attempt.job_id)
 
     # ------------------------------------------------------------------------------------------- ending
 
@@ -199,11 +245,12 @@ class Runner:
         job = attempt.job
         if self.running.get(job.id) is attempt:
             del self.running[job.id]
-            self._lanes.ran(job.queue, time.monotonic() - attempt.started_at)
+            lanes = self._lanes.of(attempt.spec.requires)
+            lanes.ran(job.queue, time.monotonic() - attempt.started_at)
             self._settle(settlement)
         else:
             self._given_up.pop(attempt, None)
-        if self._buffer:
+        if self.buffered:
             self.fill()
         elif not self.running:
             self.became_idle.set()
@@ -220,30 +267,35 @@ class Runner:
             if reason is EndReason.LOST:
                 self._give_up(attempt)
         elif reason is EndReason.LOST:
-            self._buffer = deque(entry for entry in self._buffer if entry[0].id != job_id)
+            self._take_out(lambda job: job.id == job_id)
+        elif reason is EndReason.CANCEL:
+            self.give_back_buffer(lambda job: job.id == job_id)
 
     def end_all(self, reason: EndReason) -> None:
         """Ask every attempt to end."""
         for job_id in list(self.running):
             self.end(job_id, reason)
         if reason is EndReason.LOST:
-            self._buffer.clear()
+            self._take_out(lambda _: True)
         self._check_idle()
 
     @property
     def buffered(self) -> bool:
         """Whether jobs wait for a slot."""
-        return bool(self._buffer)
+        return bool(self._buffer or self._processes)
 
     def give_back_buffer(self, which: Callable[[ClaimedJob], bool] = lambda _: True) -> None:
         """Settle what waits for a slot, or ``which`` of it, as not started."""
-        buffer, self._buffer = self._buffer, deque()
-        for job, since in buffer:
-            if which(job):
-                self._settle(released(job, started=False))
-            else:
-                self._buffer.append((job, since))
+        for job in self._take_out(which):
+            self._settle(released(job, started=False))
         self._check_idle()
+
+    def _take_out(self, which: Callable[[ClaimedJob], bool]) -> list[ClaimedJob]:
+        """Take those out of what waits for a slot."""
+        out = [job for job, _ in self._buffer if which(job)]
+        if out:
+            self._buffer = deque(entry for entry in self._buffer if not which(entry[0]))
+        return out if self._processes is None else out + self._processes.take_out(which)
 
     def give_back_running(self) -> None:
         """Settle what would not end in time as given back; the attempts' own ends are dropped."""
@@ -257,8 +309,10 @@ class Runner:
         del self.running[attempt.job.id]
         self._given_up[attempt] = time.monotonic()
 
-    def close(self) -> None:
-        """Stop looking after time. Attempts that still run are on their own."""
+    async def aclose(self) -> None:
+        """Stop looking after time, and end child processes. Attempts in threads that still run are on their own."""
+        if self._processes is not None:
+            await self._processes.pool.aclose()
         self._threads.close()
         if self._sweeper is not None:
             self._sweeper.cancel()
@@ -277,7 +331,7 @@ class Runner:
     # --------------------------------------------------------------------------------------------- time
 
     def _watch(self) -> None:
-        if self._sweeper is None and (self.running or self._buffer):
+        if self._sweeper is None and (self.running or self.buffered):
             self._sweeper = self._loop.call_later(SWEEP, self._sweep)
 
     def _sweep(self) -> None:
@@ -293,8 +347,10 @@ class Runner:
                     attempt.deadline = now + REMIND
         while self._buffer and now - self._buffer[0][1] > BUFFER_PATIENCE:
             job, _ = self._buffer.popleft()
-            self._lanes.gave_back(job.queue, now)
+            self._lanes.of(job.requires).gave_back(job.queue, now)
             self._settle(released(job, started=False))
+        if self._processes is not None:
+            self._processes.sweep(now)
         self._check_idle()
         self._watch()
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from windlass.context import Middleware
 from windlass.core.clock import SECOND
-from windlass.core.errors import StoreError
+from windlass.core.errors import StoreError, UsageError
 from windlass.core.ids import to_text
 from windlass.core.model import DRAIN, STOP, ClaimAnswer, ClaimedJob, ClaimRequest, Refusal, Session
 from windlass.core.task import TaskSpec
@@ -24,7 +24,8 @@ from windlass.engine.heartbeat import Heartbeat, Pulse
 from windlass.engine.holding import Holding
 from windlass.engine.janitor import Janitor
 from windlass.engine.lag import LoopWatch
-from windlass.engine.lanes import LanePlan
+from windlass.engine.lanes import WorkerLanes
+from windlass.engine.process_pool.place import check_no_worker_starts_here
 from windlass.engine.pump import Pump, log_lost
 from windlass.engine.recycling import Successor, Wear
 from windlass.engine.runner import Runner
@@ -85,8 +86,11 @@ class Worker:
     async def start(self) -> None:
         """Open a session and begin to claim. Raises `InvalidOption` if a task's hints cannot be resolved, and
         `StoreError` if the store cannot be opened; the worker is of no use then."""
+        check_no_worker_starts_here()
         for spec in self._tasks.values():
             spec.signature.resolve()
+            if spec.executor == "process" and self._config.place is None:
+                raise UsageError(f"task {spec.name!r} wants a process, and nobody said where one finds it")
         try:
             await self._start()
         except BaseException:
@@ -95,7 +99,14 @@ class Worker:
 
     async def _start(self) -> None:
         await self._store.connect()
-        self._lanes = LanePlan(self._config.queues, strict=self._config.strict, slots=self._slots)
+        children = self._config.children
+        has_processes = any(spec.executor == "process" for spec in self._tasks.values())
+        self._lanes = WorkerLanes(
+            self._config.queues,
+            strict=self._config.strict,
+            slots=self._slots,
+            process_slots=(1 if self._config.alone else children.slots) if has_processes else 0,
+        )
         self._pump = Pump(self._store, lambda: self._holding, self._next_claim, self._signals)
         self._runner = Runner(
             self._tasks,
@@ -104,6 +115,8 @@ class Worker:
             settle=self._pump.outbox.add,
             sink=self._pump.notes,
             middleware=self._middleware,
+            children=children,
+            place=self._config.place,
         )
         self._janitor = Janitor(self._store, self._signals)
         self._pump.take = self._take
@@ -201,13 +214,13 @@ class Worker:
         await self._heartbeat.stop()
         if self._lease_guard is not None:
             self._lease_guard.cancel()
-        self._runner.close()
         self._unsubscribe()
         try:
             async with asyncio.timeout(LAST_WORDS):
                 await self._store.close(self._holding.session)
         except (StoreError, TimeoutError) as error:
             log.warning("the session could not be closed (%s); its jobs come back when its lease is over", error)
+        await self._runner.aclose()
         await self._store.aclose()
 
     @staticmethod
@@ -228,7 +241,7 @@ class Worker:
                 id=self._holding.session,
                 node=socket.gethostname(),
                 pid=os.getpid(),
-                lanes=tuple(self._lanes.request(0, sent_at)),
+                lanes=self._lanes.all(),
                 tasks=tuple(sorted(self._tasks)),
                 version=self._config.version,
                 slots=self._slots,

@@ -74,7 +74,7 @@ class Performance(Mortal):
 
     async def run(self) -> None:
         """Run it to its end on the running loop; a function in a thread."""
-        if self.attempt.spec.executor == "async":
+        if self.attempt.spec.is_coroutine:
             handle = self.attempt.task_handle = asyncio.ensure_future(self._await())
         else:
             handle = asyncio.ensure_future(asyncio.to_thread(self._call))
@@ -84,7 +84,7 @@ class Performance(Mortal):
 
     def run_here(self, runner: asyncio.Runner) -> None:
         """Run it to its end in this thread; a coroutine with ``runner``."""
-        if self.attempt.spec.executor == "async":
+        if self.attempt.spec.is_coroutine:
             runner.run(self.run())
         else:
             with self._timed(self._started_timer):
