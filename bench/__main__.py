@@ -22,6 +22,7 @@ MODULES = (
     "recycle",
     "enqueue",
     "roundtrip",
+    "executors",
     "sleepers",
     "depth",
     "start",
