@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -240,3 +241,25 @@ async def test_a_limit_that_leaves_no_room_for_jobs_is_a_reason_to_put_them_back
                 await asyncio.sleep(0.01)
         assert f"{limit} of 17 MiB: a child of this app uses" in errors[0]
         await job.cancel()
+
+
+async def test_nothing_is_left_of_children_that_died_or_were_replaced() -> None:
+    """Descriptors and threads of the worker's process."""
+
+    def open_now() -> tuple[int, int]:
+        return psutil.Process().num_fds(), threading.active_count()
+
+    async with worker(slots=2, max_jobs=3):
+        await results(await app.enqueue_many(tasks.pid.bind(0.1) for _ in range(2)))
+        before = open_now()
+        crashes = await app.enqueue_many(tasks.exit_now.bind(1) for _ in range(10))
+        spins = await app.enqueue_many(tasks.spin.options(timeout=0.1).bind() for _ in range(2))
+        for job in [*crashes, *spins]:
+            with pytest.raises((ProcessDied, TimeoutError)):
+                await job.result(timeout=TIMEOUT)
+        await results(await app.enqueue_many(tasks.pid.bind() for _ in range(20)))
+        # What was replaced is still on its way out; and successors may be there already.
+        await asyncio.to_thread(wait_until, lambda: len(children()) <= 4, "those replaced to end")
+    after = open_now()
+    assert after[0] <= before[0]
+    assert after[1] <= before[1]
