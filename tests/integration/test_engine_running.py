@@ -11,6 +11,7 @@ from tests.integration.engine_harness import State, all_in, enqueue, eventually,
 from windlass.context import Current, Middleware, current
 from windlass.core.clock import SECOND
 from windlass.core.errors import Dead, RetryLater, Snooze
+from windlass.core.ids import to_text
 from windlass.core.lifecycle import Outcome
 from windlass.core.model import MAX_RESULT, ClaimedJob, Settlement
 from windlass.core.records import Reason
@@ -446,3 +447,33 @@ async def test_jobs_from_when_the_task_wanted_a_process_run_here_when_it_wants_n
         ids = await enqueue(store, *(new_job(task, requires="process") for task in ("coroutine", "function")))
         await worker.settled(2)
         assert [r and r.result for r in await store.results(ids)] == [b"1", b"2"]
+
+
+async def test_the_log_says_what_failed_and_why(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    """And no line of it can be made by the text of an error."""
+
+    def fail() -> None:
+        raise ValueError("no\nERROR forged \x1b[31m")
+
+    def works() -> None:
+        pass
+
+    caplog.set_level("INFO", logger="windlass.engine")
+    async with running(store, spec(fail, retry=Retry(attempts=2, delay=0, jitter=0)), spec(works)) as worker:
+        ids = await enqueue(store, new_job("fail"), new_job("works"), new_job("nobody_knows_it"))
+        await worker.settled(4)
+    job = to_text(ids[0])
+    said = {(line.levelname, line.getMessage().split("\n")[0]) for line in caplog.records if "stop" not in line.message}
+    unknown = "windlass.core.errors.UnknownTask: task 'nobody_knows_it' is not registered with this worker"
+    error = "ValueError: no\\nERROR forged \\x1b[31m"
+    assert said == {
+        ("WARNING", f"fail {job} failed in attempt 1, next in 0 s: {error}"),
+        ("ERROR", f"fail {job} is dead after attempt 2: {error}"),
+        (
+            "INFO",
+            f"nobody_knows_it {to_text(ids[2])} cannot run here, next try in 1 s: {unknown}",
+        ),
+    }
+    (dead,) = (line.getMessage() for line in caplog.records if line.levelname == "ERROR")
+    assert "raise ValueError" in dead
+    assert "\x1b" not in dead

@@ -20,6 +20,7 @@ from windlass.core.model import KEEP_DEAD, ClaimedJob, Settlement
 from windlass.core.options import decode_options
 from windlass.core.task import TaskSpec
 from windlass.engine.attempt import Attempt, EndReason, rejected, released, undeliverable
+from windlass.engine.endings import log_ending
 from windlass.engine.hooks import run_after, run_before
 from windlass.engine.lanes import BUFFER_PATIENCE, WorkerLanes
 from windlass.engine.process_pool.config import ChildProcesses
@@ -172,12 +173,12 @@ class Runner:
         spec = self._tasks.get(job.task)
         if spec is None:
             message = f"task {job.task!r} is not registered with this worker"
-            self._settle(undeliverable(job, UnknownTask(message), hopeless=False, keep_dead=KEEP_DEAD))
+            self._refuse(job, undeliverable(job, UnknownTask(message), hopeless=False, keep_dead=KEEP_DEAD))
             return False
         try:
             args, kwargs = spec.signature.decode(job.payload)
         except WindlassError as error:
-            self._settle(rejected(job, spec, error))
+            self._refuse(job, rejected(job, spec, error))
             return False
         attempt = self._begin(job, spec, now)
         if spec.executor == "async":
@@ -185,6 +186,10 @@ class Runner:
         else:
             self._submit(attempt, args, kwargs)
         return True
+
+    def _refuse(self, job: ClaimedJob, settlement: Settlement) -> None:
+        log_ending(job, settlement)
+        self._settle(settlement)
 
     def _begin(self, job: ClaimedJob, spec: TaskSpec, now: float) -> Attempt:
         """Make the attempt of a job that starts now."""
@@ -247,6 +252,8 @@ class Runner:
             del self.running[job.id]
             lanes = self._lanes.of(attempt.spec.requires)
             lanes.ran(job.queue, time.monotonic() - attempt.started_at)
+            if settlement.error is not None:
+                log_ending(job, settlement)
             self._settle(settlement)
         else:
             self._given_up.pop(attempt, None)

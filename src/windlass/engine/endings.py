@@ -1,0 +1,35 @@
+"""What a worker's log says of attempts that did not succeed."""
+
+from __future__ import annotations
+
+import logging
+
+from windlass.core.clock import SECOND
+from windlass.core.ids import to_text
+from windlass.core.lifecycle import Outcome
+from windlass.core.model import ClaimedJob, Settlement
+from windlass.core.remote import decode_error
+from windlass.core.text import printable, shorten
+
+log = logging.getLogger("windlass.engine")
+
+_LONGEST = 500
+"""Characters of an error's message in one line of the log."""
+
+
+def log_ending(job: ClaimedJob, settlement: Settlement) -> None:
+    """Log a failure that will be retried (warning), a job that is dead (error, with the traceback) and one that this
+    worker cannot run (info). Ends that somebody asked for say nothing here."""
+    if settlement.error is None:
+        return
+    error = decode_error(settlement.error)
+    what = f"{printable(error.type)}: {printable(shorten(error.message, _LONGEST))}" if error.message else error.type
+    which = printable(job.task), to_text(job.id)
+    if settlement.outcome is Outcome.DEAD:
+        trace = printable(error.traceback, lines=True).rstrip()
+        log.error("%s %s is dead after attempt %d: %s%s", *which, job.attempt, what, trace and f"\n{trace}")
+    elif settlement.outcome is Outcome.RETRY:
+        again = settlement.delay / SECOND
+        log.warning("%s %s failed in attempt %d, next in %g s: %s", *which, job.attempt, again, what)
+    else:
+        log.info("%s %s cannot run here, next try in %g s: %s", *which, settlement.delay / SECOND, what)
