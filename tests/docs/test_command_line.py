@@ -2,9 +2,10 @@
 
 import importlib
 import re
+import shlex
 
 from tests.docs.pages import ROOT
-from windlass.cli.arguments import Command, Group
+from windlass.cli.arguments import Command, Group, Parser
 from windlass.cli.main import COMMANDS
 
 PAGE = (ROOT / "docs/reference/command-line.md").read_text()
@@ -38,3 +39,36 @@ def test_every_command_explains_itself_in_a_sentence() -> None:
     for words, command in leaves().items():
         assert re.fullmatch(r"[A-Z].{5,60}\.", command.summary), words
         assert all(one.help.endswith(".") for one in command.arguments), words
+
+
+def test_every_command_has_an_example_of_itself() -> None:
+    for words, command in leaves().items():
+        assert command.examples, words
+        for line, text in command.examples:
+            assert line.startswith(f"windlass {words}"), line
+            assert re.fullmatch(r"[A-Z].+[.?]", text), line
+            assert len(line) <= 100, line
+
+
+def test_every_command_says_what_its_exit_codes_mean() -> None:
+    for words, command in leaves().items():
+        assert {0, 1, 2} <= set(command.exits), words
+        assert all(text.endswith(".") for text in command.exits.values()), words
+
+
+def test_whatever_answers_has_json() -> None:
+    """A worker answers nothing, and a completion script is one already."""
+    without = {
+        words for words, command in leaves().items() if not any("--json" in one.names for one in command.arguments)
+    }
+    assert without == {"worker", "completion"}
+
+
+def test_an_example_is_a_command_line_that_can_be_read() -> None:
+    for words, command in leaves().items():
+        for line, _ in command.examples:
+            given = shlex.split(re.split(r" [|>] ", line)[0])[1 + len(words.split()) :]
+            parser = Parser(prog=words, add_help=False, allow_abbrev=False)
+            for argument in command.arguments:
+                argument.add_to(parser)
+            parser.parse_intermixed_args(given)

@@ -106,16 +106,23 @@ class Session:
         return json.loads(done.stdout)
 
     def run_in_terminal(
-        self, *arguments: str, columns: int = 80, typed: str = "", react: Callable[[int, bytes], None] = lambda *_: None
+        self,
+        *arguments: str,
+        columns: int = 80,
+        typed: str = "",
+        react: Callable[[int, bytes], None] = lambda *_: None,
+        **env: str,
     ) -> str:
         """Run it with a terminal of so many columns, in which somebody types, and reacts to what is shown so far: with
         the process id and all of it."""
         ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-        env = self.environment({"TERM": "xterm"})
-        del env["COLUMNS"]
+        environment = self.environment({"TERM": "xterm"} | env)
+        del environment["COLUMNS"]
         command = [sys.executable, "-m", "windlass", *arguments]
-        process = subprocess.Popen(command, cwd=self.folder, env=env, stdin=theirs, stdout=theirs, stderr=theirs)
+        process = subprocess.Popen(
+            command, cwd=self.folder, env=environment, stdin=theirs, stdout=theirs, stderr=theirs
+        )
         os.close(theirs)
         os.write(ours, typed.encode())
         shown = b""
@@ -127,7 +134,7 @@ class Session:
             pass  # how Linux says that the other side is gone
         os.close(ours)
         text = shown.decode().replace("\r\n", "\n")
-        self._note((*arguments, f"# {columns} columns"), {}, _BAR.sub("", text), process.wait(20))
+        self._note((*arguments, f"# {columns} columns"), env, _BAR.sub("", text), process.wait(20))
         return text
 
     def _note(self, arguments: tuple[str, ...], env: dict[str, str], output: str, code: int) -> None:

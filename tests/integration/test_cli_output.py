@@ -48,6 +48,29 @@ def test_a_narrow_terminal_folds_but_never_cuts_an_id(session: Session) -> None:
     session.check("narrow_terminal")
 
 
+@pytest.mark.parametrize("plain", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+@pytest.mark.parametrize(
+    ("arguments", "painted"),
+    [
+        (("jobs", "ls", *APP), "\x1b[34mready"),
+        (("jobs", "--help"), "\x1b[1musage:"),
+        (("jobs", "ls", "--help"), "\x1b[1mexit codes:"),
+        (("jobs", "show", *APP, "42"), "\x1b[1;31merror:"),
+        (("queues", "ls", "--url", "sqlite:///empty.db"), "\x1b[33mnote:"),
+        (("limits", "ls", *APP), "\x1b[33mpaused"),
+    ],
+)
+def test_a_terminal_gets_colours_unless_nobody_wants_them(
+    session: Session, arguments: tuple[str, ...], painted: str, plain: dict[str, str]
+) -> None:
+    session.run("migrate", "--url", "sqlite:///empty.db")
+    session.run("enqueue", *APP, "tasks.add", "1", "2")
+    session.run("queues", "pause", *APP, "default")
+    assert painted in session.run_in_terminal(*arguments)
+    assert "\x1b" not in session.run_in_terminal(*arguments, **plain)
+    assert "\x1b" not in session.run(*arguments).stdout + session.run(*arguments).stderr
+
+
 def test_json_is_the_same_in_a_terminal_but_for_line_breaks(session: Session) -> None:
     session.run("enqueue", *APP, "tasks.add", "1", "2")
     shown = session.run_in_terminal("queues", "ls", *APP, "--json")

@@ -46,14 +46,20 @@ class Argument:
         many = "..." if self.options.get("nargs") in ("*", "+") else ""
         return f"[{self.metavar}{many}]" if self.options.get("nargs") == "*" else self.metavar + many
 
-    def add_to(self, parser: argparse.ArgumentParser) -> None:
+    def add_to(self, parser: argparse.ArgumentParser) -> argparse.Action:
         """Declare it to argparse."""
         options = dict(self.options)
         if self.metavar:
             options["metavar"] = self.metavar
         if options.get("nargs") == "*":
             options["default"] = []  # or argparse calls it required
-        parser.add_argument(*self.names, **options)
+        return parser.add_argument(*self.names, **options)
+
+    def complete(self, parser: argparse.ArgumentParser) -> None:
+        """Declare it to a parser that only completes: with its help, and the words that it takes."""
+        action = self.add_to(parser)
+        action.help = self.help
+        action.choices = self.words or None
 
 
 class Parser(argparse.ArgumentParser):
@@ -99,15 +105,16 @@ class Command:
         positional = [argument for argument in self.arguments if not argument.is_option]
         options = [(one.shown, one.help) for one in self.arguments if one.is_option]
         parts = [
-            " ".join(["usage:", prog, "[OPTIONS]", *(argument.shown for argument in positional)]),
+            " ".join([_title("usage:"), prog, "[OPTIONS]", *(argument.shown for argument in positional)]),
             *(_fill(paragraph) for paragraph in self._text.split("\n\n")),
         ]
         if positional:
-            parts.append("arguments:\n" + table((one.shown, one.help) for one in positional))
-        parts.append("options:\n" + table([*options, ("--help", "Show this.")]))
+            parts.append(_title("arguments:") + "\n" + table((one.shown, one.help) for one in positional))
+        parts.append(_title("options:") + "\n" + table([*options, ("--help", "Show this.")]))
         if self.examples:
-            parts.append("examples:\n" + "\n".join(f"  {line}\n      {text}" for line, text in self.examples))
-        parts.append("exit codes:\n" + table((str(code), text) for code, text in self.exits.items()))
+            shown = (f"  {line}\n      {text}" for line, text in self.examples)
+            parts.append(_title("examples:") + "\n" + "\n".join(shown))
+        parts.append(_title("exit codes:") + "\n" + table((str(code), text) for code, text in self.exits.items()))
         return "\n\n".join(parts)
 
 
@@ -142,7 +149,8 @@ def command(
 
 def choose(prog: str, given: Sequence[str], summary: str, commands: Sequence[tuple[str, str]]) -> None:
     """Print the help that lists the commands. Raises `WrongUsage` where something else was meant."""
-    text = f"usage: {prog} COMMAND [OPTIONS]\n\n{_fill(summary)}\n\ncommands:\n{table(commands)}"
+    usage, listed = _title("usage:"), _title("commands:")
+    text = f"{usage} {prog} COMMAND [OPTIONS]\n\n{_fill(summary)}\n\n{listed}\n{table(commands)}"
     if _asks_for_help(given):
         print(text)
     elif not given:
@@ -187,6 +195,12 @@ def table(rows: Any) -> str:
         lines.append(f"  {name:<{indent - 2}}{folded[0]}".rstrip())
         lines.extend(" " * indent + line for line in folded[1:])
     return "\n".join(lines)
+
+
+def _title(text: str) -> str:
+    from windlass.cli.paint import BOLD, paint
+
+    return paint(text, BOLD)
 
 
 def _fill(text: str) -> str:

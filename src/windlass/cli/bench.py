@@ -35,6 +35,7 @@ PRODUCERS = 100
         help="Jobs to enqueue and drain. Default: 20,000.",
     ),
     JSON,
+    examples=[("windlass bench --jobs 100000", "Longer, and so more exactly.")],
 )
 def bench(*, jobs: int, as_json: bool) -> None:
     """Measure this machine. Enqueueing, draining and latency, on a temporary SQLite file, with one worker."""

@@ -32,6 +32,12 @@ SPAN = between(0, MAX_SPAN // SECOND, float)
     Argument("--unique", metavar="KEY", help="At most one unfinished job of the task with this key."),
     Argument("--wait", type=SPAN, metavar="SECONDS", help="Wait so long for the result, and print it."),
     JSON,
+    examples=[
+        ("windlass enqueue shop.send '\"a@example.org\"' --priority 9", "Positional arguments, as JSON."),
+        ('windlass enqueue shop.send --kwargs \'{"to": "a@example.org"}\' --delay 60', "By name, in a minute."),
+        ("windlass enqueue shop.add --wait 10 -- -1 2", "And print the result; -- since -1 looks like an option."),
+    ],
+    exits={1: "It could not be stored; or with --wait, the job died or took longer."},
 )
 def enqueue(
     *,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
+from windlass.cli.paint import RED, paint
 from windlass.core.errors import DuplicateJob, UnknownParent, UsageError, WindlassError
 from windlass.core.text import printable
 
@@ -40,7 +41,7 @@ def report(kind: str, message: str, *, as_json: bool) -> None:
     if as_json:
         line = json.dumps({"error": {"type": kind, "message": message}})
     else:
-        line = f"error: {printable(message.strip(), lines=True)}"
+        line = f"{paint('error:', RED, sys.stderr)} {printable(message.strip(), lines=True)}"
     try:
         print(line, file=sys.stderr)
     except OSError:

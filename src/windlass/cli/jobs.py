@@ -77,7 +77,12 @@ async def _page(store: Store, wanted: JobFilter, limit: int, cursor: bytes | Non
             return msgspec.structs.replace(page, jobs=jobs)
 
 
-@command(Argument("id", metavar="ID", help="Job id."), *STORE)
+@command(
+    Argument("id", metavar="ID", help="Job id."),
+    *STORE,
+    examples=[("windlass jobs show 0198c5a6-5a2e-7b1c-9d0e-3f4a5b6c7d8e", "Arguments, errors, log and times.")],
+    exits={1: "There is no such job."},
+)
 def show(*, id: str, app: str | None, url: str | None, as_json: bool) -> None:
     """Show everything about one job."""
     wanted = from_text(id)

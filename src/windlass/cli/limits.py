@@ -30,7 +30,7 @@ TARGET = (
 COUNT = between(1, MOST_AT_ONCE, int)
 
 
-@command(*STORE)
+@command(*STORE, examples=[("windlass limits ls", "What is limited or paused, and how much of it runs.")])
 def list_limits(*, app: str | None, url: str | None, as_json: bool) -> None:
     """List limits, with what runs under them now."""
     limits = with_store(app, url, read_limits)

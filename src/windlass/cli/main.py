@@ -11,7 +11,19 @@ from windlass.cli.arguments import Command, Group, choose
 from windlass.cli.errors import FAILURE, WrongUsage, exit_code_of, report
 from windlass.core.errors import WindlassError
 
-COMMANDS = ("worker", "enqueue", "jobs", "queues", "tasks", "limits", "workers", "doctor", "migrate", "bench")
+COMMANDS = (
+    "worker",
+    "enqueue",
+    "jobs",
+    "queues",
+    "tasks",
+    "limits",
+    "workers",
+    "doctor",
+    "migrate",
+    "bench",
+    "completion",
+)
 """Each is a module of this package with a ``COMMAND``, imported when it is asked for."""
 
 SUMMARY = "Distributed task scheduling: run workers, enqueue jobs, look after queues. Also: --version, --help."
@@ -50,7 +62,12 @@ def _dispatch(given: Sequence[str]) -> None:
 
         print(f"windlass {version('windlass')}")
     else:
-        choose("windlass", given, SUMMARY, [(name, _find(name).summary) for name in COMMANDS])
+        choose("windlass", given, SUMMARY, [(name, found.summary) for name, found in commands().items()])
+
+
+def commands() -> dict[str, Command | Group]:
+    """All commands by name. Imports all of them."""
+    return {name: _find(name) for name in COMMANDS}
 
 
 def _find(name: str) -> Command | Group:

@@ -14,6 +14,10 @@ from windlass.cli.target import STORE, with_store
         action="store_true",
         help="Also stop writing the layout of the version before: no older worker is left.",
     ),
+    examples=[
+        ("windlass migrate --app shop:app", "Before the workers of a new version start."),
+        ("windlass migrate --app shop:app --finish", "When the last worker of the old version has ended."),
+    ],
 )
 def migrate(*, app: str | None, url: str | None, as_json: bool, finish: bool) -> None:
     """Bring a store up to this version. Creates it where there is none; safe to repeat."""

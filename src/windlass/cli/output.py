@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from windlass.cli.paint import BOLD, YELLOW, paint, takes_paint
 from windlass.core.clock import SECOND, Instant, Span, to_datetime
 from windlass.core.text import printable
 
@@ -25,6 +26,12 @@ STYLES = {
     "succeeded": "green",
     "dead": "bold red",
     "cancelled": "magenta",
+    "paused": "yellow",
+    "live": "green",
+    "draining": "yellow",
+    "stopping": "yellow",
+    "silent": "bold red",
+    "revoked": "bold red",
     "stuck": "bold red",
     "waits": "yellow",
 }
@@ -44,7 +51,7 @@ def say(line: str) -> None:
 def note(line: str) -> None:
     """Tell people something that is not the answer: to standard error."""
     if sys.stderr is not None:
-        print(f"note: {printable(line)}", file=sys.stderr)
+        print(f"{paint('note:', YELLOW, sys.stderr)} {printable(line)}", file=sys.stderr)
 
 
 def say_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, whole: Sequence[str] = ()) -> None:
@@ -63,7 +70,11 @@ def say_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, whole
         )
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
-    console = Console(width=None if _is_terminal() else WIDE, highlight=False)
+    console = Console(
+        width=None if _is_terminal() else WIDE,
+        highlight=False,
+        color_system="auto" if takes_paint(sys.stdout) else None,
+    )
     with console.capture() as shown:
         console.print(table)
     for line in shown.get().splitlines():
@@ -76,7 +87,7 @@ def say_fields(fields: Iterable[tuple[str, object]]) -> None:
     width = max(len(name) for name, _ in shown)
     for name, value in shown:
         text = printable(str(value), lines=True)
-        say(f"{name:<{width}}  " + text.replace("\n", "\n" + " " * (width + 2)))
+        say(paint(f"{name:<{width}}", BOLD) + "  " + text.replace("\n", "\n" + " " * (width + 2)))
 
 
 def _cell(value: object) -> Text:

@@ -133,7 +133,26 @@ def _lag(text: str) -> float:
         metavar="SECONDS",
         help="Warn when a task blocks the event loop for so long, and name it; 0: never. Default: 0.5.",
     ),
-    Argument("--log-level", default="info", metavar="LEVEL", help="debug, info, warning or error. Default: info."),
+    Argument(
+        "--log-level",
+        default="info",
+        metavar="LEVEL",
+        words=("debug", "info", "warning", "error"),
+        help="debug, info, warning or error. Default: info.",
+    ),
+    examples=[
+        ("windlass worker --app shop:app", "One process, all queues that the app's tasks name."),
+        (
+            "windlass worker --app shop:app --processes 4 -q mail:3 -q reports",
+            "Mail is asked first three times of four.",
+        ),
+        ("windlass worker --app shop:app --health 8080 --recycle-memory 500MiB", "For a cluster: probes, and a bound."),
+    ],
+    exits={
+        0: "Everything was stopped, or drained, cleanly.",
+        1: "A process had to be killed, or failed while it stopped.",
+        2: "The app, the store or an option is wrong: starting again would not help.",
+    },
 )
 def worker(
     *,

@@ -17,7 +17,13 @@ if TYPE_CHECKING:
     from windlass.store.port import Store
 
 
-@command(*STORE)
+@command(
+    *STORE,
+    examples=[
+        ("windlass workers ls", "Who is there, who is silent, who drains."),
+        ("windlass workers ls --json | jq -r '.[] | select(.state == \"live\") | .node' | sort -u", "Live machines."),
+    ],
+)
 def list_workers(*, app: str | None, url: str | None, as_json: bool) -> None:
     """List the workers that the store knows, oldest first."""
 
