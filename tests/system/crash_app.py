@@ -80,6 +80,17 @@ def work_in_thread(n: int, seconds: float = 0.0, again: float | None = None) -> 
     return current().attempt
 
 
+@app.task(name="work_for", limit_by="customer")
+async def work_for(customer: str, seconds: float) -> int:
+    """Sleep for a customer. The log has its end, too, where the attempt is cancelled."""
+    mark("start")
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        mark("end")
+    return current().attempt
+
+
 def _span(seconds: float, again: float | None) -> float:
     return seconds if again is None or current().attempt == 1 else again
 

@@ -110,6 +110,10 @@ class CrashSite:
     ) -> list[bytes]:
         """Store a job for each mapping of arguments, and enter it in the books."""
         jobs = [NewJob(id=new_id(), task=task, payload=msgspec.json.encode(each), **fields) for each in arguments]
+        return self.enqueue_jobs(jobs, expect)
+
+    def enqueue_jobs(self, jobs: list[NewJob], expect: State = State.SUCCEEDED) -> list[bytes]:
+        """Store jobs, and enter them in the books."""
         for start in range(0, len(jobs), MAX_BATCH):
             self.ask(self._enqueue(jobs[start : start + MAX_BATCH]))
         self.books.expected.update((job.id, expect) for job in jobs)
