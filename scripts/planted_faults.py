@@ -35,6 +35,10 @@ MEMORY = ("tests/conformance", "-k", "memory-")
 SQLITE = ("tests/conformance", "-k", "sqlite-")
 TURNS = ("tests/conformance", "-k", "sqlite-turns")
 LIMITS = ("tests/conformance", "-k", "sqlite-turns or sqlite-limits")
+PAUSING = ("tests/integration/test_engine_batching.py", "-k", "pause")
+WALKS = ("tests/integration/test_sqlite_walks.py", "tests/conformance", "-k", "walk or sqlite-insights")
+TOLD = ("tests/integration/test_engine_commands.py", "tests/system/test_workers_told.py")
+DOCTOR = ("tests/integration/test_doctor.py",)
 MACHINE = ("tests/property/test_state_machine.py", "-k", "sqlite_agrees")
 KILLED = ("tests/property/test_state_machine.py", "-k", "killed")
 RECYCLING = ("tests/system/test_recycling.py", "tests/unit/test_recycling.py")
@@ -907,5 +911,101 @@ MUTANTS: list[Mutant] = [
         old="    attempt = attempt_in(_context_of(task))\n",
         new='    attempt = attempt_in(_context_of(task)) if "_run_coroutine" in repr(task) else None\n',
         tests=LAG,
+    ),
+    Mutant(
+        name="pause: a busy worker does not hear of it",
+        breaks="a pause returns what workers have claimed and not started, however busy they are",
+        file="engine/claimer.py",
+        old="        self.limits_changed = True\n        self._wake()\n",
+        new="        pass\n",
+        tests=PAUSING,
+    ),
+    Mutant(
+        name="pause: the task's jobs stay",
+        breaks="a paused task's jobs go back, too",
+        file="engine/claimer.py",
+        old="return job.queue in queues or job.task in tasks",
+        new="return job.queue in queues",
+        tests=PAUSING,
+    ),
+    Mutant(
+        name="sqlite: a walk ends where nothing was found",
+        breaks="a walk gets to the end, however many jobs are in between that are not meant",
+        file="store/sqlite/insights.py",
+        old="return JobPage(jobs, end[0] if end else None)",
+        new="return JobPage(jobs, None)",
+        tests=WALKS,
+    ),
+    Mutant(
+        name="sqlite: a walk leaves one out",
+        breaks="a walk meets each job once",
+        file="store/sqlite/insights.py",
+        old="(start, MAX_LOOK - 1)",
+        new="(start, MAX_LOOK)",
+        tests=WALKS,
+    ),
+    Mutant(
+        name="sqlite: half of a cut batch of replays is answered",
+        breaks="a batch of replays is answered as a whole",
+        file="store/sqlite/store.py",
+        old="        while len(answers) < len(ids):\n            answers += await self._write(partial(operators.replay",
+        new="        if ids:\n            answers += await self._write(partial(operators.replay",
+        tests=("tests/conformance", "-k", "sqlite-replay"),
+    ),
+    Mutant(
+        name="bulk: the newest are replayed first",
+        breaks="replayed jobs run in the order in which they came",
+        file="bulk.py",
+        old="(State.DEAD,), oldest_first=True",
+        new="(State.DEAD,), oldest_first=False",
+        tests=("tests/integration/test_bulk.py",),
+    ),
+    Mutant(
+        name="bulk: what was cancelled on purpose runs again",
+        breaks="cancelled jobs are replayed only if they are named",
+        file="bulk.py",
+        old="(State.DEAD, State.CANCELLED), (State.DEAD,)",
+        new="(State.DEAD, State.CANCELLED), (State.DEAD, State.CANCELLED)",
+        tests=("tests/integration/test_bulk.py",),
+    ),
+    Mutant(
+        name="drain: within the grace time",
+        breaks="a worker that drains finishes what it holds, however long that takes",
+        file="engine/worker.py",
+        old="{DRAIN: math.inf, STOP",
+        new="{DRAIN: self._config.grace, STOP",
+        tests=TOLD,
+    ),
+    Mutant(
+        name="drain: the supervisor is not told",
+        breaks="a worker that was told to end stays down",
+        file="engine/worker.py",
+        old="            self._config.on_told()\n",
+        new="            pass\n",
+        tests=TOLD,
+    ),
+    Mutant(
+        name="drain: replaced on a hang-up",
+        breaks="a worker that was told to end stays down, whatever happens to it then",
+        file="engine/supervisor.py",
+        old="if slot.process is not None and not slot.process.quits]",
+        new="if slot.process is not None]",
+        tests=TOLD,
+    ),
+    Mutant(
+        name="doctor: who is told to stop serves",
+        breaks="workers that claim nothing more do not count",
+        file="doctor/evidence.py",
+        old="if not record.commands and serves(",
+        new="if serves(",
+        tests=DOCTOR,
+    ),
+    Mutant(
+        name="doctor: stalled without having been watched",
+        breaks="a worker that ought to claim is watched before it is called stalled",
+        file="doctor/reading.py",
+        old="        heads &= _heads(second)\n",
+        new="",
+        tests=DOCTOR,
     ),
 ]

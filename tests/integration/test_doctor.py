@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -13,7 +14,7 @@ from windlass.core.graph import EdgePolicy
 from windlass.core.ids import to_text
 from windlass.core.lifecycle import Outcome, State
 from windlass.core.model import Lane, Parent
-from windlass.core.records import Limit, LimitScope, Rate
+from windlass.core.records import Backlog, Limit, LimitScope, Rate
 from windlass.core.remote import encode_error
 from windlass.doctor import Finding, Kind, examine, examine_job
 from windlass.store.memory import MemoryStore
@@ -221,6 +222,36 @@ async def test_a_worker_with_room_claims_nothing(env: Env) -> None:
     assert await about(env, last) == f"! job JOB (t), ready in queue default: {said}"
     [line] = await overview(env, JOB=job)
     assert line == f"! at least 100 jobs of task t, ready in queue default (the first is JOB): {said}"
+
+
+@pytest.mark.parametrize("gives_back", [False, True])
+async def test_a_job_that_is_claimed_while_somebody_looks_is_no_sign_of_a_stalled_worker(
+    env: Env, gives_back: bool
+) -> None:
+    worker = await env.worker()
+    first, second = await env.put_all(env.jobs(2))
+
+    class ClaimsBetween:
+        """Lets the worker claim the first in line between two looks."""
+
+        looks = 0
+
+        async def backlog(self, limit: int) -> Backlog:
+            self.looks += 1
+            if self.looks == 2:
+                job = await worker.claim_one()
+                assert job.id == first
+                if gives_back:
+                    await worker.end(job, Outcome.RELEASED, started=False)
+            return await env.store.backlog(limit)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(env.store, name)
+
+    between = ClaimsBetween()
+    assert await examine(between, patience=0) == []  # type: ignore[arg-type]
+    assert between.looks == 2
+    assert (await env.read(second)).state is State.READY
 
 
 async def test_a_worker_for_suspects_alone_is_no_worker_for_others(env: Env) -> None:

@@ -1,7 +1,9 @@
 """Natural batching, the buffer rule, and the janitor's part in an ordinary day."""
 
 import asyncio
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +22,7 @@ from tests.integration.engine_harness import (
 from windlass.core.clock import SECOND
 from windlass.core.records import Limit, LimitScope
 from windlass.store.port import Store
+from windlass.store.sqlite import SQLiteStore
 
 
 async def test_claims_and_settlements_travel_in_batches_that_grow_by_themselves(store: Store) -> None:
@@ -154,6 +157,33 @@ async def test_what_waits_for_a_slot_goes_back_at_once_when_it_is_paused(
         assert await all_in(store, ids, State.READY)
         await store.pause(scope, name, paused=False)
         await eventually(lambda: all_in(store, ids, State.SUCCEEDED))
+
+
+async def test_a_pause_from_another_process_is_heard_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("windlass.engine.runner.BUFFER_PATIENCE", 3600.0)
+    gate = asyncio.Event()
+
+    async def sometimes(slow: bool = False) -> None:
+        if slow:
+            await gate.wait()
+
+    store = SQLiteStore(tmp_path / "w.db")
+    await store.connect()
+    async with running(store, spec(sometimes), concurrency=4) as worker:
+        await make_fast(store, worker, "sometimes", "default")
+        slow = await enqueue(store, *(new_job("sometimes", {"slow": True}) for _ in range(4)))
+        await eventually(lambda: all_in(store, slow, State.RUNNING))
+        ids = await enqueue(store, *(new_job("sometimes") for _ in range(20)))
+        await eventually(lambda: all_in(store, ids, State.RUNNING))
+        command = [sys.executable, "-m", "windlass", "queues", "pause", "default", "--url", store.url]
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
+        assert await process.wait() == 0
+        began = time.monotonic()
+        await eventually(lambda: all_in(store, ids, State.READY))
+        assert time.monotonic() - began < 1
+        gate.set()
+        await eventually(lambda: all_in(store, slow, State.SUCCEEDED))
+    await store.aclose()
 
 
 async def test_a_claim_whose_answer_comes_after_the_pause_goes_back_too(

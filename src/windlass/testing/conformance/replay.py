@@ -149,17 +149,17 @@ async def check_a_whole_branch_is_replayed(env: Env) -> None:
 
 async def check_jobs_with_many_edges_are_replayed_together(env: Env) -> None:
     """A store may cut the batch; the answers are those of the whole call, in its order."""
-    tops = await env.put_all(env.jobs(6))
+    tops = await env.put_all(env.jobs(15))
     children = await env.put_all([env.job(parents=tops, queue="later") for _ in range(400)])
     await env.store.cancel(tops)
     while (await env.store.release_edges()).more:
         pass
     unknown = env.id()
     answers = await env.store.replay([*tops, *children, tops[0], unknown])
-    same(answers[:-2], REPLAYED * 406, "answers for parents and dependants")
+    same(answers[:-2], REPLAYED * 415, "answers for parents and dependants")
     same(answers[-2:], [ReplayAnswer.NOT_DEAD, ReplayAnswer.UNKNOWN], "answers for one named twice, and an unknown one")
     same(set(await env.states(tops)), {State.READY}, "states of the parents")
-    same({(await env.read(child)).parents_open for child in children[::50]}, {6}, "parents_open of some dependants")
+    same({(await env.read(child)).parents_open for child in children[::50]}, {15}, "parents_open of some dependants")
     same(set(await env.states(children)), {State.WAITING}, "states of the dependants")
 
 
