@@ -49,12 +49,12 @@ class Recipe:
     def new_job(self, payload: bytes, limit_key: str | None = None) -> NewJob:
         """Make a job with a fresh id. ``limit_key``: the one that its arguments make, if they make one."""
         template = self._template
-        if limit_key is not None:
-            template = replace(template, limit_key=limit_key)
         if self.client.middleware:
             template = replace(template, options=self._with_hooks())
         if self._choices.unique is True:
             template = replace(template, unique=self._choices.unique_for(self._key_of(payload)))
+        if limit_key is not None:
+            return replace(template, id=new_id(), payload=payload, limit_key=limit_key)
         return replace(template, id=new_id(), payload=payload)
 
     def _key_of(self, payload: bytes) -> str:

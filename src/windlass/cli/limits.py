@@ -9,6 +9,7 @@ import msgspec
 from windlass.cli.arguments import Argument, Group, between, command
 from windlass.cli.errors import WrongUsage
 from windlass.cli.output import note, say, say_json, say_table
+from windlass.cli.pausing import known_names
 from windlass.cli.target import STORE, with_store
 from windlass.core.records import MOST_AT_ONCE, LimitScope
 from windlass.limits import limit_record, read_limits
@@ -92,19 +93,19 @@ def set_limit(
         raise WrongUsage("--burst says how many may start at once under a --rate, and there is none")
     limit = limit_record(queue=queue, task=task, key=key, concurrency=concurrency, rate=rate, burst=burst)
 
-    async def act(store: Store) -> tuple[LimitInfo | None, str | None]:
-        doubt = await _doubt(store, limit)
+    async def act(store: Store) -> tuple[LimitInfo | None, bool]:
+        is_known = limit.scope is LimitScope.KEY or limit.name in await known_names(store, limit.scope)
         await store.put_limit(limit)
-        return await _find(store, limit), doubt
+        return await _find(store, limit), is_known
 
-    stored, doubt = with_store(app, url, act)
+    stored, is_known = with_store(app, url, act)
     if stored is not None:
         if as_json:
             say_json(msgspec.structs.asdict(stored))
         else:
             say(f"{stored.scope} {stored.name}: {words(stored)}")
-    if doubt:
-        note(doubt)
+    if not is_known:
+        note(f"nothing was known of {limit.scope.name.lower()} {limit.name} before")
 
 
 @command(*STORE, *TARGET, examples=[("windlass limits rm --key customer:42", "As all other customers.")])
@@ -140,17 +141,6 @@ def _check_one(*given: str | None) -> None:
 async def _find(store: Store, limit: Limit) -> LimitInfo | None:
     wanted = limit.scope.name.lower(), limit.name
     return next((one for one in await read_limits(store) if (one.scope, one.name) == wanted), None)
-
-
-async def _doubt(store: Store, limit: Limit) -> str | None:
-    """Say so if nobody seems to know what is to be limited: its name may be wrong."""
-    if limit.scope is LimitScope.QUEUE and limit.name not in {queue.name for queue in await store.queues()}:
-        return f"nothing was known of queue {limit.name} before"
-    if limit.scope is LimitScope.TASK:
-        workers = await store.sessions()
-        if workers and not any(limit.name in worker.session.tasks for worker in workers):
-            return f"no worker that is there knows a task {limit.name}"
-    return None
 
 
 def words(limit: LimitInfo) -> str:

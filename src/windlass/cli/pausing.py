@@ -22,7 +22,7 @@ def set_paused(
     wanted = list(dict.fromkeys((check_queue if is_queue else check_task)(name) for name in names))
 
     async def act(store: Store) -> set[str]:
-        known = await _known_queues(store) if is_queue else await _known_tasks(store)
+        known = await known_names(store, scope)
         for name in wanted:
             await store.pause(scope, name, paused=paused)
         return known
@@ -37,10 +37,9 @@ def set_paused(
             note(f"nothing was known of {word} {name} before")
 
 
-async def _known_queues(store: Store) -> set[str]:
-    return {queue.name for queue in await store.queues()}
-
-
-async def _known_tasks(store: Store) -> set[str]:
+async def known_names(store: Store, scope: LimitScope) -> set[str]:
+    """Queues, or tasks, that somebody seems to use: another name may be a slip."""
+    if scope is LimitScope.QUEUE:
+        return {queue.name for queue in await store.queues()}
     limited = {limit.name for limit in await store.limits(LimitScope.TASK)}
     return limited.union(*(record.session.tasks for record in await store.sessions()))

@@ -20,6 +20,7 @@ from windlass.core.foreign import enc_hook
 from windlass.core.names import check_limit_key
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+_PLAIN = (str, int)
 _NO_KEYS = (
     hints.BoolType,
     hints.FloatType,
@@ -64,11 +65,14 @@ def key_of(signature: Signature, payload: bytes, parameter: str) -> str | None:
     value = signature.argument(payload, parameter)
     if value is None:
         return None
-    text = msgspec.to_builtins(value, enc_hook=enc_hook)
-    where = f"task {signature.task!r}, argument `{parameter}`, by which it is limited"
-    if isinstance(text, bool) or not isinstance(text, (str, int)):
-        raise InvalidArguments(f"{where}: expected text or a whole number, got {type(value).__name__}")
+    text = value if type(value) in _PLAIN else msgspec.to_builtins(value, enc_hook=enc_hook)
+    if type(text) not in _PLAIN:
+        raise _refused(signature, parameter, f"expected text or a whole number, got {type(value).__name__}")
     try:
         return check_limit_key(f"{parameter}:{text}")
     except InvalidName as error:
-        raise InvalidArguments(f"{where}: {error}") from None
+        raise _refused(signature, parameter, str(error)) from None
+
+
+def _refused(signature: Signature, parameter: str, why: str) -> InvalidArguments:
+    return InvalidArguments(f"task {signature.task!r}, argument `{parameter}`, by which it is limited: {why}")

@@ -35,10 +35,10 @@ def check_key(kind: str, key: object) -> str:
 def check_limit_key(key: object) -> str:
     """Return ``key``, or raise `InvalidName`: ``group`` or ``group:value``, neither empty, printable, and at most
     `MAX_KEY` signs. All behind the first colon is the value."""
-    group, colon, value = check_key("limit", key).partition(":")
-    if not group or (colon and not value):
+    checked = check_key("limit", key)
+    if checked.startswith(":") or checked.find(":") == len(checked) - 1:
         raise InvalidName(f"limit key {_shown(key)}: expected group or group:value, neither of them empty")
-    return f"{group}{colon}{value}"
+    return checked
 
 
 def _check(kind: str, name: object, grammar: re.Pattern[str], allowed: str) -> str:
