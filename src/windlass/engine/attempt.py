@@ -180,7 +180,7 @@ def undeliverable(job: ClaimedJob, error: WindlassError, *, hopeless: bool, keep
     record = encode_error(error, job.attempt, _wall())
     if hopeless or job.undeliverable_for >= DELIVERY_WINDOW:
         return Settlement(job.id, job.token, Outcome.DEAD, None, record, 0, keep_dead)
-    delay = max(SECOND, min(job.undeliverable_for // 2, MINUTE))
+    delay = max(SECOND, min(job.undeliverable_for // 4, MINUTE))
     return Settlement(job.id, job.token, Outcome.UNDELIVERABLE, None, record, delay)
 
 

@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from windlass.core.errors import StoreError
 from windlass.core.model import ClaimAnswer, ClaimedJob, ClaimRequest
 from windlass.core.records import LimitScope
 from windlass.engine.holding import Holding
 from windlass.engine.lanes import WorkerLanes
+from windlass.engine.pump import Pump
 from windlass.engine.runner import Runner
 from windlass.engine.suspects import SuspectTurn
 from windlass.store.port import Insights, Notifier, Subscription
 
 log = logging.getLogger("windlass.engine")
 
+YIELD = 0.05
+"""Seconds for which an idle worker lets others go first, if it has met a job that it cannot run: two versions of an
+application are at work, and each job should find the one that has its task."""
+YIELD_FOR = 60.0
+"""Seconds since it met the last one."""
+
 
 class Claimer:
     """The claims of one worker."""
 
-    def __init__(self, lanes: WorkerLanes, suspects: SuspectTurn, runner: Runner, wake: Callable[[], None]) -> None:
+    def __init__(self, lanes: WorkerLanes, suspects: SuspectTurn, runner: Runner, pump: Pump) -> None:
         self._lanes = lanes
         self._suspects = suspects
         self._runner = runner
-        self._wake = wake
+        self._pump = pump
+        self._yielding: asyncio.TimerHandle | None = None
         self._hints: Subscription | None = None
         self._limit_hints: Subscription | None = None
         self._armed = False
@@ -48,15 +57,28 @@ class Claimer:
             if hints is not None:
                 hints.close()
         self._hints, self._limit_hints, self._armed = None, None, False
+        if self._yielding is not None:
+            self._yielding.cancel()
+            self._yielding = None
 
     def hint(self) -> None:
-        """Have the next trip look for jobs."""
+        """Have the next trip look for jobs; if there are such about as this worker cannot run, after a moment in which
+        one that can may take them."""
+        if self._yielding is not None:
+            return
+        if time.monotonic() - self._pump.outbox.undeliverable_at < YIELD_FOR:
+            self._yielding = asyncio.get_running_loop().call_later(YIELD, self._look)
+        else:
+            self._look()
+
+    def _look(self) -> None:
+        self._yielding = None
         self.look = True
-        self._wake()
+        self._pump.wake()
 
     def _limit_hint(self) -> None:
         self.limits_changed = True
-        self._wake()
+        self._pump.wake()
 
     async def give_back_paused(self, store: Insights) -> None:
         """Give back what waits for a slot and is paused by now. To be called between two trips, so that what an earlier

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from windlass.core.errors import StoreError
 from windlass.core.ids import to_text
+from windlass.core.lifecycle import Outcome
 from windlass.core.model import (
     MAX_BATCH,
     MAX_CALL_BYTES,
@@ -43,9 +44,13 @@ class Outbox:
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self.waiting: list[Settlement] = []
+        self.undeliverable_at = float("-inf")
+        """When a job that this worker cannot run last came here, on the monotonic clock."""
         self._wake = wake
 
     def add(self, settlement: Settlement) -> None:
+        if settlement.outcome is Outcome.UNDELIVERABLE:
+            self.undeliverable_at = time.monotonic()
         self.waiting.append(settlement)
         self._wake()
 

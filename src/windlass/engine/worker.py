@@ -122,7 +122,7 @@ class Worker:
         self._pump.take = self._take
         self._pump.more_edges = self._janitor.edges_waiting
         self._suspects = SuspectTurn(self._config)
-        self._claimer = Claimer(self._lanes, self._suspects, self._runner, self._pump.wake)
+        self._claimer = Claimer(self._lanes, self._suspects, self._runner, self._pump)
         self._watch = LoopWatch(self._config.lag_warning, self._show_vitals)
         self._heartbeat = Heartbeat(
             self._store,
