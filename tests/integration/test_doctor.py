@@ -205,9 +205,27 @@ async def test_all_slots_are_taken(env: Env) -> None:
     await env.put_all(env.jobs(4))
     await worker.claim()
     job = await env.put()
-    said = "all 4 slots of the worker that serves queue default are taken; it starts when its turn has come"
+    said = (
+        "the worker that serves queue default runs 4 jobs, with 4 slots for such as this; it starts when its turn has "
+        "come"
+    )
     assert await about(env, job) == f"- job JOB (t), ready in queue default: {said}"
     assert await overview(env) == []
+
+
+async def test_slots_for_processes_are_taken_and_others_are_not(env: Env) -> None:
+    processes = Lane("default", "process", 2)
+    worker = await env.worker(lanes=(Lane("default", "", 100), processes), slots=100)
+    await env.put_all(env.jobs(2, requires="process"))
+    held = await worker.claim(lanes=[processes])
+    job, other = await env.put(requires="process"), await env.put()
+    said = (
+        "the worker that serves queue default runs 2 jobs, with 2 slots for such as this; it starts when its turn has "
+        "come"
+    )
+    assert await about(env, job) == f"- job JOB (t), ready in queue default: {said}"
+    assert "claimed nothing" in await about(env, other), "there is room for this one"
+    assert len(held) == 2
 
 
 async def test_a_worker_with_room_claims_nothing(env: Env) -> None:

@@ -65,3 +65,9 @@ def serves(record: SessionRecord, queue: str, requires: str) -> bool:
     return not record.session.alone and any(
         lane.queue == queue and lane.requires == requires for lane in record.session.lanes
     )
+
+
+def slots_for(record: SessionRecord, queue: str, requires: str) -> int:
+    """How many jobs of a lane a session runs at once: those that run in processes have slots of their own."""
+    lanes = (lane for lane in record.session.lanes if (lane.queue, lane.requires) == (queue, requires))
+    return min(record.session.slots, max((lane.until for lane in lanes), default=0))

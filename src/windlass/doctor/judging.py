@@ -11,7 +11,7 @@ from windlass.core.lifecycle import State
 from windlass.core.records import JobRecord, LaneRecord, Limit, LimitScope, ParentRecord, Reason, SessionRecord
 from windlass.core.remote import decode_error
 from windlass.core.text import shorten
-from windlass.doctor.evidence import Counted, Evidence, serves
+from windlass.doctor.evidence import Counted, Evidence, serves, slots_for
 from windlass.doctor.findings import SPAN, Cause, Finding, Kind, in_words
 
 FAR: Span = 30 * DAY
@@ -132,11 +132,13 @@ def _counted(counted: Counted, limit: Limit) -> str:
 
 def _unclaimed(job: JobRecord, evidence: Evidence) -> Cause:
     serving = [record for record in evidence.serving(job.queue, job.requires) if job.task in record.session.tasks]
-    room = [record for record in serving if _has_room(record)]
+    room = [record for record in serving if _has_room(record, job)]
     if not room:
-        slots = sum(record.session.slots for record in serving)
-        whose = "the worker that serves" if len(serving) == 1 else f"the {len(serving)} workers that serve"
-        text = f"all {slots} slots of {whose} queue {job.queue} are taken"
+        slots = sum(slots_for(record, job.queue, job.requires) for record in serving)
+        running = sum(record.running for record in serving)
+        who = "the worker that serves" if len(serving) == 1 else f"the {len(serving)} workers that serve"
+        runs = "runs" if len(serving) == 1 else "run"
+        text = f"{who} queue {job.queue} {runs} {running} jobs, with {slots} slots for such as this"
         return Cause(Kind.BUSY, text, "it starts when its turn has come", stuck=False)
     lane = _lane_of(job, evidence)
     watched = [evidence.unclaimed[one.id] for one in (lane.first if lane else []) if one.id in evidence.unclaimed]
@@ -155,9 +157,11 @@ def _unclaimed(job: JobRecord, evidence: Evidence) -> Cause:
     )
 
 
-def _has_room(record: SessionRecord) -> bool:
-    """Whether it ought to claim: a worker does so when a quarter of its slots are free."""
-    return record.running * 4 <= record.session.slots * 3 and record.running < record.session.slots
+def _has_room(record: SessionRecord, job: JobRecord) -> bool:
+    """Whether it ought to claim: a worker does so when a quarter of its slots are free. What runs counts for any lane,
+    since nobody knows which it came from; so it is called busy rather than stalled."""
+    slots = slots_for(record, job.queue, job.requires)
+    return record.running * 4 <= slots * 3 and record.running < slots
 
 
 def _lane_of(job: JobRecord, evidence: Evidence) -> LaneRecord | None:
