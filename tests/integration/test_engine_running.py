@@ -103,6 +103,7 @@ async def test_a_timeout_fails_the_attempt(store: Store, kind: str) -> None:
     error = decode_error(job.errors[-1])
     assert error.type == "TimeoutError"
     assert "0.1 s" in error.message
+    assert f"in {kind}\n" in error.traceback
 
 
 async def test_a_thread_past_its_timeout_keeps_its_slot_and_no_retry_starts_beside_it(store: Store) -> None:

@@ -139,7 +139,8 @@ class Attempt(Current):
         if self.end_reason is EndReason.CANCEL:
             return self._settle(Outcome.CANCELLED)
         error = TimeoutError(_overran(self))
-        error.__cause__ = cause
+        if cause is not None:
+            error = error.with_traceback(cause.__traceback__)  # where it was
         if where:
             error.add_note(where)
         return self._judged(error)

@@ -72,6 +72,8 @@ class Performer:
         except BaseException as raised:  # noqa: BLE001 - SystemExit in task code is a failed attempt, not our end
             if isinstance(raised, MemoryError):
                 traceback.clear_frames(raised.__traceback__)  # what they hold is what there is too much of
+            if isinstance(raised, asyncio.CancelledError):
+                _end_in_task(raised)
             error = raised
             settlement = attempt.failed(raised)
         if os.getpid() != self._process:
@@ -131,6 +133,15 @@ class Performer:
         attempt.ask_to_end(EndReason(reason[0]))
         if self._interrupt is not None:
             self._interrupt()
+
+
+def _end_in_task(error: BaseException) -> None:
+    """Have the traceback of an interruption end where the task stood, and not in our handler."""
+    step = error.__traceback__
+    while step is not None and step.tb_next is not None:
+        if step.tb_next.tb_frame.f_code is Performer._told.__code__:
+            step.tb_next = None
+        step = step.tb_next
 
 
 def _raise() -> None:

@@ -172,7 +172,7 @@ class ProcessPool:
     def _start_failed(self, how: str, where: str) -> None:
         pause = min(FIRST_BACK_OFF * 2**self._failures, LONGEST_BACK_OFF)
         self._failures += 1
-        if where == self._last_failure:
+        if where and where == self._last_failure:
             log.error("a child process %s, as before; again in %g s", how, pause)
         else:
             log.error("a child process %s; again in %g s%s", how, pause, f"\n{where}" if where else "")
