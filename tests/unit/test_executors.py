@@ -1,9 +1,12 @@
 """Which executor runs a task, and what is refused."""
 
+import os
+
 import pytest
 
 from windlass import App, CoroutineTask, FunctionTask, InvalidOption
 from windlass.core.task import PROCESS
+from windlass.testing import Harness
 
 
 def test_a_function_says_by_itself_what_runs_it() -> None:
@@ -47,3 +50,20 @@ def test_what_cannot_be_is_refused_with_what_would_be_right() -> None:
         app.task(executor="async")(function)
     with pytest.raises(InvalidOption, match="executor='fork': expected 'async', 'thread' or 'process'"):
         app.task(executor="fork")(function)  # type: ignore[call-overload]
+
+
+async def test_under_test_all_of_them_run_in_the_process_of_the_test() -> None:
+    app = App("memory://")
+
+    @app.task(executor="process")
+    async def coroutine() -> int:
+        return os.getpid()
+
+    @app.task(executor="process")
+    def function() -> int:
+        return os.getpid()
+
+    with Harness(app) as harness:
+        jobs = [await coroutine.enqueue(), await function.enqueue()]
+        await harness.run()
+        assert [await job.result() for job in jobs] == [os.getpid()] * 2
