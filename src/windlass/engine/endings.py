@@ -17,16 +17,16 @@ _LONGEST = 500
 """Characters of an error's message in one line of the log."""
 
 
-def log_ending(job: ClaimedJob, settlement: Settlement) -> None:
-    """Log a failure that will be retried (warning), a job that is dead (error, with the traceback) and one that this
-    worker cannot run (info). Ends that somebody asked for say nothing here."""
+def log_ending(job: ClaimedJob, settlement: Settlement, *, ran: bool = True) -> None:
+    """Log a failure that will be retried (warning), a job that is dead (error, with a traceback if it ``ran``) and one
+    that this worker cannot run (info). Ends that somebody asked for say nothing here."""
     if settlement.error is None:
         return
     error = decode_error(settlement.error)
     what = f"{printable(error.type)}: {printable(shorten(error.message, _LONGEST))}" if error.message else error.type
     which = printable(job.task), to_text(job.id)
     if settlement.outcome is Outcome.DEAD:
-        trace = printable(error.traceback, lines=True).rstrip()
+        trace = printable(error.traceback, lines=True).rstrip() if ran else ""
         log.error("%s %s is dead after attempt %d: %s%s", *which, job.attempt, what, trace and f"\n{trace}")
     elif settlement.outcome is Outcome.RETRY:
         again = settlement.delay / SECOND

@@ -188,7 +188,7 @@ class Runner:
         return True
 
     def _refuse(self, job: ClaimedJob, settlement: Settlement) -> None:
-        log_ending(job, settlement)
+        log_ending(job, settlement, ran=False)
         self._settle(settlement)
 
     def _begin(self, job: ClaimedJob, spec: TaskSpec, now: float) -> Attempt:
