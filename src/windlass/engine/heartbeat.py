@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from windlass.core.clock import SECOND
-from windlass.core.errors import StoreError
+from windlass.core.errors import SchemaMismatch, StoreError
 from windlass.core.model import Renewal
 from windlass.engine.holding import Holding
 from windlass.engine.lag import LoopWatch
@@ -33,6 +33,8 @@ class Pulse:
     """Monotonic time just before it was sent: the lease counts from here."""
     renewal: Renewal | None
     """The answer; ``None`` if there was none."""
+    mismatch: SchemaMismatch | None = None
+    """There will be none any more: the store was migrated to another version of Windlass."""
 
 
 class Heartbeat:
@@ -129,17 +131,21 @@ class Heartbeat:
         answered, held = holding.snapshot()
         sent_at = time.monotonic()
         renewal: Renewal | None = None
+        mismatch: SchemaMismatch | None = None
         try:
             # Waiting longer would not help: the lease counts from the sending.
             renewal = await asyncio.wait_for(store.renew(holding.session, held, answered), self._lease)
             self.answered_at = sent_at
+        except SchemaMismatch as error:
+            mismatch = error
         except StoreError as error:
             log.warning("the lease could not be renewed: %s", error)
         except TimeoutError:
             log.warning("the lease could not be renewed: the store has not answered for %g s", self._lease)
         except Exception:
             log.exception("the lease could not be renewed")
-        self._worker_loop.call_soon_threadsafe(self._on_renewal, Pulse(holding, dict(held), sent_at, renewal))
+        pulse = Pulse(holding, dict(held), sent_at, renewal, mismatch)
+        self._worker_loop.call_soon_threadsafe(self._on_renewal, pulse)
 
     async def _pause(self) -> None:
         try:

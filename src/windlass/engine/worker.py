@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from windlass.context import Middleware
 from windlass.core.clock import SECOND
-from windlass.core.errors import StoreError, UsageError
+from windlass.core.errors import SchemaMismatch, StoreError, UsageError
 from windlass.core.ids import to_text
 from windlass.core.model import DRAIN, STOP, ClaimAnswer, ClaimedJob, ClaimRequest, Refusal, Session
 from windlass.core.task import TaskSpec
@@ -80,6 +80,7 @@ class Worker:
         self._services: list[Service] = []
         self._lease_guard: asyncio.TimerHandle | None = None
         self._stop_task: asyncio.Task[None] | None = None
+        self._mismatch: SchemaMismatch | None = None
 
     # ------------------------------------------------------------------------------------------ its life
 
@@ -192,8 +193,10 @@ class Worker:
         return self._store
 
     async def wait(self) -> None:
-        """Wait until the worker has stopped."""
+        """Wait until the worker has stopped. Raises `SchemaMismatch` if it stopped because the store was migrated."""
         await self._stopped.wait()
+        if self._mismatch is not None:
+            raise self._mismatch
 
     async def _end_running(self) -> None:
         """Cancel what runs; what does not end at once is given back in its absence."""
@@ -283,7 +286,7 @@ class Worker:
         if pulse.holding is not self._holding:
             return
         if renewal is None:
-            self._runner.paused = True
+            self._unanswered(pulse)
             return
         if renewal.revoked:
             self._revoke()
@@ -307,6 +310,19 @@ class Worker:
         if not self._stopping:
             self._successor.ask_if_worn(self._pump.settled, now)
         self._signals.emit("renewed")
+
+    def _unanswered(self, pulse: Pulse) -> None:
+        self._runner.paused = True
+        if pulse.mismatch is not None:
+            self._was_migrated(pulse.mismatch)
+
+    def _was_migrated(self, mismatch: SchemaMismatch) -> None:
+        """Stop: what runs here can be settled no more, and comes back to the workers of the other version when the
+        lease is over."""
+        if self._mismatch is None:
+            log.error("the store was migrated: %d attempts are cancelled", len(self._runner.running))
+            self._mismatch = mismatch
+            self._begin_stop(0.0)
 
     def _show_vitals(self) -> None:
         """Called in the heartbeat's thread."""
@@ -383,11 +399,19 @@ class Worker:
     # ------------------------------------------------------------------------------------------- claiming
 
     async def _run(self) -> None:
+        try:
+            await self._trip_after_trip()
+        except SchemaMismatch as mismatch:
+            self._was_migrated(mismatch)
+
+    async def _trip_after_trip(self) -> None:
         pump = self._pump
         while not (self._finishing and not pump.outbox.waiting and self._holding.unanswered is None):
             if self._revoked:
                 try:
                     await self._reopen()
+                except SchemaMismatch:
+                    raise
                 except StoreError as error:
                     log.warning("no new session could be opened: %s", error)
                     await asyncio.sleep(POLL)

@@ -18,7 +18,8 @@ General rules, which the contracts do not repeat:
   a durable cursor for `release_edges`; its own edges to parents are closed the same way; and it enters the purge index
   (``purge_at = now + keep``, where ``keep`` is at least `KEEP_AT_LEAST`) once no dependant of it is unfinished.
 * **Loop.** A store object belongs to the event loop on which it was opened; `twin` gives another for another loop.
-* **Errors.** `StoreUnavailable`, `StoreFull`, `StoreReadOnly`, `SchemaMismatch`; never a driver's own exception.
+* **Errors.** `StoreUnavailable`, `StoreFull`, `StoreReadOnly`, `SchemaMismatch` (of any verb: another version may migrate the
+  store while it is open); never a driver's own exception.
 """
 
 from __future__ import annotations
@@ -341,7 +342,8 @@ class Store(JobStore, Insights, Notifier, Protocol):
 
     async def migrate(self, *, finish: bool = False) -> list[str]:
         """Bring the stored layout up to this version; answers what was done, a sentence each, nothing if it was up to
-        date. ``finish``: also stop writing the layout of the version before. Safe to repeat and for several at once."""
+        date. ``finish``: also stop writing the layout of the version before. Safe to repeat and for several at once.
+        Raises `SchemaMismatch`, and changes nothing, while sessions of an older layout are alive."""
 
     def twin(self) -> Store:
         """Make another, unopened store object on the same data, for another event loop (the heartbeat's thread)."""

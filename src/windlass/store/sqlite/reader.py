@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 from windlass.store.sqlite.connection import open_connection
 from windlass.store.sqlite.failures import translate
 from windlass.store.sqlite.insights import Snapshot
+from windlass.store.sqlite.schema import check_version, stored_version
 from windlass.store.sqlite.writer import resolve
 
 T = TypeVar("T")
@@ -75,6 +76,7 @@ class Reader:
             db = self._snapshot.db
             db.execute("BEGIN")
             try:
+                check_version(stored_version(db), self._path)
                 return ask(self._snapshot)
             finally:
                 db.execute("COMMIT")

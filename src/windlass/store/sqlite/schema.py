@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 
+import msgspec
+
+from windlass.core.clock import SECOND, Instant
 from windlass.core.errors import SchemaMismatch, StoreUnavailable
+from windlass.core.model import Session
 from windlass.store.sqlite.connection import check_place, open_connection
 from windlass.store.sqlite.failures import refused, translate
 from windlass.store.sqlite.lock import WriteLock
@@ -25,6 +30,14 @@ def prepare(db: sqlite3.Connection, path: str) -> bool:
         _use_wal(db, path)
         apply(db, STEPS)
         return True
+    check_version(version, path)
+    _use_wal(db, path)
+    return False
+
+
+def check_version(version: int, path: str) -> None:
+    """Raise `SchemaMismatch` unless this version of Windlass works with that layout. Asked in every transaction: a file
+    may be migrated while somebody has it open."""
     if version < LATEST:
         raise SchemaMismatch(
             f"{path} has layout {version}, this version of Windlass needs {LATEST}: run `windlass migrate`"
@@ -33,23 +46,37 @@ def prepare(db: sqlite3.Connection, path: str) -> bool:
         raise SchemaMismatch(
             f"{path} has layout {version}, this version of Windlass knows {LATEST} only: upgrade Windlass"
         )
-    _use_wal(db, path)
-    return False
 
 
-def migrate(db: sqlite3.Connection, path: str) -> list[str]:
+def migrate(db: sqlite3.Connection, path: str, now: Instant) -> list[str]:
     """Apply what is missing, and say what that was. Needs the write lock."""
     version = read_version(db, path)
-    if version > LATEST:
-        prepare(db, path)
     missing = [step for step in STEPS if step.version > version]
-    if missing:
+    if not missing:
+        check_version(version, path)
+    else:
+        if version:
+            _check_nobody_works(db, path, now)
         _use_wal(db, path)
         apply(db, missing)
     return [f"layout {step.version}: {step.title}" for step in missing]
 
 
-def migrate_file(path: str, *, finish: bool) -> list[str]:
+def _check_nobody_works(db: sqlite3.Connection, path: str, now: Instant) -> None:
+    """Refuse to take the file from under workers: what they run now would be lost to them, and run a second time."""
+    live = db.execute(_SQL["live_sessions"], (now,)).fetchall()
+    if not live:
+        return
+    sessions = [msgspec.json.decode(record, type=Session) for record, _ in live[:5]]
+    named = [f"{session.node}:{session.pid}" for session in sessions] + ["..."][: len(live) - 5]
+    left = (max(until for _, until in live) - now) / SECOND
+    raise SchemaMismatch(
+        f"{path}: workers of the older layout are at work ({', '.join(named)}): stop them, then migrate; one that was "
+        f"killed counts for another {left:.0f} s"
+    )
+
+
+def migrate_file(path: str, clock: Callable[[], Instant], *, finish: bool) -> list[str]:
     """Bring a file up to date; see `Store.migrate`. Blocks.
 
     ``finish`` has nothing to end yet: no layout has changed in a way that two versions must write side by side.
@@ -62,7 +89,7 @@ def migrate_file(path: str, *, finish: bool) -> list[str]:
             lock.acquire()
             db = open_connection(path)
             try:
-                return migrate(db, path)
+                return migrate(db, path, clock())
             finally:
                 db.close()
         finally:
@@ -79,6 +106,11 @@ def read_version(db: sqlite3.Connection, path: str) -> int:
         return 0
     if not db.execute(_SQL["has_meta"]).fetchone()[0]:
         raise SchemaMismatch(f"{path} is a SQLite database, but not one of Windlass's")
+    return stored_version(db)
+
+
+def stored_version(db: sqlite3.Connection) -> int:
+    """The version of the layout of a file that is ours."""
     return int(db.execute(_SQL["read_version"]).fetchone()[0])
 
 

@@ -151,7 +151,7 @@ class SQLiteStore:
 
     async def migrate(self, *, finish: bool = False) -> list[str]:
         """See `Store.migrate`."""
-        return await asyncio.to_thread(migrate_file, self._path, finish=finish)
+        return await asyncio.to_thread(migrate_file, self._path, self._clock, finish=finish)
 
     def twin(self) -> SQLiteStore:
         """See `Store.twin`."""

@@ -69,6 +69,8 @@ class Transaction:
         self.hints = Hints()
         self.now: Instant = 0
         """The store's clock at the beginning of the transaction."""
+        self.version = 0
+        """Of the layout, as this transaction found it."""
         self.limits_version = 0
         self.held: dict[bytes, int] = {}
         """Row numbers of plain jobs that were claimed through this store object, so that settling need not look ids up.
@@ -86,7 +88,7 @@ class Transaction:
         self.execute("BEGIN IMMEDIATE")
         self._open = True
         if not (undisturbed and self._is_known):
-            self._reserved, owner, self.limits_version = self.execute(_READ_META).fetchone()
+            self.version, self._reserved, owner, self.limits_version = self.execute(_READ_META).fetchone()
             self._is_owner = owner == self._owner
             self._is_known = True
         self.now = self._clock()

@@ -17,12 +17,12 @@ from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
 from windlass.core.clock import Instant
-from windlass.core.errors import StoreUnavailable
+from windlass.core.errors import SchemaMismatch, StoreUnavailable
 from windlass.core.model import Settings
 from windlass.store.sqlite.connection import check_place, open_connection
 from windlass.store.sqlite.failures import is_busy, refused, translate
 from windlass.store.sqlite.lock import WriteLock
-from windlass.store.sqlite.schema import prepare
+from windlass.store.sqlite.schema import check_version, prepare
 from windlass.store.sqlite.transaction import Transaction
 from windlass.store.sqlite.turn import PATIENCE, Turn
 from windlass.store.sqlite.wake import Sender
@@ -231,10 +231,11 @@ class Writer:
         while True:
             try:
                 self._tx.begin(undisturbed=self._lock.undisturbed)
+                check_version(self._tx.version, self._path)
                 return True
-            except sqlite3.Error as error:
+            except (sqlite3.Error, SchemaMismatch) as error:
                 # Busy? Everybody who knows our lock is out: this is somebody with another program.
-                if is_busy(error) and time.monotonic() < patience:
+                if isinstance(error, sqlite3.Error) and is_busy(error) and time.monotonic() < patience:
                     continue
                 self._answer(self._failed([*group, *self._gathered()], error))
                 return False

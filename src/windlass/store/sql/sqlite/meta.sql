@@ -1,5 +1,5 @@
 -- name: read_meta
-SELECT sequence, sequence_owner, limits_version FROM meta;
+SELECT version, sequence, sequence_owner, limits_version FROM meta;
 
 -- name: reserve_sequences
 UPDATE meta SET sequence = ?, sequence_owner = ?;
@@ -9,6 +9,10 @@ SELECT version FROM meta;
 
 -- name: set_version
 UPDATE meta SET version = ?;
+
+-- name: live_sessions
+-- No layout may change these columns: this is asked of older ones.
+SELECT record, lease_until FROM sessions WHERE revoked = 0 AND lease_until > ? ORDER BY opened_at;
 
 -- name: has_meta
 SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'meta';
