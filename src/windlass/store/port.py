@@ -18,8 +18,8 @@ General rules, which the contracts do not repeat:
   a durable cursor for `release_edges`; its own edges to parents are closed the same way; and it enters the purge index
   (``purge_at = now + keep``, where ``keep`` is at least `KEEP_AT_LEAST`) once no dependant of it is unfinished.
 * **Loop.** A store object belongs to the event loop on which it was opened; `twin` gives another for another loop.
-* **Errors.** `StoreUnavailable`, `StoreFull`, `StoreReadOnly`, `SchemaMismatch` (of any verb: another version may migrate
-  the store while it is open); never a driver's own exception.
+* **Errors.** `StoreUnavailable`, `StoreFull`, `StoreReadOnly`, `SchemaMismatch` (of any verb: another version may
+  migrate the store while it is open); never a driver's own exception.
 """
 
 from __future__ import annotations
