@@ -49,6 +49,13 @@ HEALTH = (
     "tests/system/test_systemd.py",
 )
 LAG = ("tests/unit/test_lag.py", "tests/system/test_event_loop_lag.py")
+CHILDREN = ("tests/system/test_process_tasks.py", "tests/system/test_process_children.py")
+CHILD_WORKERS = ("tests/system/test_process_workers.py",)
+PROCESS_UNITS = (
+    "tests/unit/test_process_wear.py",
+    "tests/unit/test_lanes.py",
+    "tests/integration/test_process_output.py",
+)
 CURSORS = ("tests/property/test_state_machine.py", "-k", "sqlite and cursors")
 
 MUTANTS: list[Mutant] = [
@@ -1031,5 +1038,117 @@ MUTANTS: list[Mutant] = [
         old="        heads &= _heads(second)\n",
         new="",
         tests=DOCTOR,
+    ),
+    Mutant(
+        name="process: never killed",
+        breaks="a timeout ends an attempt whatever it does",
+        file="engine/process_pool/child.py",
+        old='            self._timer = self._loop.call_later(HEED, self._kill_for, "did not end when asked to, and was killed")\n',
+        new="            pass\n",
+        tests=CHILDREN,
+    ),
+    Mutant(
+        name="process: killed at once",
+        breaks="an attempt is asked to end before it is killed",
+        file="engine/process_pool/child.py",
+        old="        if reason in _AT_ONCE:\n",
+        new="        if True:\n",
+        tests=CHILDREN,
+    ),
+    Mutant(
+        name="process: only the process is killed",
+        breaks="what a task has started ends with it",
+        file="engine/process_pool/process.py",
+        old="os.killpg(self._process.pid, signal.SIGKILL)",
+        new="os.kill(self._process.pid, signal.SIGKILL)",
+        tests=CHILDREN,
+    ),
+    Mutant(
+        name="process: no successor before the kill",
+        breaks="the slot of an attempt that is killed is usable at once",
+        file="engine/process_pool/child.py",
+        old="        if reason is not EndReason.SHUTDOWN:\n            self._owner.leaves(self)\n",
+        new="",
+        tests=CHILDREN,
+    ),
+    Mutant(
+        name="process: whoever dies before its job is blamed",
+        breaks="a job that a dying child never read is nobody's failure",
+        file="engine/process_pool/pool.py",
+        old="begun=not child.died_before",
+        new="begun=True",
+        tests=CHILDREN,
+    ),
+    Mutant(
+        name="process: the end is heard before the last word",
+        breaks="what a child said before its end counts",
+        file="engine/process_pool/child.py",
+        old="        if self._line.is_open:\n",
+        new="        if False:\n",
+        tests=CHILDREN,
+    ),
+    Mutant(
+        name="process: children outlive their worker",
+        breaks="children die with their worker, whatever they do",
+        file="engine/process_pool/confine.py",
+        old="_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) == 0",
+        new="_libc.prctl(_PR_SET_PDEATHSIG, 0, 0, 0, 0) == 0",
+        tests=CHILD_WORKERS,
+    ),
+    Mutant(
+        name="process: a forked process answers, too",
+        breaks="a process that a task forked has no say",
+        file="engine/process_pool/performer.py",
+        old="            os._exit(0)  # forked by the task, and returned from it as well: not a second one of us\n",
+        new="            pass\n",
+        tests=CHILDREN,
+    ),
+    Mutant(
+        name="process: standard streams stay as they were left",
+        breaks="an attempt finds everything as it should be",
+        file="engine/process_pool/main.py",
+        old="        streams.restore()\n",
+        new="        sys.stdout.flush()\n",
+        tests=CHILDREN,
+    ),
+    Mutant(
+        name="process: never worn",
+        breaks="a child never runs more than its jobs",
+        file="engine/process_pool/wear.py",
+        old="child.done >= self._max_jobs",
+        new="False",
+        tests=CHILDREN,
+    ),
+    Mutant(
+        name="process: successors come late",
+        breaks="the successor is started early enough by the pace of the jobs",
+        file="engine/process_pool/wear.py",
+        old="left <= 1 or left * pace < 2 * self._start_took",
+        new="left <= 1",
+        tests=PROCESS_UNITS,
+    ),
+    Mutant(
+        name="process: lanes share their slots",
+        breaks="other jobs pass those that wait for a process",
+        file="engine/lanes.py",
+        old="queues, strict=strict and not in_turns, slots=process_slots or slots, requires=PROCESS",
+        new="queues, strict=strict and not in_turns, slots=slots, requires=PROCESS",
+        tests=PROCESS_UNITS,
+    ),
+    Mutant(
+        name="process: strays are hoarded",
+        breaks="while jobs from the wrong lane wait for a process, no more are taken",
+        file="engine/lanes.py",
+        old=" and not self._histories[queue].strays\n",
+        new="\n",
+        tests=PROCESS_UNITS,
+    ),
+    Mutant(
+        name="process: output without end is kept",
+        breaks="output is bounded",
+        file="engine/process_pool/output.py",
+        old="        if surplus > MAX_LOG:\n",
+        new="        if False:\n",
+        tests=PROCESS_UNITS,
     ),
 ]

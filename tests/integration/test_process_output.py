@@ -71,6 +71,7 @@ async def test_of_much_output_the_end_is_kept_and_the_rest_is_counted(captured: 
     for _ in range(3):
         os.write(captured.writing, b"x" * (MAX_LOG - 1) + b"\n")
         captured.output._read()
+        assert len(captured.output._gathered) <= 2 * MAX_LOG
     captured.output.flush()
     (text,) = captured.texts
     assert len(text) <= MAX_LOG

@@ -47,6 +47,17 @@ def pid(seconds: float = 0.0) -> int:
     return os.getpid()
 
 
+@app.task(name="meet", queue="processes", executor="process")
+def meet(folder: str, count: int) -> int:
+    """Wait until so many are here at the same time."""
+    (Path(folder) / str(os.getpid())).touch()
+    until = time.monotonic() + 20
+    while len(list(Path(folder).iterdir())) < count:
+        assert time.monotonic() < until
+        time.sleep(0.005)
+    return os.getpid()
+
+
 @app.task(name="pid_of_coroutine", queue="processes", executor="process")
 async def pid_of_coroutine() -> int:
     await asyncio.sleep(0)
