@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -190,10 +191,18 @@ def test_workers_stop_when_the_file_has_a_newer_layout_and_are_back_when_they_ca
         assert workers.ended() == 0
 
 
-def test_an_idle_worker_notices_too(app: App, folder: Path) -> None:
-    with Supervised(worker_command("--app", "tasks:app"), folder) as workers:
-        workers.ready()
+def test_idle_workers_notice_too(folder: Path) -> None:
+    with Supervised(worker_command("--app", "tasks:app", "--processes", "2"), folder) as workers:
+        children = set()
+        for _ in range(2):
+            children.add(workers.started())
+            workers.ready()
         set_version(folder / "jobs.db", NEWER)
-        workers.next(UPGRADE)
+        wait_until(lambda: children <= misconfigured(workers.lines), "both to stop")
         workers.signal(signal.SIGTERM)
         workers.ended()
+
+
+def misconfigured(lines: list[str]) -> set[int]:
+    """The processes that ended so."""
+    return {int(found[1]) for line in list(lines) if (found := re.search(r"worker (\d+) died: exit code 78", line))}

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from windlass.core.errors import SchemaMismatch, StoreError
+from windlass.core.errors import StoreError
 from windlass.core.ids import to_text
 from windlass.core.lifecycle import Outcome
 from windlass.core.model import (
@@ -181,7 +181,7 @@ class Pump:
         """Make one trip, if there is anything to carry. Returns the answer to the claim, if there was one.
 
         A store that is away is waited for: the outcomes stay in the outbox and go again, a claim whose answer was lost
-        is unclaimed first. Nothing is raised for it, but for `SchemaMismatch`: that one will not come back.
+        is unclaimed first. Nothing is raised for it.
         """
         holding = self._holding()
         try:
@@ -190,8 +190,6 @@ class Pump:
             if holding.unanswered is not None:
                 await self._unclaim(holding)
             answer = await self._carry(holding)
-        except SchemaMismatch:
-            raise
         except StoreError as error:
             log.warning("the store does not answer (%s); trying again in %.2f s", error, self._back_off)
             self._signals.emit("store-away")

@@ -211,7 +211,8 @@ class Worker:
         claiming, janitor = self._services
         self._finishing = True
         self._pump.wake()
-        await asyncio.wait({asyncio.ensure_future(claiming.wait())}, timeout=LAST_WORDS)
+        patience = LAST_WORDS if self._mismatch is None else 0.0
+        await asyncio.wait({asyncio.ensure_future(claiming.wait())}, timeout=patience)
         await claiming.stop()
         await janitor.stop()
         await self._heartbeat.stop()
@@ -399,19 +400,11 @@ class Worker:
     # ------------------------------------------------------------------------------------------- claiming
 
     async def _run(self) -> None:
-        try:
-            await self._trip_after_trip()
-        except SchemaMismatch as mismatch:
-            self._was_migrated(mismatch)
-
-    async def _trip_after_trip(self) -> None:
         pump = self._pump
         while not (self._finishing and not pump.outbox.waiting and self._holding.unanswered is None):
             if self._revoked:
                 try:
                     await self._reopen()
-                except SchemaMismatch:
-                    raise
                 except StoreError as error:
                     log.warning("no new session could be opened: %s", error)
                     await asyncio.sleep(POLL)
