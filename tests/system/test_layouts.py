@@ -76,6 +76,9 @@ def test_workers_run_all_of_a_migrated_database(folder: Path) -> None:
     layout = read_layout(1)
     layout.restore(folder / "jobs.db")
     app = ("--app", "tasks:app")
+    with Supervised(worker_command(*app), folder) as workers:
+        workers.next("has layout 1, this version of Windlass needs 2: run `windlass migrate`")
+        assert workers.ended() == 2
     windlass(folder, "migrate", *app)
     windlass(folder, "queues", "resume", "paused", *app)
     windlass(folder, "limits", "rm", "--key", "site", *app)  # else one of its jobs has to wait for a minute

@@ -37,6 +37,7 @@ FIRST_BACK_OFF = 0.05
 LONGEST_BACK_OFF = 2.0
 NOTE_PAUSE = 0.2
 """Seconds for which progress and log lines gather."""
+_UNDELIVERABLE = Outcome.UNDELIVERABLE
 
 
 class Outbox:
@@ -49,7 +50,7 @@ class Outbox:
         self._wake = wake
 
     def add(self, settlement: Settlement) -> None:
-        if settlement.outcome is Outcome.UNDELIVERABLE:
+        if settlement.outcome is _UNDELIVERABLE:
             self.undeliverable_at = time.monotonic()
         self.waiting.append(settlement)
         self._wake()
