@@ -77,7 +77,7 @@ def test_workers_run_all_of_a_migrated_database(folder: Path) -> None:
     layout.restore(folder / "jobs.db")
     app = ("--app", "tasks:app")
     with Supervised(worker_command(*app), folder) as workers:
-        workers.next("has layout 1, this version of Windlass needs 2: run `windlass migrate`")
+        workers.next(f"has layout 1, this version of Windlass needs {schema.LATEST}: run `windlass migrate`")
         assert workers.ended() == 2
     windlass(folder, "migrate", *app)
     windlass(folder, "queues", "resume", "paused", *app)
@@ -135,9 +135,9 @@ def test_a_file_is_not_migrated_from_under_workers_of_the_older_code(folder: Pat
         workers.signal(signal.SIGTERM)
         assert workers.ended() == 0
     waiting = windlass(folder, "enqueue", "work", "2", *app, **older).split()[0]
-    assert windlass(folder, "migrate", *app) == "layout 2: lines of limit keys\n"
+    assert windlass(folder, "migrate", *app).startswith("layout 2: ")
     with Supervised(worker_command(*app), folder, older) as workers:
-        workers.next("has layout 2, this version of Windlass knows 1 only: upgrade Windlass")
+        workers.next(f"has layout {schema.LATEST}, this version of Windlass knows 1 only: upgrade Windlass")
         assert workers.ended() == 2
     with Supervised(worker_command(*app), folder) as workers:
         wait_until(lambda: succeeded(folder, waiting), "the new code to run what the older one stored")
