@@ -6,7 +6,7 @@ SEED ?=
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types layers docs docs-examples mutants bench soak wheel-check lock clean venv venv-runtime
+.PHONY: help demo test lint format types layers docs docs-examples mutants bench soak wheel-check lock clean venv venv-runtime servers
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,7 +14,7 @@ help: ## show this list
 demo: venv-runtime ## index the standard library with a few workers: the quickest look at Windlass
 	@$(PY) examples/stdlib_index/demo.py
 
-test: venv ## the whole test suite (PYTEST_ARGS="-k name" for a part)
+test: venv servers ## the whole test suite (PYTEST_ARGS="-k name" for a part)
 	@$(PY) -m pytest $(PYTEST_ARGS)
 
 lint: venv ## ruff: rules and format, nothing changed
@@ -37,13 +37,13 @@ docs: venv ## build the documentation site into build/site; a warning is an erro
 docs-examples: venv ## run every example of the documentation
 	@$(PY) -m pytest tests/docs $(PYTEST_ARGS)
 
-mutants: venv ## break the code in known ways and see that a test notices (slow)
+mutants: venv servers ## break the code in known ways and see that a test notices (slow)
 	@$(PY) scripts/mutants.py
 
 bench: venv ## measure against a hand-driven floor on the same store, in the same run
 	@$(PY) -m bench $(BENCH_ARGS)
 
-soak: venv ## the long tests; SEED=n repeats a run
+soak: venv servers ## the long tests; SEED=n repeats a run
 	@$(PY) -m pytest -m soak --timeout=1800 $(if $(SEED),--seed=$(SEED)) $(PYTEST_ARGS)
 
 wheel-check: venv ## build the wheel, install it into an empty venv and run one job from there
@@ -58,6 +58,9 @@ clean: ## remove .venv, caches and build results
 
 venv:
 	@scripts/bootstrap.sh dev
+
+servers: ## install Redis and PostgreSQL (Debian, Ubuntu) for the tests, and start neither
+	@scripts/servers.sh
 
 venv-runtime:
 	@scripts/bootstrap.sh runtime

@@ -1,0 +1,1 @@
+"""Real servers for tests: private, on loopback ports of their own, with their data in temporary folders."""

@@ -1,0 +1,68 @@
+"""PostgreSQL servers for tests."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+import subprocess
+
+from tests.conftest import skip_or_fail
+from tests.servers.server import Server, find_binary
+
+
+class PostgresServer(Server):
+    """A private PostgreSQL with a database ``postgres`` and a superuser of that name, who needs no password.
+
+    Args:
+        settings: of the server, such as ``fsync="off"``.
+    """
+
+    stop_signal = signal.SIGINT  # a fast shutdown: sessions are ended, not waited for
+
+    def __init__(self, **settings: str) -> None:
+        self._program = find_binary("postgres", "postgresql")
+        super().__init__()
+        self._settings = {
+            "port": str(self.port),
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": str(self.folder),
+            "shared_buffers": "128MB",
+            "max_connections": "200",
+            **settings,
+        }
+        self.data = self.folder / "data"
+        if os.geteuid() == 0:  # which PostgreSQL refuses to be
+            try:
+                user = pwd.getpwnam("postgres")
+            except KeyError:
+                skip_or_fail("no user postgres on this machine, and PostgreSQL does not run as root")
+            os.chown(self.folder, user.pw_uid, user.pw_gid)
+            self.run_as = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+    @property
+    def url(self) -> str:
+        """Its URL, for `connect` and for drivers."""
+        return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+
+    def start(self) -> None:
+        """See `Server`; the first start makes the data directory."""
+        if not self.data.exists():
+            subprocess.run(
+                [find_binary("initdb", "postgresql"), "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8",
+                 "--locale=C", "--no-sync"],
+                check=True, capture_output=True, cwd=self.folder, **self.run_as,
+            )  # fmt: skip
+        super().start()
+
+    def command(self) -> list[str]:
+        """See `Server`."""
+        options = [part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")]
+        return [self._program, "-D", str(self.data), *options]
+
+    def is_ready(self) -> bool:
+        """Whether it accepts sessions."""
+        found = subprocess.run(
+            [find_binary("pg_isready", "postgresql"), "-q", "-h", "127.0.0.1", "-p", str(self.port)], check=False
+        )
+        return found.returncode == 0
