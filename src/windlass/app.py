@@ -13,21 +13,19 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, TypeVar, overl
 from windlass import blocking
 from windlass.bulk import JobSelection
 from windlass.call import Call
-from windlass.choices import NONE, OnConflict, Seconds, Until, check_keep, check_priority, check_timeout, choose
+from windlass.choices import NONE, OnConflict, Seconds, Until, check_keep, choose
 from windlass.client import Client
 from windlass.connect import check_url, connect, redact
 from windlass.context import Middleware
-from windlass.core.clock import SECOND, Span, instant, span
-from windlass.core.codec import Signature
+from windlass.core.clock import SECOND, instant, span
 from windlass.core.errors import InvalidOption, UsageError
 from windlass.core.ids import from_text
-from windlass.core.limit_keys import check_limit_by
 from windlass.core.model import DEFAULT_PRIORITY, KEEP, KEEP_DEAD, MAX_PAYLOAD, MAX_RESULT, Settings
 from windlass.core.names import check_queue, check_task
 from windlass.core.records import JobFilter
 from windlass.core.remote import type_name
-from windlass.core.retry import NEVER, Retry, RetryPolicy
-from windlass.core.task import PROCESS, ExecutorName, TaskSpec
+from windlass.core.retry import RetryPolicy
+from windlass.core.task import ExecutorName, TaskSpec
 from windlass.engine.config import DEFAULT_CONCURRENCY, DEFAULT_GRACE, DEFAULT_LAG_WARNING, WorkerConfig
 from windlass.engine.process_pool import place
 from windlass.engine.process_pool.config import ChildProcesses
@@ -35,7 +33,7 @@ from windlass.job import Job, Status, to_states
 from windlass.limits import LimitInfo, limit_record, pausable, read_limits
 from windlass.many import Calls, EnqueueMany, enqueue_many_sync
 from windlass.place import find_place
-from windlass.registry import check_aliases, check_executor, check_new, task_name, unknown
+from windlass.registry import TaskDefaults, check_between, check_new, task_spec, unknown
 from windlass.store.port import Store
 from windlass.task import CoroutineTask, FunctionTask, Task
 
@@ -106,16 +104,18 @@ class App:
         if url is not None:
             check_url(url)
         self._url = url
-        self._keep = check_keep(result_ttl, "result_ttl")
-        self._keep_dead = check_keep(dead_ttl, "dead_ttl")
-        self._settings = Settings(
-            lease=_between("lease", span(lease, "lease"), SECOND, 600 * SECOND),
-            keep=self._keep,
-            keep_dead=self._keep_dead,
-            max_lost=_between("max_lost", max_lost, 1, 1000),
+        self._defaults = TaskDefaults(
+            keep=check_keep(result_ttl, "result_ttl"),
+            keep_dead=check_keep(dead_ttl, "dead_ttl"),
+            max_payload=check_between("max_payload", max_payload, 1024, 64 * 1024 * 1024),
+            max_result=check_between("max_result", max_result, 1024, 64 * 1024 * 1024),
         )
-        self._max_payload = _between("max_payload", max_payload, 1024, 64 * 1024 * 1024)
-        self._max_result = _between("max_result", max_result, 1024, 64 * 1024 * 1024)
+        self._settings = Settings(
+            lease=check_between("lease", span(lease, "lease"), SECOND, 600 * SECOND),
+            keep=self._defaults.keep,
+            keep_dead=self._defaults.keep_dead,
+            max_lost=check_between("max_lost", max_lost, 1, 1000),
+        )
         self.version = version
         self._client = Client(self._connect)
         self._tasks: dict[str, Task[..., Any]] = {}
@@ -214,43 +214,16 @@ class App:
         self,
         function: Callable[..., Any],
         *,
-        name: str | None = None,
-        aliases: Iterable[str] = (),
-        executor: ExecutorName | None = None,
-        queue: str = "default",
-        priority: int = DEFAULT_PRIORITY,
-        retry: RetryPolicy | None = None,
-        timeout: Seconds | None = None,
-        result_ttl: Seconds | None = None,
-        dead_ttl: Seconds | None = None,
-        max_snoozes: int = 1000,
-        errors: Iterable[type[BaseException]] = (),
-        limit_by: str | None = None,
-        **choices: Any,
+        unique: str | bool | None = None,
+        unique_until: Until | None = None,
+        on_conflict: OnConflict | None = None,
+        **options: Any,
     ) -> Task[..., Any]:
-        name = task_name(function) if name is None else check_task(name)
-        signature = Signature(name, function, max_payload=self._max_payload, max_result=self._max_result)
-        runs_in = check_executor(name, function, executor)
-        spec = TaskSpec(
-            name=name,
-            function=function,
-            signature=signature,
-            executor=runs_in,
-            requires=PROCESS if runs_in == "process" else "",
-            aliases=check_aliases(aliases),
-            queue=check_queue(queue),
-            priority=check_priority(priority),
-            retry=_check_policy(retry),
-            timeout=None if timeout is None else check_timeout(timeout),
-            keep=self._keep if result_ttl is None else check_keep(result_ttl, "result_ttl"),
-            keep_dead=self._keep_dead if dead_ttl is None else check_keep(dead_ttl, "dead_ttl"),
-            max_snoozes=_between("max_snoozes", max_snoozes, 0, 1_000_000),
-            errors=_check_errors(errors),
-            limit_by=check_limit_by(signature, function, limit_by),
-        )
+        spec = task_spec(function, self._defaults, **options)
+        choices = choose(unique=unique, unique_until=unique_until, on_conflict=on_conflict)
         check_new(self._client.tasks, spec)
         kind: type[Task[..., Any]] = CoroutineTask if spec.is_coroutine else FunctionTask
-        task = kind(self._client, spec, NONE.merged(choose(**choices)))
+        task = kind(self._client, spec, NONE.merged(choices))
         for known_as in (spec.name, *spec.aliases):
             self._client.tasks[known_as] = spec
         self._tasks[spec.name] = task
@@ -565,30 +538,3 @@ class App:
 
 def _name_of(task: Task[..., Any] | str | None) -> str | None:
     return task.name if isinstance(task, Task) else task
-
-
-def _between(what: str, value: int | Span, low: int, high: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise InvalidOption(f"{what}={value!r}: expected an integer between {low} and {high}")
-    return value
-
-
-def _check_policy(retry: object) -> RetryPolicy:
-    if retry is None:
-        return NEVER
-    if isinstance(retry, Retry):
-        return retry
-    if isinstance(retry, Mapping) and all(
-        isinstance(kind, type) and issubclass(kind, BaseException) and isinstance(policy, Retry)
-        for kind, policy in retry.items()
-    ):
-        return dict(retry)
-    raise InvalidOption(f"retry={retry!r}: expected Retry(attempts=5), or a mapping such as {{OSError: Retry()}}")
-
-
-def _check_errors(errors: Iterable[type[BaseException]]) -> tuple[type[BaseException], ...]:
-    listed = tuple(errors) if isinstance(errors, Iterable) else (errors,)
-    for kind in listed:
-        if not isinstance(kind, type) or not issubclass(kind, BaseException):
-            raise InvalidOption(f"errors: expected exception classes, such as [ValueError], got {kind!r}")
-    return listed

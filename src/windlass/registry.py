@@ -1,4 +1,4 @@
-"""Names of tasks: where they come from, and that each means one function only."""
+"""What becomes a task when a function is registered, and that each name means one function only."""
 
 from __future__ import annotations
 
@@ -6,14 +6,73 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from windlass.choices import Seconds, check_keep, check_priority, check_timeout
+from windlass.core.clock import Span
+from windlass.core.codec import Signature
 from windlass.core.errors import InvalidName, InvalidOption, UnknownTask
-from windlass.core.names import check_task
-from windlass.core.task import ExecutorName, TaskSpec
+from windlass.core.limit_keys import check_limit_by
+from windlass.core.model import DEFAULT_PRIORITY
+from windlass.core.names import check_queue, check_task
+from windlass.core.retry import NEVER, Retry, RetryPolicy
+from windlass.core.task import PROCESS, ExecutorName, TaskSpec
 
 
-def task_name(function: Callable[..., Any]) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskDefaults:
+    """What an app says for all its tasks."""
+
+    keep: Span
+    keep_dead: Span
+    max_payload: int
+    """Bytes of the encoded arguments of one job."""
+    max_result: int
+    """Bytes of one encoded result."""
+
+
+def task_spec(
+    function: Callable[..., Any],
+    defaults: TaskDefaults,
+    *,
+    name: str | None = None,
+    aliases: Iterable[str] = (),
+    executor: ExecutorName | None = None,
+    queue: str = "default",
+    priority: int = DEFAULT_PRIORITY,
+    retry: RetryPolicy | None = None,
+    timeout: Seconds | None = None,
+    result_ttl: Seconds | None = None,
+    dead_ttl: Seconds | None = None,
+    max_snoozes: int = 1000,
+    errors: Iterable[type[BaseException]] = (),
+    limit_by: str | None = None,
+) -> TaskSpec:
+    """Check what ``@app.task(...)`` was told. Raises `InvalidName` and `InvalidOption`."""
+    name = _task_name(function) if name is None else check_task(name)
+    signature = Signature(name, function, max_payload=defaults.max_payload, max_result=defaults.max_result)
+    runs_in = _check_executor(name, function, executor)
+    return TaskSpec(
+        name=name,
+        function=function,
+        signature=signature,
+        executor=runs_in,
+        requires=PROCESS if runs_in == "process" else "",
+        aliases=_check_aliases(aliases),
+        queue=check_queue(queue),
+        priority=check_priority(priority),
+        retry=_check_policy(retry),
+        timeout=None if timeout is None else check_timeout(timeout),
+        keep=defaults.keep if result_ttl is None else check_keep(result_ttl, "result_ttl"),
+        keep_dead=defaults.keep_dead if dead_ttl is None else check_keep(dead_ttl, "dead_ttl"),
+        max_snoozes=check_between("max_snoozes", max_snoozes, 0, 1_000_000),
+        errors=_check_errors(errors),
+        limit_by=check_limit_by(signature, function, limit_by),
+    )
+
+
+def _task_name(function: Callable[..., Any]) -> str:
     """The default name of a task: ``module.qualname``, with the real name of a module that runs as ``__main__``."""
     qualname = getattr(function, "__qualname__", None)
     if qualname is None:
@@ -51,7 +110,7 @@ def _is_new_cell(old: Callable[..., Any], new: Callable[..., Any]) -> bool:
     return interactive and (old.__module__, old.__qualname__) == (new.__module__, new.__qualname__)
 
 
-def check_executor(task: str, function: Callable[..., Any], executor: ExecutorName | None) -> ExecutorName:
+def _check_executor(task: str, function: Callable[..., Any], executor: ExecutorName | None) -> ExecutorName:
     """What is to run a function: as ``executor`` says, if it can. Raises `InvalidOption`."""
     native: ExecutorName = "async" if inspect.iscoroutinefunction(function) else "thread"
     if executor is None or executor in (native, "process"):
@@ -63,11 +122,39 @@ def check_executor(task: str, function: Callable[..., Any], executor: ExecutorNa
     raise InvalidOption(f"task {task!r}: executor={executor!r}: expected 'async', 'thread' or 'process'")
 
 
-def check_aliases(aliases: Iterable[str]) -> tuple[str, ...]:
+def _check_aliases(aliases: Iterable[str]) -> tuple[str, ...]:
     """Check other names of a task."""
     if isinstance(aliases, str):
         raise InvalidName(f"aliases={aliases!r}: expected a list of names, such as [{aliases!r}]")
     return tuple(check_task(alias) for alias in aliases)
+
+
+def check_between(what: str, value: int | Span, low: int, high: int) -> int:
+    """Check an option that is a whole number within bounds. Raises `InvalidOption`."""
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise InvalidOption(f"{what}={value!r}: expected an integer between {low} and {high}")
+    return value
+
+
+def _check_policy(retry: object) -> RetryPolicy:
+    if retry is None:
+        return NEVER
+    if isinstance(retry, Retry):
+        return retry
+    if isinstance(retry, Mapping) and all(
+        isinstance(kind, type) and issubclass(kind, BaseException) and isinstance(policy, Retry)
+        for kind, policy in retry.items()
+    ):
+        return dict(retry)
+    raise InvalidOption(f"retry={retry!r}: expected Retry(attempts=5), or a mapping such as {{OSError: Retry()}}")
+
+
+def _check_errors(errors: Iterable[type[BaseException]]) -> tuple[type[BaseException], ...]:
+    listed = tuple(errors) if isinstance(errors, Iterable) else (errors,)
+    for kind in listed:
+        if not isinstance(kind, type) or not issubclass(kind, BaseException):
+            raise InvalidOption(f"errors: expected exception classes, such as [ValueError], got {kind!r}")
+    return listed
 
 
 def unknown(name: str, known: Collection[str]) -> UnknownTask:
