@@ -26,25 +26,25 @@ class ProbeFailed(Exception):
     """A probe ended without numbers."""
 
 
-def environment() -> dict[str, str]:
-    """The environment of probes and of the processes that they start: this checkout first on the path, and modules
-    from their byte code, as installed ones are."""
-    path = os.pathsep.join([str(ROOT / "src"), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+def environment(root: Path = ROOT) -> dict[str, str]:
+    """The environment of probes and of the processes that they start: this checkout (or another) first on the path, and
+    modules from their byte code, as installed ones are."""
+    path = os.pathsep.join([str(root / "src"), str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return {**kept, "PYTHONPATH": path}
 
 
-def compile_modules() -> None:
+def compile_modules(root: Path = ROOT) -> None:
     """Write the byte code now, so that no probe has to."""
     for folder in ("src/windlass", "bench"):
-        compileall.compile_dir(ROOT / folder, quiet=1)
+        compileall.compile_dir(root / folder, quiet=1)
 
 
-def take(probe: Probe, arguments: dict[str, object]) -> dict[str, float]:
-    """Run a probe in a process of its own. Raises `ProbeFailed`."""
+def take(probe: Probe, arguments: dict[str, object], root: Path = ROOT) -> dict[str, float]:
+    """Run a probe in a process of its own, from this checkout or another. Raises `ProbeFailed`."""
     command = [sys.executable, "-m", "bench.sample", probe.function, json.dumps({**arguments, **probe.arguments})]
     done = subprocess.run(
-        command, env=environment(), cwd=ROOT, capture_output=True, text=True, timeout=LONGEST, check=False
+        command, env=environment(root), cwd=root, capture_output=True, text=True, timeout=LONGEST, check=False
     )
     if done.returncode != 0:
         raise ProbeFailed(f"{probe.function}: exit code {done.returncode}\n{done.stderr[-4000:]}")
