@@ -26,21 +26,3 @@ async def sleep(seconds: float) -> None:
 async def stamp() -> float:
     """Say when it ran: seconds since the epoch."""
     return time.time()
-
-
-@app.task(executor="process")
-def rest(seconds: float) -> None:
-    """Wait, in a child process."""
-    time.sleep(seconds)
-
-
-@app.task
-def add_in_thread(a: int, b: int) -> int:
-    """Do next to nothing, in a thread."""
-    return a + b
-
-
-@app.task(executor="process")
-def add_in_process(a: int, b: int) -> int:
-    """Do next to nothing, in a child process."""
-    return a + b

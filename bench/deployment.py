@@ -30,9 +30,9 @@ def store(url: str) -> Store:
 
 
 @contextmanager
-def worker(folder: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+def worker(folder: Path, *options: str, app: str = "bench.app:app") -> Iterator[subprocess.Popen[bytes]]:
     """Run ``windlass worker`` for the length of the block. Its log is in the folder."""
-    command = [sys.executable, "-m", "windlass", "worker", "--app", "bench.app:app", *options]
+    command = [sys.executable, "-m", "windlass", "worker", "--app", app, *options]
     with (folder / "worker.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
         try:

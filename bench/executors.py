@@ -17,6 +17,7 @@ import uvloop
 from bench import deployment
 from bench.figure import Aim, Group, Metric, Probe
 
+APP = "bench.process_app:app"
 WARM_UP = 20
 LONGEST_PAUSE = 0.02
 """Seconds between two trips: enough for everybody to fall asleep."""
@@ -26,12 +27,12 @@ PATIENCE = 60.0
 def overhead(folder: Path, *, trips: int) -> dict[str, float]:
     """Enqueue here, run there, wait for the result here: in a thread and in a process by turns."""
     deployment.use(folder)
-    with deployment.worker(folder):
+    with deployment.worker(folder, app=APP):
         return uvloop.run(_overhead(trips))
 
 
 async def _overhead(trips: int) -> dict[str, float]:
-    from bench.app import add_in_process, add_in_thread, app
+    from bench.process_app import add_in_process, add_in_thread, app
 
     took: dict[Any, list[float]] = {add_in_thread: [], add_in_process: []}
     for number in range(WARM_UP + trips):
@@ -72,9 +73,9 @@ def recycled(folder: Path, *, jobs: int, each: int, seconds: float) -> dict[str,
 
 
 async def _drained(folder: Path, jobs: int, seconds: float, *options: str) -> float:
-    from bench.app import app, rest
+    from bench.process_app import app, rest
 
-    with deployment.worker(folder, *options):
+    with deployment.worker(folder, *options, app=APP):
         await _all(app, [rest.bind(seconds) for _ in range(4)])  # the children are there
         began = time.perf_counter()
         await _all(app, [rest.bind(seconds) for _ in range(jobs)])

@@ -156,12 +156,14 @@ class Runner:
 
     def fill(self) -> None:
         """Start what waits, while slots are free."""
+        elsewhere = 0
         if self._processes is not None:
             self._processes.fill()
+            elsewhere = self._processes.running
+        free = self._slots + elsewhere - len(self.running) - len(self._given_up)
         buffer = self._buffer
-        if not buffer or self._paused:
+        if free <= 0 or not buffer or self._paused:
             return
-        free = self._slots - self.occupied + len(buffer)
         now = time.monotonic()
         while buffer and free > 0:
             if self._start(buffer.popleft()[0], now):
@@ -257,7 +259,7 @@ class Runner:
             self._settle(settlement)
         else:
             self._given_up.pop(attempt, None)
-        if self.buffered:
+        if self._buffer or self._processes:
             self.fill()
         elif not self.running:
             self.became_idle.set()
