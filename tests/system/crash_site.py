@@ -1,4 +1,4 @@
-"""Where the crash tests happen: one SQLite file, its workers as real processes, and the books for the audit."""
+"""Where the crash tests happen: one store, its workers as real processes, and the books for the audit."""
 
 import asyncio
 import os
@@ -20,12 +20,13 @@ import pytest
 
 from tests.system.audit import Books, Mark, findings, read_log
 from tests.system.supervised import Supervised
+from windlass.connect import connect
 from windlass.core.clock import SECOND
 from windlass.core.ids import new_id
 from windlass.core.lifecycle import State
 from windlass.core.model import MAX_BATCH, NewJob, Settings
 from windlass.core.records import JobRecord, SessionRecord
-from windlass.store.sqlite import SQLiteStore
+from windlass.store.port import Store
 from windlass.testing import snapshot
 
 T = TypeVar("T")
@@ -59,12 +60,29 @@ def until(condition: Callable[[], T], what: str, timeout: float = PATIENCE) -> T
 
 
 class CrashSite:
-    """A database file, and what a test knows of the jobs in it. Use as a context manager."""
+    """A store, and what a test knows of the jobs in it. Use as a context manager.
 
-    def __init__(self, folder: Path, rng: random.Random, *, database: Path | None = None, max_lost: int = 2) -> None:
+    Args:
+        folder: for what is written besides.
+        rng: decides what is left to chance.
+        database: where the SQLite file is, if not in ``folder``.
+        url: of another store than SQLite.
+        max_lost: as in `App`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        rng: random.Random,
+        *,
+        database: Path | None = None,
+        url: str | None = None,
+        max_lost: int = 2,
+    ) -> None:
         self.folder = folder
         self.rng = rng
         self.path = database or folder / "jobs.db"
+        self.url = url or f"sqlite:///{self.path}"
         self.log = folder / "log"
         self.max_lost = max_lost
         self.books = Books()
@@ -73,9 +91,9 @@ class CrashSite:
         self._producers: list[subprocess.Popen[str]] = []
         self.store = self.new_store()
 
-    def new_store(self) -> SQLiteStore:
+    def new_store(self) -> Store:
         """The store as the app opens it."""
-        return SQLiteStore(self.path, Settings(lease=SECOND, max_lost=self.max_lost))
+        return connect(self.url, Settings(lease=SECOND, max_lost=self.max_lost))
 
     def __enter__(self) -> Self:
         return self
@@ -153,10 +171,10 @@ class CrashSite:
 
     # -------------------------------------------------------------------------------------------- processes
 
-    def environment(self, database: Path | None = None) -> dict[str, str]:
+    def environment(self, url: str | None = None) -> dict[str, str]:
         """What `tests.system.crash_app` wants to know."""
         return {
-            "CRASH_URL": f"sqlite:///{database or self.path}",
+            "CRASH_URL": url or self.url,
             "CRASH_LOG": str(self.log),
             "CRASH_LEASE": "1",
             "CRASH_MAX_LOST": str(self.max_lost),
@@ -169,11 +187,11 @@ class CrashSite:
         return fleet
 
     def start(
-        self, processes: int, *options: str, concurrency: int = 20, grace: float = 20, database: Path | None = None
+        self, processes: int, *options: str, concurrency: int = 20, grace: float = 20, url: str | None = None
     ) -> "Fleet":
-        """Start ``windlass worker``, with another way to the database if there is one."""
+        """Start ``windlass worker``, with another way to the store if there is one."""
         given = ["--concurrency", str(concurrency), "--grace", f"{grace:g}", *options]
-        fleet = Fleet(self.folder, self.environment(database), processes, given)
+        fleet = Fleet(self.folder, self.environment(url), processes, given)
         self._fleets.append(fleet)
         return fleet
 
@@ -181,11 +199,11 @@ class CrashSite:
         pids = fleet.pids()
         return [record for record in self.sessions() if record.session.pid in pids]
 
-    def producer(self, count: int, acknowledged: Path, database: Path | None = None) -> subprocess.Popen[str]:
+    def producer(self, count: int, acknowledged: Path, url: str | None = None) -> subprocess.Popen[str]:
         """Start a process that enqueues so many jobs, and says which were acknowledged."""
         started = subprocess.Popen(
             [sys.executable, "-m", APP, str(count), str(acknowledged)],
-            cwd=ROOT, env=os.environ | self.environment(database), text=True,
+            cwd=ROOT, env=os.environ | self.environment(url), text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         self._producers.append(started)

@@ -114,12 +114,12 @@ def test_a_read_only_file(site: CrashSite) -> None:
     fleet = site.workers(1)
     with read_only(site) as database:
         site.enqueue("work", ({"n": n, "seconds": 0.01} for n in range(5000)))
-        producer = site.producer(1000, site.folder / "acknowledged", database)
+        producer = site.producer(1000, site.folder / "acknowledged", f"sqlite:///{database}")
         said = producer.communicate(timeout=30)[0]
         assert producer.returncode == 1
         assert re.search(rf"StoreReadOnly: {database}\S* may not be written to", said), said
         assert not (site.folder / "acknowledged").read_text()
-        refused = site.start(1, database=database)
+        refused = site.start(1, url=f"sqlite:///{database}")
         assert refused.process.wait(30) == 2
         assert re.search(rf"ERROR .*{database}\S* may not be written to", "\n".join(refused.lines))
         site.drained()
