@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import time
 from typing import Any, TypeAlias
 
@@ -15,6 +16,7 @@ from windlass.core.redis_url import RedisURL
 from windlass.store.redis.failures import translate
 
 Argument: TypeAlias = bytes | str | int
+_GONE = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
 _MOST = 16
 """Connections that one store object has at most; further calls wait for their turn."""
 _IDLE = 4
@@ -42,6 +44,11 @@ class Connections:
         self.others: list[tuple[str, int]] = []
         """Other nodes of the cluster, to ask where the first of them does not answer."""
 
+    @property
+    def node(self) -> tuple[str, int]:
+        """Host and port of the server that is talked to."""
+        return self._node or (self._url.host, self._url.port)
+
     def new(self) -> AbstractConnection:
         """Make a connection that is not open yet."""
         url = self._url
@@ -55,7 +62,7 @@ class Connections:
         }
         if url.path:
             return UnixDomainSocketConnection(path=url.path, **common)
-        host, port = self._node or (url.host, url.port)
+        host, port = self.node
         if not url.tls:
             return Connection(host=host, port=port, socket_keepalive=True, **common)
         return SSLConnection(host=host, port=port, socket_keepalive=True, ssl_ca_certs=url.ca, **common)
@@ -113,7 +120,7 @@ class Connections:
     def move_to(self, host: str, port: int) -> None:
         """Talk to another node of the cluster from now on; an empty host is the one that was asked."""
         if not host:
-            host = (self._node or (self._url.host, self._url.port))[0]
+            host = self.node[0]
         self._node = host, port
         self.drop_idle()
 
@@ -157,8 +164,13 @@ async def _answer(connection: AbstractConnection) -> Any:
 
 def is_alive(connection: AbstractConnection) -> bool:
     """Whether the server has not closed the connection, as far as we heard."""
-    reader = connection._reader  # the public way is to try to read, which costs every call two turns of the loop
-    return reader is not None and not reader.at_eof() and reader.exception() is None
+    reader, writer = connection._reader, connection._writer  # the public way is to read, for two turns of the loop
+    if reader is None or writer is None or reader.at_eof() or reader.exception() is not None or writer.is_closing():
+        return False
+    # The loop may not have heard of it yet.
+    poll = select.poll()
+    poll.register(writer.get_extra_info("socket"), _GONE)
+    return not poll.poll(0)
 
 
 def drop(connection: AbstractConnection) -> None:

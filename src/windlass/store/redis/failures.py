@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from redis.exceptions import (
+    AskError,
     AuthenticationError,
+    ClusterDownError,
+    MasterDownError,
     NoPermissionError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
+    TryAgainError,
 )
 
 from windlass.core.errors import (
@@ -22,6 +26,8 @@ from windlass.core.errors import (
 )
 
 _NOT_NOW = ("BUSY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "ASK ", "NOREPLICAS", "UNKILLABLE", "MISCONF")
+
+_NOT_NOW_CLASSES = (AskError, ClusterDownError, MasterDownError, TryAgainError)
 
 
 class Disconnected(StoreUnavailable):
@@ -81,7 +87,7 @@ def refused(error: ResponseError, url: str) -> StoreError:
         return StoreReadOnly(f"{url} is a read-only replica; use the address of its master")
     if isinstance(error, NoPermissionError) or text.startswith("NOPERM"):
         return StoreReadOnly(f"{url}: this user may not do what a store must: {text}")
-    if text.startswith(_NOT_NOW) or isinstance(error, ConnectionError):
+    if text.startswith(_NOT_NOW) or isinstance(error, _NOT_NOW_CLASSES):
         return StoreUnavailable(f"{url} cannot serve just now: {text}")
     return StoreError(f"{url}: {text}")
 

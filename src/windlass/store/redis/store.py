@@ -182,6 +182,11 @@ class RedisStore:
         self._caller = self._hints = self._opening = self._loop = None
         return kept
 
+    @property
+    def node(self) -> tuple[str, int]:
+        """Host and port of the server that has the namespace, as far as that is known: in a cluster, one of several."""
+        return (self._url.host, self._url.port) if self._caller is None else self._caller.connections.node
+
     # ------------------------------------------------------------------------------------------------ calls
 
     def _head(self) -> tuple[Argument, ...]:
