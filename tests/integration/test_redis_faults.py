@@ -364,5 +364,4 @@ def test_a_store_whose_loop_ended_is_opened_anew(redis_server: RedisServer) -> N
 
     assert asyncio.run(use()) <= asyncio.run(use())
     asyncio.run(store.aclose())
-    del store
     gc.collect()
