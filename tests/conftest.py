@@ -8,10 +8,14 @@ import os
 import random
 import uuid
 from collections.abc import Iterator
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import psutil
 import pytest
+
+if TYPE_CHECKING:
+    from tests.servers.redis import RedisServer
+    from windlass.core.redis_url import RedisURL
 
 SESSION_MARK = "WINDLASS_TEST_SESSION"
 
@@ -44,6 +48,24 @@ def pytest_report_header(config: pytest.Config) -> str:
 def rng(request: pytest.FixtureRequest) -> random.Random:
     """A generator that depends on the session's seed and the test's name alone, not on the order of tests."""
     return random.Random(f"{request.config.option.seed}:{request.node.nodeid}")
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator["RedisServer"]:
+    """One server for all tests that do it no harm."""
+    from tests.servers.redis import RedisServer
+
+    with RedisServer("--appendfsync", "no") as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server: "RedisServer") -> Iterator["RedisURL"]:
+    """A namespace there that nobody else uses; all are emptied afterwards."""
+    from windlass.core.redis_url import RedisURL
+
+    yield RedisURL(host="127.0.0.1", port=redis_server.port, namespace=f"test-{uuid.uuid4().hex}")
+    redis_server.flush()
 
 
 class _Complaints(logging.Handler):

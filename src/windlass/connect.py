@@ -6,17 +6,19 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from windlass.core.errors import InvalidURL
+from windlass.core.errors import InvalidURL, MissingExtra
 from windlass.core.model import Settings
 from windlass.core.names import check_queue
 
 if TYPE_CHECKING:
     from windlass.core.clock import Instant
+    from windlass.core.redis_url import RedisURL
     from windlass.store.port import Store
 
 _USER = re.compile(r"^([a-z][a-z0-9+.-]*://[^/?#:@]*:).*@", re.IGNORECASE | re.DOTALL)
 _SECRET = re.compile(r"([?&;][^=&;]*(?:pass|pwd|secret|token|key)[^=&;]*=)[^&;#]*", re.IGNORECASE)
-_LATER = ("postgres", "postgresql", "redis", "rediss", "valkey", "unix", "amqp", "amqps", "hub", "tcp")
+_REDIS = ("redis", "rediss", "valkey", "valkeys", "unix")
+_LATER = ("postgres", "postgresql", "amqp", "amqps", "hub", "tcp")
 
 
 def connect(url: str, settings: Settings) -> Store:
@@ -24,8 +26,10 @@ def connect(url: str, settings: Settings) -> Store:
 
     * ``memory://`` or ``memory://name``: in this process only; the same name is the same data.
     * ``sqlite:///relative.db`` and ``sqlite:////absolute.db``: a file.
+    * ``redis://[user:password@]host[:port]/[db]``, ``rediss://`` with TLS, ``unix:///path/of/the.sock``; ``valkey://``
+      and ``valkeys://`` are the same. Options: ``?namespace=name&timeout=seconds&ca=file``.
 
-    Raises `InvalidURL`, which shows the URL without its password.
+    Raises `InvalidURL`, which shows the URL without its password, and `MissingExtra`.
     """
     scheme, rest = _split(url)
     return _OPENERS[scheme](url, rest, settings)
@@ -70,7 +74,7 @@ def _split(url: object) -> tuple[str, str]:
 
 
 def _known() -> str:
-    return "known are memory://[name], sqlite:///relative.db and sqlite:////absolute.db"
+    return "known are memory://[name], sqlite:///relative.db, sqlite:////absolute.db and redis://host[:port]/[db]"
 
 
 def _memory_name(url: str, rest: str) -> str:
@@ -98,6 +102,26 @@ def _sqlite_path(url: str, rest: str) -> str:
     return path
 
 
+def _redis_url(url: str, _rest: str) -> RedisURL:
+    from windlass.core.redis_url import parse_redis_url
+
+    try:
+        return parse_redis_url(url)
+    except ValueError as error:
+        raise InvalidURL(f"store URL {redact(url)!a}: {error}") from None
+
+
+def _open_redis(url: str, rest: str, settings: Settings) -> Store:
+    where = _redis_url(url, rest)
+    try:
+        from windlass.store.redis import RedisStore
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("redis", "hiredis"):
+            raise
+        raise MissingExtra(f"{where.shown} needs the package {error.name}: pip install windlass[redis]") from error
+    return RedisStore(where, settings)
+
+
 def _open_memory(url: str, rest: str, settings: Settings) -> Store:
     name = _memory_name(url, rest)
     from windlass.store.memory import MemoryStore
@@ -112,5 +136,13 @@ def _open_sqlite(url: str, rest: str, settings: Settings) -> Store:
     return SQLiteStore(path, settings)
 
 
-_OPENERS: dict[str, Callable[[str, str, Settings], Store]] = {"memory": _open_memory, "sqlite": _open_sqlite}
-_CHECKS: dict[str, Callable[[str, str], object]] = {"memory": _memory_name, "sqlite": _sqlite_path}
+_OPENERS: dict[str, Callable[[str, str, Settings], Store]] = {
+    "memory": _open_memory,
+    "sqlite": _open_sqlite,
+    **dict.fromkeys(_REDIS, _open_redis),
+}
+_CHECKS: dict[str, Callable[[str, str], object]] = {
+    "memory": _memory_name,
+    "sqlite": _sqlite_path,
+    **dict.fromkeys(_REDIS, _redis_url),
+}

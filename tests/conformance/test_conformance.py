@@ -3,42 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
 from windlass.core.clock import DAY, HOUR, SECOND, Span
 from windlass.core.model import Settings
+from windlass.core.redis_url import RedisURL
 from windlass.store.memory import MemoryStore
 from windlass.store.port import Store
+from windlass.store.redis import RedisStore
 from windlass.store.sqlite import SQLiteStore
 from windlass.testing.conformance import Check, Env, checks
 from windlass.testing.duel import ManualClock
 
-MakeStore = Callable[[Path, Callable[[], int]], Store]
+MakeStore: TypeAlias = Callable[[pytest.FixtureRequest, Callable[[], int]], Store]
 
 OTHER_SETTINGS = Settings(lease=18 * SECOND, keep=2 * HOUR, keep_dead=3 * DAY, max_lost=3)
 
-STORES: dict[str, MakeStore] = {
-    "memory": lambda _folder, clock: MemoryStore(clock=clock),
+STORES: dict[str, tuple[Store, MakeStore]] = {
+    "memory": (MemoryStore(), lambda _, clock: MemoryStore(clock=clock)),
     # No check may count on the defaults, and no store may forget what it was told instead.
-    "memory-otherwise": lambda _folder, clock: MemoryStore(settings=OTHER_SETTINGS, clock=clock),
-    "sqlite": lambda folder, clock: SQLiteStore(folder / "store.db", clock=clock),
+    "memory-otherwise": (MemoryStore(), lambda _, clock: MemoryStore(settings=OTHER_SETTINGS, clock=clock)),
+    "sqlite": (
+        SQLiteStore("nowhere"),
+        lambda request, clock: SQLiteStore(request.getfixturevalue("tmp_path") / "store.db", clock=clock),
+    ),
+    "redis": (
+        RedisStore(RedisURL(host="nowhere")),
+        lambda request, clock: RedisStore(request.getfixturevalue("redis_url"), clock=clock),
+    ),
+    "redis-otherwise": (
+        RedisStore(RedisURL(host="nowhere")),
+        lambda request, clock: RedisStore(request.getfixturevalue("redis_url"), OTHER_SETTINGS, clock),
+    ),
 }
+"""One of each, to be asked for its capabilities, and what makes one that is empty."""
 
 
 CASES = [
     pytest.param(make, check, id=f"{name}-{check.name}")
-    for name, make in STORES.items()
+    for name, (example, make) in STORES.items()
     for check in checks()
-    if check.needs in make(Path("nowhere"), ManualClock()).capabilities
+    if check.needs in example.capabilities
 ]
 
 
 @pytest.mark.parametrize(("make", "check"), CASES)
-async def test_store_keeps_its_contract(make: MakeStore, check: Check, tmp_path: Path) -> None:
+async def test_store_keeps_its_contract(make: MakeStore, check: Check, request: pytest.FixtureRequest) -> None:
     clock = ManualClock()
-    store = make(tmp_path, clock)
+    store = make(request, clock)
 
     async def move_clock(by: Span) -> None:
         clock.move(by)

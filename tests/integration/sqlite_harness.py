@@ -16,6 +16,7 @@ import uuid_utils
 
 from windlass.core.clock import Instant
 from windlass.core.model import ClaimRequest, Lane, NewJob, Session
+from windlass.store.port import Store
 from windlass.store.sqlite import SQLiteStore
 
 LANE = Lane("default")
@@ -37,7 +38,7 @@ async def enqueue(store: SQLiteStore, *jobs: NewJob) -> None:
     await store.enqueue(jobs, first_sent=now())
 
 
-async def open_session(store: SQLiteStore) -> bytes:
+async def open_session(store: Store) -> bytes:
     session = os.urandom(16)
     await store.open(Session(id=session, node="here", pid=os.getpid(), lanes=(LANE,)))
     return session

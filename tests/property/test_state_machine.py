@@ -12,17 +12,21 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 import windlass.store.memory.cascade
 import windlass.store.memory.settle
+import windlass.store.redis.store
 import windlass.store.sqlite.edges
 import windlass.store.sqlite.settle
 from tests.property.killing import kill_at_every_statement
 from windlass.core.model import Settings
+from windlass.core.redis_url import RedisURL
 from windlass.store.memory import MemoryStore
+from windlass.store.redis import RedisStore
 from windlass.store.sqlite import SQLiteStore
 from windlass.testing.duel import MakeStore
 from windlass.testing.machine import store_machine
@@ -66,12 +70,24 @@ def make_sqlite() -> Iterator[MakeStore]:
 
 
 @pytest.fixture
+def make_redis(redis_url: RedisURL) -> MakeStore:
+    """Redis stores, each in a namespace of its own."""
+
+    def make(settings: Settings, clock: Callable[[], int]) -> RedisStore:
+        url = msgspec.structs.replace(redis_url, namespace=f"{redis_url.namespace}-{next(_names)}")
+        return RedisStore(url, settings, clock)
+
+    return make
+
+
+@pytest.fixture
 def one_edge_per_call(monkeypatch: pytest.MonkeyPatch) -> None:
     """One edge per call in place of 256, so that small graphs meet the cursors."""
     for module in (windlass.store.memory.cascade, windlass.store.sqlite.edges):
         monkeypatch.setattr(module.Cascade.__init__, "__defaults__", (1,))
     for module in (windlass.store.memory.settle, windlass.store.sqlite.settle):
         monkeypatch.setattr(module, "MAX_EDGES_PER_CALL", 1)
+    monkeypatch.setattr(windlass.store.redis.store, "MAX_EDGES_PER_CALL", 1)
 
 
 @pytest.mark.timeout(120)
@@ -101,6 +117,17 @@ def test_sqlite_is_sound_while_edges_wait_behind_cursors(make_sqlite: MakeStore)
     run(store_machine(make_sqlite, None, drains=False), always(80))
 
 
+@pytest.mark.timeout(180)
+def test_redis_agrees_with_memory(make_redis: MakeStore) -> None:
+    run(store_machine(make_redis, make_memory), always(100))
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.usefixtures("one_edge_per_call")
+def test_redis_is_sound_while_edges_wait_behind_cursors(make_redis: MakeStore) -> None:
+    run(store_machine(make_redis, None, drains=False), always(60))
+
+
 @pytest.mark.soak
 def test_soak_memory(pytestconfig: pytest.Config) -> None:
     run(store_machine(make_memory, make_memory), soak(3_000), pytestconfig.option.seed)
@@ -112,6 +139,11 @@ def test_soak_sqlite(pytestconfig: pytest.Config, make_sqlite: MakeStore) -> Non
 
 
 @pytest.mark.soak
+def test_soak_redis(pytestconfig: pytest.Config, make_redis: MakeStore) -> None:
+    run(store_machine(make_redis, make_memory), soak(1_500), pytestconfig.option.seed)
+
+
+@pytest.mark.soak
 def test_soak_killed(pytestconfig: pytest.Config, make_sqlite: MakeStore) -> None:
     machine = store_machine(make_sqlite, make_memory, interrupt=kill_at_every_statement)
     run(machine, soak(300), pytestconfig.option.seed)
@@ -119,7 +151,7 @@ def test_soak_killed(pytestconfig: pytest.Config, make_sqlite: MakeStore) -> Non
 
 @pytest.mark.soak
 @pytest.mark.usefixtures("one_edge_per_call")
-@pytest.mark.parametrize("store", ["memory", "sqlite"])
-def test_soak_cursors(pytestconfig: pytest.Config, make_sqlite: MakeStore, store: str) -> None:
-    make: MakeStore = make_memory if store == "memory" else make_sqlite
+@pytest.mark.parametrize("store", ["memory", "sqlite", "redis"])
+def test_soak_cursors(pytestconfig: pytest.Config, store: str, request: pytest.FixtureRequest) -> None:
+    make: MakeStore = make_memory if store == "memory" else request.getfixturevalue(f"make_{store}")
     run(store_machine(make, None, drains=False), soak(1_000), pytestconfig.option.seed)

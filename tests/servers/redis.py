@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import time
+from collections.abc import Callable
+from typing import Self
 
 from tests.servers.server import Server, find_binary
 
@@ -41,3 +45,68 @@ class RedisServer(Server):
                 return connection.recv(64).startswith((b"+PONG", b"-NOAUTH"))
         except OSError:
             return False
+
+    def flush(self) -> None:
+        """Delete all data."""
+        assert self.ask(b"FLUSHALL\r\n").startswith(b"+OK")
+
+    def ask(self, line: bytes) -> bytes:
+        """Send it a line, past everybody's drivers; give the beginning of the answer."""
+        with socket.create_connection(("127.0.0.1", self.port), 10) as connection:
+            connection.sendall(line)
+            return connection.recv(65536)
+
+
+class RedisCluster:
+    """Masters that share the slots. Use it as a context manager."""
+
+    def __init__(self, masters: int) -> None:
+        self.nodes = [RedisServer("--cluster-enabled", "yes", "--cluster-node-timeout", "2000") for _ in range(masters)]
+
+    def __enter__(self) -> Self:
+        try:
+            for node in self.nodes:
+                node.start()
+            addresses = [f"127.0.0.1:{node.port}" for node in self.nodes]
+            self._admin("create", *addresses, "--cluster-yes")
+            for node in self.nodes:
+                _await(lambda node=node: b"cluster_state:ok" in node.ask(b"CLUSTER INFO\r\n"))
+        except BaseException:
+            self.destroy()
+            raise
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.destroy()
+
+    def destroy(self) -> None:
+        """End all nodes."""
+        for node in self.nodes:
+            node.destroy()
+
+    def move_slot(self, key: str) -> None:
+        """Give the slot of a key, with all that is in it, to another master."""
+        slot = int(self.nodes[0].ask(f"CLUSTER KEYSLOT {key}\r\n".encode())[1:])
+        home = next(node for node in self.nodes if not node.ask(f"EXISTS {key}\r\n".encode()).startswith(b"-MOVED"))
+        heir = next(node for node in self.nodes if node is not home)
+        source, target = (node.ask(b"CLUSTER MYID\r\n").split()[1].decode() for node in (home, heir))
+        heir.ask(f"CLUSTER SETSLOT {slot} IMPORTING {source}\r\n".encode())
+        home.ask(f"CLUSTER SETSLOT {slot} MIGRATING {target}\r\n".encode())
+        while keys := home.ask(f"CLUSTER GETKEYSINSLOT {slot} 100\r\n".encode()).split(b"\r\n")[2::2]:
+            for name in filter(None, keys):
+                command = [b"MIGRATE", b"127.0.0.1", str(heir.port).encode(), name, b"0", b"5000"]
+                packed = b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in command)
+                assert home.ask(b"*%d\r\n%s" % (len(command), packed)).startswith(b"+OK")
+        for node in (heir, home):
+            node.ask(f"CLUSTER SETSLOT {slot} NODE {target}\r\n".encode())
+
+    def _admin(self, *arguments: str) -> None:
+        program = find_binary("redis-cli", "redis-tools")
+        subprocess.run([program, "--cluster", *arguments], check=True, capture_output=True, timeout=60)
+
+
+def _await(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

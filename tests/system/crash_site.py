@@ -87,7 +87,7 @@ class CrashSite:
         self.max_lost = max_lost
         self.books = Books()
         self._runner = asyncio.Runner()
-        self._fleets: list[Fleet] = []
+        self.fleets: list[Fleet] = []
         self._producers: list[subprocess.Popen[str]] = []
         self.store = self.new_store()
 
@@ -104,13 +104,13 @@ class CrashSite:
                 if producer.poll() is None:
                     producer.kill()
                     producer.communicate()
-            for fleet in self._fleets:
+            for fleet in self.fleets:
                 fleet.end()
         finally:
             self.ask(self.store.aclose())
             self._runner.close()
         if kind is None:
-            for fleet in self._fleets:
+            for fleet in self.fleets:
                 fleet.check_output()
 
     # ------------------------------------------------------------------------------------------- the store
@@ -192,7 +192,7 @@ class CrashSite:
         """Start ``windlass worker``, with another way to the store if there is one."""
         given = ["--concurrency", str(concurrency), "--grace", f"{grace:g}", *options]
         fleet = Fleet(self.folder, self.environment(url), processes, given)
-        self._fleets.append(fleet)
+        self.fleets.append(fleet)
         return fleet
 
     def sessions_of(self, fleet: "Fleet") -> list[SessionRecord]:

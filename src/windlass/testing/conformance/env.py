@@ -67,6 +67,13 @@ class Worker:
         same(answer.refused, None, "a claim that nothing speaks against was refused")
         return answer.jobs
 
+    async def claim_all(self, most: int = 10 * MAX_BATCH) -> list[ClaimedJob]:
+        """Claim until nothing comes, or so many jobs have come: a store may bound what one claim brings."""
+        jobs: list[ClaimedJob] = []
+        while len(jobs) < most and (found := await self.claim(min(most - len(jobs), MAX_BATCH))):
+            jobs += found
+        return jobs
+
     async def claim_one(self, *, lanes: Sequence[Lane] = EVERYWHERE, **how: Any) -> ClaimedJob:
         """Claim one job that must be there."""
         jobs = await self.claim(lanes=[Lane(lane.queue, lane.requires, 1) for lane in lanes], **how)

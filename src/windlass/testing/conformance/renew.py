@@ -170,6 +170,6 @@ async def check_many_may_be_held(env: Env) -> None:
     """What a worker holds is bounded by its slots, not by the size of a batch."""
     await env.put_all(env.jobs(1200))
     worker = await env.worker()
-    held = [job for _ in range(3) for job in await worker.claim(500)]
+    held = await worker.claim_all()
     renewal = await worker.renew(held)
     same((len(held), renewal.revoked, renewal.lost), (1200, False, []), "held, revoked, lost")

@@ -91,7 +91,7 @@ async def check_a_closed_session_is_over(env: Env) -> None:
 async def check_closing_is_bounded_and_the_reaper_does_the_rest(env: Env) -> None:
     await env.put_all(env.jobs(MAX_BATCH + 20))
     worker = await env.worker()
-    held = [job for _ in range(3) for job in await worker.claim(500)]
+    held = await worker.claim_all()
     same(len(held), MAX_BATCH + 20, "jobs held")
     same((await worker.renew(held)).duty, True, "duty of the only session")
     await env.store.close(worker.id)
@@ -108,7 +108,7 @@ async def check_closing_is_bounded_and_the_reaper_does_the_rest(env: Env) -> Non
     same((progress.done, progress.more), (20, False), "what the reaper did at once")
     same(await env.store.sessions(), [], "sessions")
     worker = await env.worker()
-    same(len([job for _ in range(2) for job in await worker.claim(MAX_BATCH // 2)]), MAX_BATCH, "jobs held by the next")
+    same(len(await worker.claim_all(MAX_BATCH)), MAX_BATCH, "jobs held by the next")
     await env.store.close(worker.id)
     same(await env.store.sessions(), [], "sessions, the next having given back all at once")
 

@@ -1,0 +1,168 @@
+-- A job and the indexes that say where it is. `move` keeps them so.
+local function load(id)
+  local v = call('HMGET', J .. id, 's', 'k', 'q', 'i', 'n', 'w', 'a', 't', 'f', 'x', 'z', 'y', 'c', 'h', 'm', 'o', 'u',
+    'd', 'e', 'g', 'uk', 'uu', 'ug', 'lk', 'ke')
+  if not v[1] then return nil end
+  local number = tonumber(v[5])
+  return {
+    id = id, state = tonumber(v[1]), task = v[2], lane = v[3], queue = queue_of(v[3]), priority = tonumber(v[4]),
+    number = number, sequence = not v[6] and number or (v[6] ~= '0' and tonumber(v[6])), attempt = tonumber(v[7] or 0),
+    token = v[8] or '0', failures = tonumber(v[9] or 0), losses = tonumber(v[10] or 0), snoozes = tonumber(v[11] or 0),
+    suspect = v[12], cancel_requested = v[13], session = v[14], request = tonumber(v[15] or 0), settled = v[16],
+    undeliverable = v[17], due_at = v[18] and tonumber(v[18]), expires_at = v[19] and tonumber(v[19]), graph = v[20],
+    unique = v[21], until_ = v[22], gave_up = v[23], limit_key = v[24], keep = tonumber(v[25] or 0),
+  }
+end
+
+local function set(job, ...) call('HSET', J .. job.id, ...) end
+local function unset(job, ...) call('HDEL', J .. job.id, ...) end
+local function member(job) return struct.pack('>I7', job.number) .. job.id end
+local function place_of(job) return position(job.priority, job.sequence) end
+local function is_expired(job) return job.attempt == 0 and job.expires_at and job.expires_at <= now end
+local function unique_field(task, key) return #task .. ':' .. task .. key end
+
+-- Lines of limit keys. A line is priority:length of the task:task key.
+local function line_of(job) return job.priority .. ':' .. #job.task .. ':' .. job.task .. job.limit_key end
+local function parts_of(line)
+  local length, rest = string.match(line, '^%d:(%d+):(.*)$')
+  return string.sub(rest, 1, tonumber(length)), string.sub(rest, length + 1)
+end
+local function line_key(lane, line) return ns .. 'K:' .. lane .. '\0' .. line end
+local function rotation(lane, task) return ns .. 'L:' .. lane .. '\0' .. task end
+local function barred_name(lane, line) return #lane .. ':' .. lane .. line end
+
+local function forget_bar(lane, line)
+  local _, key = parts_of(line)
+  call('SREM', ns .. 'bk:' .. key, barred_name(lane, line))
+  call('HDEL', ns .. 'b:' .. lane, line)
+  call('ZREM', ns .. 'bv:' .. lane, line)
+  call('ZREM', ns .. 'bu:' .. lane, line)
+end
+local function reopen(lane, line) -- let it have its old turn again
+  local place = call('HGET', ns .. 'b:' .. lane, line)
+  if not place then return end
+  forget_bar(lane, line)
+  call('ZADD', rotation(lane, (parts_of(line))), place, line)
+end
+local function reopen_lines_of(key)
+  local lines = call('SMEMBERS', ns .. 'bk:' .. key)
+  for _, name in ipairs(lines) do
+    local length, rest = string.match(name, '^(%d+):(.*)$')
+    reopen(string.sub(rest, 1, tonumber(length)), string.sub(rest, length + 1))
+  end
+  if #lines > 0 then call('DEL', ns .. 'bk:' .. key) end
+end
+
+local function join_line(job)
+  local line = line_of(job)
+  local key = line_key(job.lane, line)
+  if call('EXISTS', key) == 0 then
+    call('ZADD', rotation(job.lane, job.task), place_of(job), line)
+    call('SADD', ns .. 'k:' .. job.lane, 'k' .. job.task)
+  end
+  call('ZADD', key, place_of(job), job.id)
+end
+local function leave_line(job)
+  local line = line_of(job)
+  local key = line_key(job.lane, line)
+  call('ZREM', key, job.id)
+  if call('EXISTS', key) == 1 then return end
+  call('ZREM', rotation(job.lane, job.task), line)
+  if call('HEXISTS', ns .. 'b:' .. job.lane, line) == 1 then forget_bar(job.lane, line) end
+end
+
+-- Ready jobs.
+local function out_of_order(job) return job.suspect or job.limit_key or job.sequence ~= job.number end
+local function join_lane(job)
+  count_lane(job.lane, 1)
+  if out_of_order(job) then put('ZADD', ns .. 'o:' .. job.queue, job.number, job.id) end
+  if job.suspect then
+    count('x' .. job.queue, 1)
+    put('ZADD', ns .. 'x:' .. job.lane, place_of(job), job.id)
+  elseif job.limit_key then
+    join_line(job)
+  else
+    put('ZADD', ns .. 'l:' .. job.lane, place_of(job), job.id)
+  end
+end
+local function left_lane(job) -- all but its place in its line
+  count_lane(job.lane, -1)
+  if out_of_order(job) then put('ZREM', ns .. 'o:' .. job.queue, job.id) end
+  if job.suspect then count('x' .. job.queue, -1) end
+end
+local function leave_lane(job)
+  left_lane(job)
+  if job.suspect then
+    put('ZREM', ns .. 'x:' .. job.lane, job.id)
+  elseif job.limit_key then
+    leave_line(job)
+  else
+    put('ZREM', ns .. 'l:' .. job.lane, job.id)
+    if call('EXISTS', ns .. 'k:' .. job.lane) == 1 then
+      call('ZREM', ns .. 'a:' .. job.lane .. '\0' .. job.task, job.id)
+      call('ZREM', ns .. 'z:' .. job.lane, job.id)
+    end
+  end
+end
+
+-- What runs.
+local function counted(command, name, id)
+  names[name] = true
+  put(command, ns .. 'r:' .. name, id)
+end
+local function count_running(command, job)
+  counted(command, '0' .. job.queue, job.id)
+  counted(command, '1' .. job.task, job.id)
+  if job.limit_key then counted(command, '2' .. job.limit_key, job.id) end
+  holders[job.session] = true
+end
+local function stop(job)
+  count_running('SREM', job)
+  put('ZREM', ns .. 'h:' .. job.session, job.id)
+  if limited() then makes_room = true end
+  if job.limit_key then reopen_lines_of(job.limit_key) end
+end
+
+local function leave(job)
+  local state = job.state
+  count(state .. job.queue, -1)
+  if job.expires_at and state < RUNNING then put('ZREM', ns .. 'expiring', member(job)) end
+  if state == READY then leave_lane(job)
+  elseif state == RUNNING then stop(job)
+  elseif state == SCHEDULED then put('ZREM', ns .. 'due', member(job))
+  elseif state == WAITING then put('ZREM', ns .. 'waiting', job.id)
+  else put('ZREM', ns .. 'purge', member(job)) end
+end
+local function enter(job) -- never RUNNING: that is for claims
+  local state = job.state
+  count(state .. job.queue, 1)
+  if state == READY then join_lane(job)
+  elseif state == SCHEDULED then put('ZADD', ns .. 'due', job.due_at, member(job))
+  elseif state == WAITING then put('ZADD', ns .. 'waiting', job.number, job.id) end
+  if job.expires_at and state < RUNNING and job.attempt == 0 then
+    put('ZADD', ns .. 'expiring', job.expires_at, member(job))
+  end
+end
+local function move(job, state)
+  leave(job)
+  job.state = state
+  enter(job)
+end
+
+local function make_ready(job, old_position)
+  leave(job)
+  if not old_position then job.sequence = next_number() end
+  job.state = READY
+  enter(job)
+  set(job, 's', READY, 'w', job.sequence)
+  ready_queues[job.queue] = true
+end
+local function make_scheduled(job)
+  sync(ns .. 'due')
+  local first = call('ZRANGE', ns .. 'due', 0, 0, 'WITHSCORES')
+  if not first[1] or job.due_at < tonumber(first[2]) then due_earlier = true end
+  leave(job)
+  job.sequence, job.state = false, SCHEDULED
+  enter(job)
+  set(job, 's', SCHEDULED, 'w', 0, 'd', job.due_at)
+end

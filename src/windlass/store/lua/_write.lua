@@ -1,0 +1,82 @@
+-- What every verb that writes shares: numbers, counts, hints, and writes that are put off so that many go in one command.
+-- ARGV[3] edges that the call may move, ARGV[4] retention of what the store itself ends, ARGV[5] of what it declares dead.
+if not layout then call('SET', ns .. 'layout', ARGV[2]) end
+local KEEP, KEEP_DEAD = tonumber(ARGV[4]), tonumber(ARGV[5])
+
+local seq
+local function next_number()
+  seq = (seq or tonumber(call('GET', ns .. 'seq') or 0)) + 1
+  return seq
+end
+
+local pending = {} -- key -> a command on it that grows
+local function put(command, key, one, two)
+  local batch = pending[key]
+  if not batch or batch[1] ~= command or #batch > 3000 then
+    if batch then call(unpack(batch)) end
+    batch = {command, key}
+    pending[key] = batch
+  end
+  local n = #batch
+  batch[n + 1] = one
+  batch[n + 2] = two
+end
+local function sync(key) -- before the key is read
+  local batch = pending[key]
+  if batch then
+    pending[key] = nil
+    call(unpack(batch))
+  end
+end
+
+local counts, lane_counts, names, holders = {}, {}, {}, {}
+local function count(what, by) counts[what] = (counts[what] or 0) + by end
+local function count_lane(lane, by) lane_counts[lane] = (lane_counts[lane] or 0) + by end
+local function add_up(key, changes)
+  for field, by in pairs(changes) do
+    if by ~= 0 and call('HINCRBY', key, field, by) == 0 then call('HDEL', key, field) end
+  end
+end
+local function register(key, of, changed) -- keep a set of those that are not empty
+  for name in pairs(changed) do
+    call(call('EXISTS', of .. name) == 1 and 'SADD' or 'SREM', key, name)
+  end
+end
+
+local function flush() -- before anything is read that may have changed
+  for _, batch in pairs(pending) do call(unpack(batch)) end
+  pending = {}
+  add_up(ns .. 'n', counts)
+  add_up(ns .. 'lanes', lane_counts)
+  register(ns .. 'r', ns .. 'r:', names)
+  register(ns .. 'held', ns .. 'h:', holders)
+  counts, lane_counts, names, holders = {}, {}, {}, {}
+end
+
+local ready_queues, ended, told, makes_room, due_earlier = {}, {}, {}, false, false
+local function publish(channel) call('SPUBLISH', ns .. channel, '') end
+local function tell_ends() -- only those that somebody waits for
+  for from = 1, #ended, 500 do
+    local channels = {}
+    for i = from, math.min(from + 499, #ended) do channels[#channels + 1] = ns .. 'finished/' .. ended[i] end
+    local heard = call('PUBSUB', 'SHARDNUMSUB', unpack(channels))
+    for i = 1, #heard, 2 do
+      if heard[i + 1] > 0 then call('SPUBLISH', heard[i], '') end
+    end
+  end
+end
+local function done() -- the last thing that a verb does
+  flush()
+  if seq then call('SET', ns .. 'seq', seq) end
+  for queue in pairs(ready_queues) do publish('ready/' .. queue) end
+  for session in pairs(told) do publish('session/' .. session) end
+  if makes_room then publish('room') end
+  if due_earlier then publish('scheduled') end
+  if #ended > 0 and call('PUBSUB', 'SHARDNUMSUB', ns .. 'finished')[2] > 0 then tell_ends() end
+end
+
+local has_limits
+local function limited()
+  if has_limits == nil then has_limits = call('EXISTS', ns .. 'limits') == 1 end
+  return has_limits
+end

@@ -1,0 +1,159 @@
+"""Arguments and answers of the verbs that carry many jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from windlass.core.model import (
+    STORED,
+    ClaimAnswer,
+    ClaimedJob,
+    ClaimRequest,
+    Edge,
+    EdgeAnswer,
+    EnqueueAnswer,
+    Enqueued,
+    EnqueueResult,
+    NewJob,
+    Refusal,
+    Settled,
+    Settlement,
+)
+from windlass.store.redis.connections import Argument
+from windlass.store.redis.records import lane_name, lane_of, pack_payload, text_of, unpack_payload
+
+PART = 200
+"""Records of a batch that one script carries, so that none holds the server for long."""
+R = TypeVar("R")
+_ENCODER = msgspec.msgpack.Encoder()
+_UNKNOWN_PARENT = EnqueueAnswer(Enqueued.UNKNOWN_PARENT)
+_APPLIED = Settled.APPLIED
+
+
+def parts(batch: Sequence[R]) -> list[Sequence[R]]:
+    """Cut a batch into what one script carries."""
+    return [batch[start : start + PART] for start in range(0, len(batch), PART)]
+
+
+# ------------------------------------------------------------------------------------------------------ enqueue
+
+
+def jobs_to_store(jobs: Sequence[NewJob]) -> list[Argument]:
+    """Jobs as ``enqueue.lua`` reads them."""
+    found: list[Argument] = [len(jobs)]
+    lanes: dict[tuple[str, str], bytes] = {}
+    for job in jobs:
+        place = job.queue, job.requires
+        lane = lanes.get(place) or lanes.setdefault(place, lane_name(*place))
+        found += (job.id, job.task, lane, job.priority, pack_payload(job.payload, job.options), _more(job))
+    return found
+
+
+def _more(job: NewJob) -> bytes:
+    """All that most jobs do not have."""
+    if (
+        not (job.delay or job.unique or job.limit_key or job.parents)
+        and job.at is job.expires_in is job.expires_at is None
+    ):
+        return b""
+    more: dict[str, object] = {
+        "delay": job.delay or None,
+        "at": job.at,
+        "expires_in": job.expires_in,
+        "expires_at": job.expires_at,
+        "limit_key": job.limit_key,
+    }
+    if job.unique is not None:
+        more |= {"unique": job.unique.key, "until": int(job.unique.until), "replace": job.unique.replace}
+    parents = b"".join(parent.id + b"%d" % parent.policy for parent in job.parents)
+    return _ENCODER.encode({name: value for name, value in more.items() if value is not None}) + parents
+
+
+def edges_to_store(edges: Sequence[Edge]) -> list[Argument]:
+    """Edges as ``enqueue.lua`` reads them."""
+    found: list[Argument] = [0]
+    for edge in edges:
+        found += (edge.parent, edge.dependant, int(edge.policy))
+    return found
+
+
+def stored(answers: Sequence[Any]) -> EnqueueResult:
+    """What became of all parts of an enqueue."""
+    jobs = [_stored(one) for found, _ in answers for one in found]
+    return EnqueueResult(jobs, [EdgeAnswer(one) for _, found in answers for one in found])
+
+
+def _stored(answer: Any) -> EnqueueAnswer:
+    if answer == 0:
+        return STORED
+    return _UNKNOWN_PARENT if answer == 2 else EnqueueAnswer(Enqueued.DUPLICATE, answer[1:])
+
+
+# ------------------------------------------------------------------------------------------------------ claim
+
+
+def request_to_claim(session: bytes, request: ClaimRequest) -> list[Argument]:
+    """A claim as ``_walk.lua`` reads it."""
+    found: list[Argument] = [session, request.number, int(request.alone), request.max_bytes, len(request.lanes)]
+    for lane in request.lanes:
+        found += (lane_name(lane.queue, lane.requires), lane.until)
+    return found
+
+
+def claimed(answer: Sequence[Any]) -> ClaimAnswer:
+    """What a claim brought."""
+    refused, more, retry_in, flat = answer
+    if refused:
+        return ClaimAnswer(refused=Refusal(refused))
+    fields = iter(flat)
+    jobs = [_claimed(*row) for row in zip(*[fields] * 8, strict=True)]
+    return ClaimAnswer(jobs, bool(more), None, None if retry_in < 0 else retry_in)
+
+
+def _claimed(  # noqa: PLR0917 - as the script answers them
+    job_id: bytes, token: int, task: bytes, packed: bytes, lane: bytes, priority: int, stored_at: bytes, extra: bytes
+) -> ClaimedJob:
+    queue, requires = lane_of(lane)
+    payload, options = unpack_payload(packed)
+    attempt, failures, snoozes, undeliverable, limit_key = 1, 0, 0, 0, None
+    if extra:
+        *numbers, key = extra.split(b" ", 4)
+        attempt, failures, snoozes, undeliverable = map(int, numbers)
+        limit_key = key[1:].decode() if key else None
+    return ClaimedJob(
+        id=job_id,
+        token=token,
+        task=text_of(task),
+        payload=payload,
+        options=options,
+        queue=queue,
+        requires=requires,
+        priority=priority,
+        attempt=attempt,
+        failures=failures,
+        snoozes=snoozes,
+        enqueued_at=int(stored_at),
+        undeliverable_for=undeliverable,
+        limit_key=limit_key,
+    )
+
+
+# ------------------------------------------------------------------------------------------------------ settle
+
+
+def settlements_to_apply(session: bytes, settlements: Sequence[Settlement]) -> list[Argument]:
+    """Settlements as ``settle.lua`` reads them."""
+    found: list[Argument] = [session, len(settlements)]
+    for one in settlements:
+        data = one.result if one.outcome == 1 else one.error
+        what = f"{int(one.outcome)}{'' if data is None else 'd'}{'' if one.started else 'n'}"
+        found += (one.id, one.token, what, b"" if data is None else data, one.keep, one.delay)
+    return found
+
+
+def settled(answers: Sequence[Any]) -> list[Settled]:
+    """What became of all settlements of a call."""
+    return [_APPLIED if digit == 48 else Settled(digit - 48) for found, *_ in answers for digit in found]

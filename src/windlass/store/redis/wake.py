@@ -1,0 +1,272 @@
+"""Hints by the server's publish and subscribe, on a connection of their own.
+
+The scripts publish; a channel is the namespace and the port's name of it, with ids as bytes. `subscribe` writes to the
+connection at once, and the next call of the store waits until the server has confirmed it: so that whoever looks after
+it has subscribed finds what came before and hears of what comes after. Hints that came while the connection was lost
+are made up for by waking everybody when there is a new one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import random
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
+
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import RedisError
+
+from windlass.store.redis.connections import Connections, drop, is_alive, open_up, pack
+
+_WATCHDOG = 10.0
+"""Seconds without a word after which the server is asked whether it is still there."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
+_UNHEARD = 8
+"""Hints in a row that nobody wanted, after which the server is told to keep them."""
+_log = logging.getLogger("windlass.store.redis")
+
+
+class Subscription:
+    """See `windlass.store.port.Subscription`."""
+
+    def __init__(self, hints: Hints, channels: Collection[bytes], wake: Callable[[], None]) -> None:
+        self._hints = hints
+        self.channels = tuple(channels)
+        self.wake = wake
+        self.armed = True
+        self._closed = False
+
+    def arm(self) -> None:
+        """Ask for hints from now on."""
+        if not (self.armed or self._closed):
+            self.armed = True
+            self._hints.want(self.channels)
+
+    def disarm(self) -> None:
+        """Do without hints until `arm`."""
+        self.armed = False
+
+    def close(self) -> None:
+        """End the subscription."""
+        if not self._closed:
+            self._closed = True
+            self.armed = False
+            self._hints.forget(self)
+
+
+class Hints:
+    """All subscriptions of a store object. Used on its event loop alone.
+
+    Args:
+        connections: of the store object.
+        namespace: before each channel.
+    """
+
+    def __init__(self, connections: Connections, namespace: bytes) -> None:
+        self._connections = connections
+        self._prefix = namespace + b":"
+        self._listeners: dict[bytes, dict[Subscription, None]] = {}
+        self._known: set[bytes] = set()
+        """Channels that the server was asked for on this connection."""
+        self._unheard: dict[bytes, int] = {}
+        self._unconfirmed = 0
+        self._confirmed = asyncio.Event()
+        self._confirmed.set()
+        self._connection: AbstractConnection | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._up = asyncio.Event()
+
+    # ------------------------------------------------------------------------------------------ subscribing
+
+    def subscribe(self, channels: Collection[str], wake: Callable[[], None]) -> Subscription:
+        """See `Notifier.subscribe`."""
+        subscription = Subscription(self, [self._prefix + name for name in _channels(channels)], wake)
+        for channel in subscription.channels:
+            self._listeners.setdefault(channel, {})[subscription] = None
+        self.start()
+        self.want(subscription.channels)
+        return subscription
+
+    def want(self, channels: Iterable[bytes]) -> None:
+        """Have the server send these, if it does not."""
+        new = [channel for channel in channels if channel not in self._known]
+        if new and self._connection is not None:
+            self._ask(b"SSUBSCRIBE", new)
+
+    def forget(self, subscription: Subscription) -> None:
+        """Forget a subscription."""
+        deserted = []
+        for channel in subscription.channels:
+            listeners = self._listeners[channel]
+            listeners.pop(subscription, None)
+            if not listeners:
+                del self._listeners[channel]
+                deserted.append(channel)
+        self._let_be(deserted)
+
+    def _let_be(self, channels: Collection[bytes]) -> None:
+        known = [channel for channel in channels if channel in self._known]
+        if known and self._connection is not None:
+            self._ask(b"SUNSUBSCRIBE", known)
+
+    def _ask(self, command: bytes, channels: list[bytes]) -> None:
+        assert self._connection is not None
+        writer = self._connection._writer  # writes at once, where `send_command` would have to be awaited
+        if writer is None or not is_alive(self._connection):
+            return
+        writer.write(pack(command, *channels))
+        if command == b"SSUBSCRIBE":
+            self._known.update(channels)
+            self._unconfirmed += len(channels)
+            self._confirmed.clear()
+        else:
+            self._known.difference_update(channels)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the server has confirmed all that it was asked for."""
+        return self._unconfirmed == 0
+
+    async def settle(self) -> None:
+        """Wait until it has, or until the connection is lost."""
+        try:
+            await asyncio.wait_for(self._confirmed.wait(), self._connections.deadline)
+        except TimeoutError:
+            self._lose()
+
+    # -------------------------------------------------------------------------------------------- listening
+
+    def start(self) -> None:
+        """Listen from now on."""
+        if self._reader is None:
+            self._reader = asyncio.get_running_loop().create_task(self._listen_for_ever(), name="windlass-redis-hints")
+
+    async def up(self) -> None:
+        """Wait until it listens, or has failed to."""
+        self.start()
+        await self._up.wait()
+
+    async def stop(self) -> None:
+        """End it. Idempotent."""
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.cancel()
+            await asyncio.wait([reader])
+        self._lose()
+
+    async def _listen_for_ever(self) -> None:
+        pause = _FIRST_PAUSE
+        again = False
+        while True:
+            try:
+                await self._open()
+                pause = _FIRST_PAUSE
+                if again:
+                    self._wake(self._everybody())
+                await self._listen()
+            except (RedisError, OSError, TimeoutError) as error:
+                _log.debug("%s: the connection for hints was lost: %s", self._connections.shown, error)
+            finally:
+                self._lose()
+                self._up.set()
+            again = True
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - so that not all come back at once
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    async def _open(self) -> None:
+        connection = self._connections.new()
+        try:
+            async with asyncio.timeout(self._connections.deadline):
+                await open_up(connection)
+        except BaseException:
+            drop(connection)
+            raise
+        self._connection = connection
+        self.want(self._listeners)
+        if self._unconfirmed == 0:
+            self._up.set()
+
+    async def _listen(self) -> None:
+        connection = self._connection
+        assert connection is not None
+        asked = False
+        while True:
+            answer = await self._read(connection)
+            if answer is not None:
+                asked = False
+                self._take(answer)
+            elif asked:
+                raise TimeoutError("no answer to a ping")
+            else:
+                asked = True
+                await connection.send_packed_command([pack("PING")], check_health=False)
+
+    async def _read(self, connection: AbstractConnection) -> Any:
+        try:
+            async with asyncio.timeout(_WATCHDOG):
+                return await connection.read_response(
+                    disable_decoding=True, timeout=math.inf, disconnect_on_error=False
+                )
+        except TimeoutError:
+            return None
+
+    def _take(self, answer: Any) -> None:
+        if not isinstance(answer, list) or len(answer) != 3:
+            return
+        kind, channel, _ = answer
+        if kind == b"smessage":
+            self._hear(channel)
+        elif kind == b"ssubscribe":
+            self._unconfirmed -= 1
+            if self._unconfirmed == 0:
+                self._confirmed.set()
+                self._up.set()
+        elif kind == b"sunsubscribe" and channel in self._known:
+            raise ConnectionError("the cluster has moved the namespace")
+
+    def _hear(self, channel: bytes) -> None:
+        listeners = self._listeners.get(channel, {})
+        if self._wake(listeners):
+            self._unheard.pop(channel, None)
+            return
+        self._unheard[channel] = self._unheard.get(channel, 0) + 1
+        if self._unheard[channel] >= _UNHEARD:
+            del self._unheard[channel]
+            self._let_be([channel])
+
+    def _wake(self, listeners: Iterable[Subscription]) -> bool:
+        armed = [subscription for subscription in listeners if subscription.armed]
+        for subscription in armed:
+            if subscription.armed:
+                subscription.wake()
+        return bool(armed)
+
+    def _everybody(self) -> dict[Subscription, None]:
+        return {one: None for listeners in self._listeners.values() for one in listeners}
+
+    def _lose(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            drop(connection)
+        self._known.clear()
+        self._unconfirmed = 0
+        self._confirmed.set()
+
+
+def _channels(names: Collection[str]) -> dict[bytes, None]:
+    """The server's channels for the port's. Scripts look at ``finished`` to see whether anybody waits for any end; on
+    ``room`` they say that a limit may allow more now, in whatever queue."""
+    found: dict[bytes, None] = {}
+    for name in names:
+        kind, _, rest = name.partition("/")
+        if kind in ("finished", "session"):
+            found[f"{kind}/".encode() + bytes.fromhex(rest)] = None
+        else:
+            found[name.encode()] = None
+        if kind == "finished":
+            found[b"finished"] = None
+        if kind == "ready":
+            found[b"room"] = None
+    return found
