@@ -3,6 +3,7 @@
 SHELL := bash
 PY := .venv/bin/python
 SEED ?=
+MINUTES ?=
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -43,8 +44,8 @@ mutants: venv servers ## break the code in known ways and see that a test notice
 bench: venv ## measure against a hand-driven floor on the same store, in the same run
 	@$(PY) -m bench $(BENCH_ARGS)
 
-soak: venv servers ## the long tests; SEED=n repeats a run
-	@$(PY) -m pytest -m soak --timeout=1800 $(if $(SEED),--seed=$(SEED)) $(PYTEST_ARGS)
+soak: venv servers ## the long tests; SEED=n repeats a run, MINUTES=n is how long each mix of faults goes on
+	@$(PY) -m pytest -m soak --timeout=1800 $(if $(SEED),--seed=$(SEED)) $(if $(MINUTES),--minutes=$(MINUTES)) $(PYTEST_ARGS)
 
 wheel-check: venv ## build the wheel, install it into an empty venv and run one job from there
 	@$(PY) scripts/wheel_check.py

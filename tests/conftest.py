@@ -32,6 +32,7 @@ def skip_or_fail(reason: str) -> NoReturn:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", type=int, help="repeat a run of randomised tests with the seed that it printed")
+    parser.addoption("--minutes", type=float, default=2, help="how long a soak of mixed faults goes on (2)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
