@@ -260,7 +260,7 @@ async def test_a_full_server_refuses_jobs_and_lets_the_rest_be_done() -> None:
                 await store.renew(session, [], number)
             assert len(finished) == stored
             with pytest.raises(StoreFull):
-                await enqueue(store, new_job())
+                await _fill(store, sent)
             server.ask(b"CONFIG SET maxmemory 0\r\n")
             await enqueue(store, new_job())
 

@@ -103,7 +103,8 @@ local function read_payloads(jobs)
   for i, job in ipairs(jobs) do keys[i] = ns .. 'p:' .. job.id end
   for i, blob in ipairs(call('MGET', unpack(keys))) do jobs[i].blob = blob end
 end
-local function park(job) -- it is expired: out of the way, until promote cancels it
+local function park(job) -- it is expired: out of the way, until a janitor cancels it
+  due_earlier = true
   call('ZADD', ns .. 'z:' .. job.lane, job.place, job.id)
   call('SADD', ns .. 'k:' .. job.lane, 'z')
   call('HSET', ns .. 'bars', job.lane, now)

@@ -17,7 +17,8 @@
 --   k:<lane>             set, what else is in the lane: k<task> lines of limit keys, a<task> jobs aside, z parked
 --   a:<lane>NUL<task>    zset by position: jobs that stand aside, their task being at its limit;  z:<lane> expired ones
 --   L:<lane>NUL<task>    zset by place: lines in the rotation;  K:<lane>NUL<line>  zset: the jobs of a line
---   b:<lane> bv: bu:     barred lines: hash -> place; zset by version of the limits; zset by end of the bar
+--   T:<lane>             hash: lines that have had a turn -> place given by the last
+--   b:<lane> bv: bu:     barred lines: hash -> 1; zset by version of the limits; zset by end of the bar
 --   bk:<key>             set of lines barred until a running job of the key ends;  bars  hash lane -> last instant
 --   turns                hash lane -> who had the last turn when jobs without a key and lines had the same priority
 --   due expiring purge waiting   zsets of number and id, by instant (waiting: by number)

@@ -48,6 +48,12 @@ local function line_key(lane, line) return ns .. 'K:' .. lane .. '\0' .. line en
 local function rotation(lane, task) return ns .. 'L:' .. lane .. '\0' .. task end
 local function barred_name(lane, line) return #lane .. ':' .. lane .. line end
 
+-- A line stands by its last turn or, before the first, by its first job; not at all while it is barred.
+local function place_line(lane, line)
+  if call('HEXISTS', ns .. 'b:' .. lane, line) == 1 then return end
+  local place = call('HGET', ns .. 'T:' .. lane, line) or call('ZRANGE', line_key(lane, line), 0, 0, 'WITHSCORES')[2]
+  call('ZADD', rotation(lane, (parts_of(line))), place, line)
+end
 local function forget_bar(lane, line)
   local _, key = parts_of(line)
   call('SREM', ns .. 'bk:' .. key, barred_name(lane, line))
@@ -55,11 +61,10 @@ local function forget_bar(lane, line)
   call('ZREM', ns .. 'bv:' .. lane, line)
   call('ZREM', ns .. 'bu:' .. lane, line)
 end
-local function reopen(lane, line) -- let it have its old turn again
-  local place = call('HGET', ns .. 'b:' .. lane, line)
-  if not place then return end
+local function reopen(lane, line) -- let it have its old place again
+  if call('HEXISTS', ns .. 'b:' .. lane, line) == 0 then return end
   forget_bar(lane, line)
-  call('ZADD', rotation(lane, (parts_of(line))), place, line)
+  place_line(lane, line)
 end
 local function reopen_lines_of(key)
   local lines = call('SMEMBERS', ns .. 'bk:' .. key)
@@ -72,19 +77,17 @@ end
 
 local function join_line(job)
   local line = line_of(job)
-  local key = line_key(job.lane, line)
-  if call('EXISTS', key) == 0 then
-    call('ZADD', rotation(job.lane, job.task), place_of(job), line)
-    call('SADD', ns .. 'k:' .. job.lane, 'k' .. job.task)
-  end
-  call('ZADD', key, place_of(job), job.id)
+  call('ZADD', line_key(job.lane, line), place_of(job), job.id)
+  call('SADD', ns .. 'k:' .. job.lane, 'k' .. job.task)
+  place_line(job.lane, line)
 end
 local function leave_line(job)
   local line = line_of(job)
   local key = line_key(job.lane, line)
   call('ZREM', key, job.id)
-  if call('EXISTS', key) == 1 then return end
+  if call('EXISTS', key) == 1 then return place_line(job.lane, line) end
   call('ZREM', rotation(job.lane, job.task), line)
+  call('HDEL', ns .. 'T:' .. job.lane, line)
   if call('HEXISTS', ns .. 'b:' .. job.lane, line) == 1 then forget_bar(job.lane, line) end
 end
 
