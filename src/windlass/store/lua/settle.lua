@@ -4,7 +4,7 @@
 --   there is data and by n if it was not started, data (result or error), retention, delay; then, if there is a claim, it
 --   (see _walk)
 -- -> {a digit per settlement: 0 applied, 1 already, 2 lost; 1 if edges were left behind, else 0; the claim's answer or false}
---!include _common _write _job _finish _limits _claim _walk
+--!include _common _write _job _finish _limits _claim+_walk
 local SUCCEED, RETRY, DIE, SNOOZE, RELEASE, ACKNOWLEDGE, UNDELIVERABLE = '1', '2', '3', '4', '5', '6', '7'
 local MAX_ERRORS = 10
 local settler, n, answers = ARGV[6], tonumber(ARGV[7]), {}
