@@ -24,7 +24,8 @@
 --   due expiring purge waiting   zsets of number and id, by instant (waiting: by number)
 --   s:<session> c: h:    hash; set of commands; hash of what it holds: id -> place in the order of claims, token and, if the
 --                        job is plain, number, lane, NUL, task;  sessions  zset by opening;  held  set of those that hold
---   running              hash: counted name -> how many run;  limits buckets  hashes;  lv  version of the limits of keys
+--   running              hash: counted name -> how many run;  limits buckets  hashes;  buckets_at  where purge looks on;
+--   lv                   version of the limits of keys
 --   pa:<id> ta: un:      a job's edges to parents: hash -> policy, mark; how many of each; set of parents kept for it
 --   ar:<id> mg: mk: kf:  zsets of its dependants: to be marked, being marked, marked; set of those it is kept for
 --   behind               zset of finished jobs with edges still to be marked or closed;  duty  hash
