@@ -29,6 +29,7 @@ MODULES = (
     "idle",
     "imports",
     "memory",
+    "on_redis",
 )
 """In the order in which they run."""
 

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 
 def use(folder: Path) -> str:
-    """Have `bench.app` use a new SQLite file in this folder; before it is imported. Answers the URL."""
-    os.environ["WINDLASS_URL"] = url = f"sqlite:///{folder / 'bench.db'}"
+    """Have `bench.app` use a new SQLite file in this folder, or the store of $BENCH_URL; before it is imported. Answers
+    the URL."""
+    os.environ["WINDLASS_URL"] = url = os.environ.get("BENCH_URL", f"sqlite:///{folder / 'bench.db'}")
     return url
 
 

@@ -23,11 +23,13 @@ BURST = 10
 
 def ours(folder: Path, *, few: int, many: int, measured: int) -> dict[str, float]:
     """Cost per job of settle with claim, while few and while many wait; taken in turns."""
-    return uvloop.run(_compare(folder, few, many, measured))
+    urls = {count: f"sqlite:///{folder / f'{count}.db'}" for count in (few, many)}
+    return uvloop.run(compare(urls, few, many, measured))
 
 
-async def _compare(folder: Path, few: int, many: int, measured: int) -> dict[str, float]:
-    lines = {count: _Line(folder / f"{count}.db") for count in (few, many)}
+async def compare(urls: dict[int, str], few: int, many: int, measured: int) -> dict[str, float]:
+    """The same, on these stores."""
+    lines = {count: _Line(url) for count, url in urls.items()}
     for count, line in lines.items():
         await line.fill(count + measured)
     return await alternate({count: line.burst for count, line in lines.items()}, few, many, measured)
@@ -50,12 +52,12 @@ async def alternate(
 class _Line:
     """One store with one session, driven by hand."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, url: str) -> None:
         from windlass.connect import connect
         from windlass.core.ids import new_id
         from windlass.core.model import Settings
 
-        self._store: Store = connect(f"sqlite:///{path}", Settings())
+        self._store: Store = connect(url, Settings())
         self._session = new_id()
         self._request = 0
         self._held: list[tuple[bytes, int]] = []

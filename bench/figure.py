@@ -21,17 +21,22 @@ class Aim:
 
     share: float | None = None
     """At least this share of the reference floor."""
+    of_floor: float | None = None
+    """At least this share of the floor, which keeps the same promises."""
     at_most: float | None = None
     """At most this value."""
 
-    def met(self, value: float, reference: float | None) -> bool | None:
+    def met(self, value: float, floor: float | None, reference: float | None) -> bool | None:
         """Whether it is reached; ``None`` where there is nothing to compare with."""
         if self.at_most is not None:
             return value <= self.at_most
-        return None if self.share is None or reference is None else value >= self.share * reference
+        share, base = (self.share, reference) if self.of_floor is None else (self.of_floor, floor)
+        return None if share is None or base is None else value >= share * base
 
     def __str__(self) -> str:
-        return f"≤ {self.at_most:g}" if self.at_most is not None else f"≥ {self.share:g} of the reference"
+        if self.at_most is not None:
+            return f"≤ {self.at_most:g}"
+        return f"≥ {self.share:g} of the reference" if self.of_floor is None else f"≥ {self.of_floor:g} of the floor"
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,7 @@ def shown(number: float | None) -> str:
 
 def _row(found: Found) -> tuple[str, ...]:
     aim = found.metric.aim
-    met = None if aim is None else aim.met(found.value, found.reference)
+    met = None if aim is None else aim.met(found.value, found.floor, found.reference)
     return (
         found.metric.name,
         found.store,

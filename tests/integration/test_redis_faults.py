@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from tests.integration.redis_harness import Wire, enqueue, now, store_on, url_of
+from tests.integration.redis_harness import enqueue, now, store_on, url_of
 from tests.integration.sqlite_harness import new_job, open_session, request
+from tests.servers.proxy import Proxy, Weather
 from tests.servers.redis import RedisServer
 from windlass.core.clock import Instant
 from windlass.core.errors import (
@@ -171,55 +172,60 @@ async def test_forgotten_scripts_are_sent_again(server: RedisServer, store: Redi
 
 
 async def test_a_lost_answer_of_an_enqueue_makes_no_second_job(server: RedisServer) -> None:
-    async with Wire(server.port) as wire, store_on(f"redis://127.0.0.1:{wire.port}?timeout=1") as store:
-        job = new_job()
-        sent = await now(store)
-        wire.cut_answers = 1
-        assert (await store.enqueue([job], first_sent=sent)).jobs == [STORED], "sent again at once, being idempotent"
-        wire.silent = True
-        with pytest.raises(StoreUnavailable):
-            await store.enqueue([new_job(), job], first_sent=sent)
-        wire.silent = False
-        assert (await store.enqueue([job], first_sent=sent)).jobs == [STORED]
-        assert await store.counts() == {("default", State.READY): 2}
+    with Proxy(server.port) as wire:
+        async with store_on(f"redis://127.0.0.1:{wire.port}?timeout=1") as store:
+            job = new_job()
+            sent = await now(store)
+            wire.truncate(1)
+            assert (await store.enqueue([job], first_sent=sent)).jobs == [STORED], (
+                "sent again at once, being idempotent"
+            )
+            wire.turn(Weather.DEAF)
+            with pytest.raises(StoreUnavailable):
+                await store.enqueue([new_job(), job], first_sent=sent)
+            wire.turn(Weather.FAIR)
+            assert (await store.enqueue([job], first_sent=sent)).jobs == [STORED]
+            assert await store.counts() == {("default", State.READY): 2}
 
 
 async def test_a_claim_whose_answer_was_lost_is_not_sent_again(server: RedisServer) -> None:
-    async with Wire(server.port) as wire, store_on(f"redis://127.0.0.1:{wire.port}?timeout=1") as store:
-        session = await open_session(store)
-        await enqueue(store, *(new_job() for _ in range(3)))
-        (first,) = (await store.claim(session, request(1, most=1))).jobs
-        await store.settle(session, [done(first)])
-        (held,) = (await store.claim(session, request(2, most=1))).jobs
-        for number, settlements in ((3, []), (5, [done(held)])):
-            wire.cut_answers = 1
-            asked = request(number)
-            call = store.settle(session, settlements, asked) if settlements else store.claim(session, asked)
-            with pytest.raises(StoreUnavailable):
-                await call
-            assert (await store.claim(session, request(number))).refused is Refusal.STALE_REQUEST, "it had arrived"
-            await store.unclaim(session, number)
-            (again,) = (await store.claim(session, request(number + 1))).jobs
-            assert (again.token, again.attempt) == (number - 1, 1)
-            if number == 3:
-                await store.unclaim(session, number + 1)
-        assert (await store.settle(session, [done(held)])).answers == [Settled.ALREADY]
+    with Proxy(server.port) as wire:
+        async with store_on(f"redis://127.0.0.1:{wire.port}?timeout=1") as store:
+            session = await open_session(store)
+            await enqueue(store, *(new_job() for _ in range(3)))
+            (first,) = (await store.claim(session, request(1, most=1))).jobs
+            await store.settle(session, [done(first)])
+            (held,) = (await store.claim(session, request(2, most=1))).jobs
+            for number, settlements in ((3, []), (5, [done(held)])):
+                wire.truncate(1)
+                asked = request(number)
+                call = store.settle(session, settlements, asked) if settlements else store.claim(session, asked)
+                with pytest.raises(StoreUnavailable):
+                    await call
+                assert (await store.claim(session, request(number))).refused is Refusal.STALE_REQUEST, "it had arrived"
+                await store.unclaim(session, number)
+                (again,) = (await store.claim(session, request(number + 1))).jobs
+                assert (again.token, again.attempt) == (number - 1, 1)
+                if number == 3:
+                    await store.unclaim(session, number + 1)
+            assert (await store.settle(session, [done(held)])).answers == [Settled.ALREADY]
 
 
 async def test_connections_cut_at_any_moment(server: RedisServer) -> None:
     """Producers and a worker on a line that is cut again and again: each job is stored and settled once."""
-    async with Wire(server.port) as wire, store_on(f"redis://127.0.0.1:{wire.port}?timeout=1") as store:
-        cutting = asyncio.create_task(_cut_again_and_again(wire))
-        jobs = [new_job() for _ in range(2000)]
-        sent = await _insist(store.now)
-        for start in range(0, len(jobs), 100):
-            part = jobs[start : start + 100]
-            assert (await _insist(lambda part=part: store.enqueue(part, first_sent=sent))).jobs == [STORED] * 100
-        cutting.cancel()
-        assert await _insist(store.counts) == {("default", State.READY): 2000}
+    with Proxy(server.port) as wire:
+        async with store_on(f"redis://127.0.0.1:{wire.port}?timeout=1") as store:
+            cutting = asyncio.create_task(_cut_again_and_again(wire))
+            jobs = [new_job() for _ in range(2000)]
+            sent = await _insist(store.now)
+            for start in range(0, len(jobs), 100):
+                part = jobs[start : start + 100]
+                assert (await _insist(lambda part=part: store.enqueue(part, first_sent=sent))).jobs == [STORED] * 100
+            cutting.cancel()
+            assert await _insist(store.counts) == {("default", State.READY): 2000}
 
 
-async def _cut_again_and_again(wire: Wire) -> None:
+async def _cut_again_and_again(wire: Proxy) -> None:
     while True:
         await asyncio.sleep(0.005)
         wire.cut()
@@ -254,7 +260,7 @@ async def test_a_full_server_refuses_jobs_and_lets_the_rest_be_done() -> None:
                 await store.renew(session, [], number)
             assert len(finished) == stored
             with pytest.raises(StoreFull):
-                await enqueue(store, new_job())
+                await _fill(store, sent)
             server.ask(b"CONFIG SET maxmemory 0\r\n")
             await enqueue(store, new_job())
 

@@ -3,6 +3,7 @@
 import asyncio
 import multiprocessing
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +14,9 @@ from tests.integration.redis_harness import enqueue, store_on, url_of
 from tests.integration.sqlite_harness import new_job, open_session, request
 from tests.servers.redis import RedisCluster, RedisServer
 from tests.servers.server import free_port
-from windlass.core.errors import StoreUnavailable
+from windlass.core.errors import StoreReadOnly, StoreUnavailable
 from windlass.core.lifecycle import Outcome, State
-from windlass.core.model import Settled, Settlement
+from windlass.core.model import Progress, Settled, Settlement
 from windlass.store.redis import RedisStore
 
 
@@ -59,6 +60,19 @@ async def test_passwords(tmp_path: Path) -> None:
             with pytest.raises(StoreUnavailable) as caught:
                 await store.connect()
             assert "sesame" not in str(caught.value)
+
+
+async def test_an_access_list_as_the_manual_has_it() -> None:
+    page = (Path(__file__).parents[2] / "docs/how-to/use-redis.md").read_text()
+    (rule,) = re.findall(r"^ACL SETUSER .*?(?=^```)", page, re.MULTILINE | re.DOTALL)
+    with RedisServer() as server:
+        assert server.ask(" ".join(rule.split()).encode() + b"\r\n") == b"+OK\r\n"
+        async with store_on(f"redis://windlass:password@127.0.0.1:{server.port}") as store:
+            await serves(store)
+            assert await store.release_edges() == Progress(0)
+        async with store_on(f"redis://windlass:password@127.0.0.1:{server.port}?namespace=other") as store:
+            with pytest.raises(StoreReadOnly, match="may not do what a store must"):
+                await store.now()
 
 
 # ----------------------------------------------------------------------------------------------------- TLS

@@ -66,10 +66,12 @@ class Bench:
     async def finish_all(self) -> None:
         """Run everything that is ready, by hand."""
         await self.store.inner.open(Session(id=self.session, node="here", pid=1))
-        self.claims += 1
-        answer = await self.store.inner.claim(self.session, ClaimRequest(self.claims, (Lane("default"),)))
-        ends = [Settlement(job.id, job.token, Outcome.SUCCEEDED, b"1") for job in answer.jobs]
-        await self.store.inner.settle(self.session, ends)
+        ends = None
+        while ends != []:  # a store may bound what one claim brings
+            self.claims += 1
+            answer = await self.store.inner.claim(self.session, ClaimRequest(self.claims, (Lane("default"),)))
+            ends = [Settlement(job.id, job.token, Outcome.SUCCEEDED, b"1") for job in answer.jobs]
+            await self.store.inner.settle(self.session, ends)
 
 
 @pytest.fixture
@@ -109,7 +111,6 @@ async def test_looks_grow_rarer(bench: Bench) -> None:
 
 async def test_jobs_awaited_together_are_asked_for_together_at_most_a_thousand_at_once(bench: Bench) -> None:
     jobs = [*await bench.enqueue(1000), *await bench.enqueue(500)]
-    await bench.finish_all()
     await bench.finish_all()
     results = await asyncio.gather(*(bench.waiter.wait(job, SOON) for job in jobs))
     assert [result.id for result in results] == jobs

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Self
 
-from tests.servers.server import Server, find_binary
+from tests.servers.server import Server, find_binary, free_port
 
 
 class RedisServer(Server):
@@ -61,7 +61,9 @@ class RedisCluster:
     """Masters that share the slots. Use it as a context manager."""
 
     def __init__(self, masters: int) -> None:
-        self.nodes = [RedisServer("--cluster-enabled", "yes", "--cluster-node-timeout", "2000") for _ in range(masters)]
+        # Without a port of its own for it, the bus of a node is 10,000 above its port, which may be too high.
+        options = "--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port"
+        self.nodes = [RedisServer(*options, str(free_port())) for _ in range(masters)]
 
     def __enter__(self) -> Self:
         try:

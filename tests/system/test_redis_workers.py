@@ -10,12 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.servers.redis import RedisServer
-from tests.system.crash_site import CrashSite, sizes, until
-from windlass.core.clock import SECOND
+from tests.system.crash_site import CrashSite, Fleet, sizes, until
 from windlass.core.lifecycle import State
-from windlass.core.model import Settings
-from windlass.core.redis_url import RedisURL
-from windlass.store.redis import RedisStore
 
 SLOTS, PROCESSES = 20, 2
 BACK_WITHIN = 10.0
@@ -23,16 +19,20 @@ BACK_WITHIN = 10.0
 
 
 class RedisSite(CrashSite):
-    """As its parent, with a server in place of the file."""
+    """As its parent, on a server."""
 
     def __init__(self, folder: Path, rng: random.Random, server: RedisServer) -> None:
         self.server = server
-        self.store: RedisStore
-        super().__init__(folder, rng, url=server.url, max_lost=1000)
+        self.fleets: list[Fleet] = []
+        super().__init__(folder, rng, url=f"{server.url}?timeout=30", max_lost=1000)
 
-    def new_store(self) -> RedisStore:  # type: ignore[override]
-        url = RedisURL(host="127.0.0.1", port=self.server.port, timeout=30)
-        return RedisStore(url, Settings(lease=SECOND, max_lost=self.max_lost))
+    def environment(self, database: Path | None = None) -> dict[str, str]:
+        return super().environment(database) | {"CRASH_URL": self.server.url}
+
+    def workers(self, processes: int = PROCESSES, *options: str, concurrency: int = SLOTS, grace: float = 20) -> Fleet:
+        fleet = super().workers(processes, *options, concurrency=concurrency, grace=grace)
+        self.fleets.append(fleet)
+        return fleet
 
     def outage(self) -> None:
         """Enter in the books that no lease can be renewed: each slot's attempt may be cancelled, and made again."""
@@ -73,7 +73,7 @@ def finish(site: RedisSite) -> None:
 @sizes(3000, 20_000)
 def test_workers_killed_at_random_moments(site: RedisSite, jobs: int) -> None:
     put_work(site, jobs)
-    fleet = site.workers(PROCESSES, concurrency=SLOTS)
+    fleet = site.workers()
     for _ in range(4):
         time.sleep(site.rng.uniform(0, 0.7))
         site.kill(site.rng.choice(until(fleet.pids, "a worker process")))
@@ -83,7 +83,7 @@ def test_workers_killed_at_random_moments(site: RedisSite, jobs: int) -> None:
 @sizes(3000, 20_000)
 def test_a_server_killed_and_started_again(site: RedisSite, jobs: int) -> None:
     put_work(site, jobs)
-    site.workers(PROCESSES, concurrency=SLOTS)
+    site.workers()
     for away in (0.0, 0.5, 2.5):
         until(site.marks, "jobs to start")
         time.sleep(site.rng.uniform(0, 0.5))
@@ -97,7 +97,7 @@ def test_a_server_killed_and_started_again(site: RedisSite, jobs: int) -> None:
 
 def test_a_server_paused_for_longer_than_all_deadlines(site: RedisSite) -> None:
     put_work(site, 2000)
-    site.workers(PROCESSES, concurrency=SLOTS)
+    site.workers()
     until(site.marks, "jobs to start")
     for pause in (0.3, 4.0):
         site.outage()
@@ -113,7 +113,7 @@ def test_what_an_administrator_may_do_at_any_time(site: RedisSite, what: str) ->
     """Again and again, while jobs run and while all is idle; nothing runs twice for it."""
     command = f"{what}\r\n".encode()
     put_work(site, 3000)
-    site.workers(PROCESSES, concurrency=SLOTS)
+    site.workers()
     until(site.marks, "jobs to start")
     with repeated(lambda: site.server.ask(command), every=0.05):
         until(lambda: site.unfinished() < 500, "most of the jobs to be done")
@@ -150,7 +150,7 @@ def test_a_full_server_is_drained(tmp_path: Path, rng: random.Random) -> None:
         put_work(site, 3000)
         used = int(server.ask(b"INFO memory\r\n").split(b"used_memory:")[1].split()[0])
         server.ask(b"CONFIG SET maxmemory %d\r\n" % (used // 2))
-        site.workers(PROCESSES, concurrency=SLOTS)
+        site.workers()
         finish(site)
 
 
@@ -158,7 +158,7 @@ def test_a_full_server_is_drained(tmp_path: Path, rng: random.Random) -> None:
 @pytest.mark.timeout(600)
 def test_a_server_paused_for_twenty_seconds(site: RedisSite) -> None:
     put_work(site, 20_000)
-    site.workers(PROCESSES, concurrency=SLOTS)
+    site.workers()
     until(site.marks, "jobs to start")
     site.outage()
     site.server.pause()

@@ -1,7 +1,10 @@
 """Lua from files: ``lua/<verb>.lua`` is what a Redis store runs for a verb, ``lua/_*.lua`` what several share.
 
-A line ``--!include _one _other`` is replaced by those files. Comments and indents are dropped, so that they may explain
-as much as they like; line numbers of errors are those of the joined text.
+A line ``--!include _one _other`` is replaced by those files, each inside of a function inside of the one before. (A run
+of a script makes all its functions anew, and each of them finds the variables of its surroundings one by one: slowly
+those of its own function, at once those of the functions around. As one flat text the largest script took 63 µs to do
+nothing.) Comments and indents are dropped, so that they may explain as much as they like; line numbers of errors are
+those of the joined text. A function may know 60 variables of those around it; files joined by ``+`` share one.
 """
 
 from __future__ import annotations
@@ -29,7 +32,12 @@ class Script(NamedTuple):
 @cache
 def script(name: str) -> Script:
     """Load the script of a verb."""
-    text = _INCLUDE.sub(_included, _read(name))
+    text = _read(name)
+    include = _INCLUDE.search(text)
+    if include is not None:
+        parts = ["\n".join(map(_read, names.split("+"))) for names in include[1].split()]
+        parts.append(text[include.end() :])
+        text = text[: include.start()] + "\nreturn (function()\n".join(parts) + "\nend)()" * (len(parts) - 1)
     lines = (_COMMENT.sub("", line).strip() for line in text.splitlines())
     joined = "\n".join(line for line in lines if line) + "\n"
     return Script(name, joined, hashlib.sha1(joined.encode(), usedforsecurity=False).hexdigest())
@@ -38,10 +46,6 @@ def script(name: str) -> Script:
 def names() -> list[str]:
     """List all verbs that have a script."""
     return sorted(path.stem for path in _FOLDER.glob("[a-z]*.lua"))
-
-
-def _included(match: re.Match[str]) -> str:
-    return "\n".join(_read(name) for name in match[1].split())
 
 
 def _read(name: str) -> str:

@@ -8,22 +8,30 @@ local function refusal(session_, request_, alone_)
   if not life[1] then return 1 end
   if life[2] then return 2 end
   if request_ <= tonumber(life[3] or 0) then return 3 end
-  -- Beside a suspect nothing else is held, so that the first job says it for all.
-  local held = call('ZRANGE', ns .. 'h:' .. session_, 0, 0)[1]
-  if held and (alone_ or call('HGET', J .. held, 'y')) then return 4 end
+  local held = call('HLEN', ns .. 'h:' .. session_)
+  if held > 0 and alone_ then return 4 end
+  -- Beside a suspect nothing else is held.
+  if held == 1 and call('HGET', J .. call('HKEYS', ns .. 'h:' .. session_)[1], 'y') then return 4 end
 end
 
 local function look(id, lane, score)
   looks = looks + 1
-  local v = call('HMGET', J .. id, 'k', 'n', 't', 'a', 'f', 'z', 'b', 'u', 'e', 'uk', 'uu', 'ug', 'l', 'lk')
+  local v = call('HMGET', J .. id, 'k', 'n', 'b', 'c', 'm')
   local place = tonumber(score)
   local rank = math.floor(place / 562949953421312)
-  return {
-    id = id, lane = lane, task = v[1], number = tonumber(v[2]), token = (v[3] or 0) + 1, attempt = tonumber(v[4] or 0),
-    failures = v[5], snoozes = v[6], born = v[7], undeliverable = v[8], expires_at = v[9] and tonumber(v[9]),
-    unique = v[10], until_ = v[11], gave_up = v[12], large = v[13], limit_key = v[14], place = place,
-    priority = 9 - rank, sequence = place - rank * 562949953421312, session = session,
+  local job = {
+    id = id, lane = lane, task = v[1], number = tonumber(v[2]), born = v[3], token = 1, attempt = 0, place = place,
+    priority = 9 - rank, sequence = place - rank * 562949953421312, more = v[5],
   }
+  if v[4] then
+    local token, attempt = string.match(v[4], '^(%d+) (%d+)')
+    job.token, job.attempt = token + 1, tonumber(attempt)
+  end
+  if not v[5] then return job end
+  v = call('HMGET', J .. id, 'f', 'z', 'u', 'e', 'uk', 'uu', 'ug', 'l', 'lk')
+  job.failures, job.snoozes, job.undeliverable, job.expires_at = v[1], v[2], v[3], v[4] and tonumber(v[4])
+  job.unique, job.until_, job.gave_up, job.large, job.limit_key = v[5], v[6], v[7], v[8], v[9]
+  return job
 end
 
 local function size_of(blob) -- without the options before it, whose length plus one comes first
@@ -51,22 +59,34 @@ local function give_up_key(job)
   end
 end
 
+local claimed_by -- the end of each job's record of this claim
+local function claim_of(token, attempt)
+  claimed_by = claimed_by or (' ' .. int(request) .. ' ' .. NOW .. ' ' .. session)
+  return token .. ' ' .. attempt .. claimed_by
+end
+local function answer(id, token, task, blob, lane, priority, born, extra)
+  local n = taken * 8
+  out[n + 1], out[n + 2], out[n + 3], out[n + 4] = id, token, task, blob
+  out[n + 5], out[n + 6], out[n + 7], out[n + 8] = lane, priority, born, extra
+  taken = taken + 1
+end
+
 local function start(job) -- it has left the zset in which it stood
   left_lane(job)
   count(READY .. job.queue, -1)
   count(RUNNING .. job.queue, 1)
   if job.expires_at then put('ZREM', ns .. 'expiring', member(job)) end
   job.attempt = job.attempt + 1
-  call('HSET', J .. job.id, 's', RUNNING, 't', job.token, 'a', job.attempt, 'h', session, 'm', request, 'st', now)
+  call('HSET', J .. job.id, 's', RUNNING, 'c', claim_of(job.token, job.attempt))
   if job.token > 1 then call('HDEL', J .. job.id, 'o') end
-  put('ZADD', ns .. 'h:' .. session, request * 1024 + taken, job.id)
-  count_running('SADD', job)
+  local record = int(request * 1024 + taken) .. ' ' .. job.token
+  if not job.more then record = record .. ' ' .. int(job.number) .. ' ' .. job.lane .. '\0' .. job.task end
+  put('HSET', ns .. 'h:' .. session, job.id, record)
+  holders[session] = true
+  count_starts(job.queue, job.task, job.limit_key, 1)
   give_up_key(job)
   bytes_left = bytes_left - job.size
-  local n = taken * 8
-  out[n + 1], out[n + 2], out[n + 3], out[n + 4] = job.id, job.token, job.task, job.blob
-  out[n + 5], out[n + 6], out[n + 7], out[n + 8] = job.lane, job.priority, job.born, extra_of(job)
-  taken = taken + 1
+  answer(job.id, job.token, job.task, job.blob, job.lane, job.priority, job.born, extra_of(job))
 end
 
 local function note_wait(wait)
@@ -83,31 +103,73 @@ local function read_payloads(jobs)
   for i, job in ipairs(jobs) do keys[i] = ns .. 'p:' .. job.id end
   for i, blob in ipairs(call('MGET', unpack(keys))) do jobs[i].blob = blob end
 end
-local function park(job) -- it is expired: out of the way, until promote cancels it
+local function park(job) -- it is expired: out of the way, until a janitor cancels it
+  due_earlier = true
   call('ZADD', ns .. 'z:' .. job.lane, job.place, job.id)
   call('SADD', ns .. 'k:' .. job.lane, 'z')
   call('HSET', ns .. 'bars', job.lane, now)
 end
+local function take_others(popped, lane, queue) -- some of which are not plain
+  local jobs = {}
+  for i = 1, #popped, 2 do
+    local job = look(popped[i], lane, popped[i + 1])
+    job.queue = queue
+    if is_expired(job) then park(job) else jobs[#jobs + 1] = job end
+  end
+  if #jobs > 0 then read_payloads(jobs) end
+  for _, job in ipairs(jobs) do
+    full = full or not fits(job)
+    if full then
+      put('ZADD', ns .. 'l:' .. lane, job.place, job.id)
+    else
+      start(job)
+    end
+  end
+  sync(ns .. 'l:' .. lane)
+end
+
+-- All that `start` does, for plain jobs of a lane.
+local function start_plain(id, score, v, blob, lane)
+  local token, attempt, extra = 1, 1, ''
+  if v[4] then
+    local last_token, last_attempt = string.match(v[4], '^(%d+) (%d+)')
+    token, attempt = last_token + 1, last_attempt + 1
+    call('HDEL', J .. id, 'o')
+    if attempt > 1 then extra = attempt .. ' 0 0 0 ' end
+  end
+  call('HSET', J .. id, 's', '3', 'c', claim_of(token, attempt))
+  put('HSET', ns .. 'h:' .. session, id, request * 1024 + taken .. ' ' .. token .. ' ' .. v[2] .. ' ' .. lane .. '\0' .. v[1])
+  answer(id, token, v[1], blob, lane, 9 - math.floor(score / 562949953421312), v[3], extra)
+end
+local function take_plain(popped, rows, lane, queue)
+  local keys, tasks = {}, {}
+  for i = 1, #rows do keys[i] = ns .. 'p:' .. popped[2 * i - 1] end
+  local blobs = call('MGET', unpack(keys))
+  for i, v in ipairs(rows) do
+    start_plain(popped[2 * i - 1], popped[2 * i], v, blobs[i], lane)
+    tasks[v[1]] = (tasks[v[1]] or 0) + 1
+    bytes_left = bytes_left - #blobs[i] + 4
+  end
+  count(READY .. queue, -#rows)
+  count(RUNNING .. queue, #rows)
+  count_lane(lane, -#rows)
+  count_running('0' .. queue, #rows)
+  for task, number in pairs(tasks) do count_running('1' .. task, number) end
+  holders[session] = true
+end
+
 local function take_plainly(lane, queue, most)
   while taken < most do
     local wanted = most - taken
     local popped = call('ZPOPMIN', ns .. 'l:' .. lane, wanted)
-    local jobs = {}
-    for i = 1, #popped, 2 do
-      local job = look(popped[i], lane, popped[i + 1])
-      job.queue = queue
-      if is_expired(job) then park(job) else jobs[#jobs + 1] = job end
+    local rows, plain = {}, #popped * LARGE / 2 <= bytes_left
+    for i = 1, plain and #popped or 0, 2 do
+      local v = call('HMGET', J .. popped[i], 'k', 'n', 'b', 'c', 'm')
+      plain = plain and not v[5]
+      rows[#rows + 1] = v
     end
-    if #jobs > 0 then read_payloads(jobs) end
-    for i, job in ipairs(jobs) do
-      full = full or not fits(job)
-      if full then
-        put('ZADD', ns .. 'l:' .. lane, job.place, job.id)
-      else
-        start(job)
-      end
-    end
-    sync(ns .. 'l:' .. lane)
+    if #popped == 0 then return end
+    if plain then take_plain(popped, rows, lane, queue) else take_others(popped, lane, queue) end
     if full or #popped < 2 * wanted then return end
     if looks > LOOKS then
       more = true

@@ -4,10 +4,11 @@
 -- The layout, under the namespace (a lane is queue, NUL, requirement signature; a counted name is scope digit, name):
 --   layout, seq          version; the one counter of numbers (in the order of storing), sequences and turns
 --   j:<id>               hash, a job: k task, q lane, i priority, s state, n number, w sequence where it is not n (0: none),
---                        b stored at, d due, e expires, t token, a attempt, f failures, x losses, z snoozes, y suspect,
---                        c cancel asked for, h session, m request, o settled how, u undeliverable since, st started,
---                        fi finished, pu purge at, ke retention, re reason, r result, pr progress, ms message,
---                        uk unique key, uu until, ug given up, lk limit key, g has edges, l bytes of a large payload
+--                        b stored at, c the last claim (token, attempt, request, started, session), o settled how (and,
+--                        of a plain job: finished, purge at), fi finished, pu purge at, r result, pr progress, ms message; and m if it has any of what a plain
+--                        job has not: d due, e expires, f failures, x losses, z snoozes, y suspect, cr cancel asked for,
+--                        u undeliverable since, ke retention, re reason, uk unique key, uu until, ug given up, lk limit key,
+--                        g edges, l bytes of a large payload
 --   p:<id> e:<id> g:<id> payload with options before it; list of errors; log
 --   ids                  zset by id, of all jobs;  u  hash: length of the task, task, unique key -> holder
 --   n                    hash: state digit and queue, or x and queue for suspects -> how many;  lanes  hash: ready
@@ -16,12 +17,15 @@
 --   k:<lane>             set, what else is in the lane: k<task> lines of limit keys, a<task> jobs aside, z parked
 --   a:<lane>NUL<task>    zset by position: jobs that stand aside, their task being at its limit;  z:<lane> expired ones
 --   L:<lane>NUL<task>    zset by place: lines in the rotation;  K:<lane>NUL<line>  zset: the jobs of a line
---   b:<lane> bv: bu:     barred lines: hash -> place; zset by version of the limits; zset by end of the bar
+--   T:<lane>             hash: lines that have had a turn -> place given by the last
+--   b:<lane> bv: bu:     barred lines: hash -> 1; zset by version of the limits; zset by end of the bar
 --   bk:<key>             set of lines barred until a running job of the key ends;  bars  hash lane -> last instant
 --   turns                hash lane -> who had the last turn when jobs without a key and lines had the same priority
 --   due expiring purge waiting   zsets of number and id, by instant (waiting: by number)
---   s:<session> c: h:    hash; set of commands; zset of what it holds, by claim;  sessions  zset by opening;  held  set
---   r:<counted> r        set of what runs;  set of those names;  limits buckets hashes;  lv version of the limits of keys
+--   s:<session> c: h:    hash; set of commands; hash of what it holds: id -> place in the order of claims, token and, if the
+--                        job is plain, number, lane, NUL, task;  sessions  zset by opening;  held  set of those that hold
+--   running              hash: counted name -> how many run;  limits buckets  hashes;  buckets_at  where purge looks on;
+--   lv                   version of the limits of keys
 --   pa:<id> ta: un:      a job's edges to parents: hash -> policy, mark; how many of each; set of parents kept for it
 --   ar:<id> mg: mk: kf:  zsets of its dependants: to be marked, being marked, marked; set of those it is kept for
 --   behind               zset of finished jobs with edges still to be marked or closed;  duty  hash
@@ -36,6 +40,9 @@ end
 local layout = call('GET', ns .. 'layout')
 if layout and layout ~= ARGV[2] then return redis.error_reply('LAYOUT ' .. layout) end
 
+local NOW = string.format('%.0f', now)
+
+-- Numbers are slow to write: what is written for each job is a text made once, where that can be.
 local function int(number) return string.format('%.0f', number) end
 
 local function queue_of(lane) return string.sub(lane, 1, string.find(lane, '\0', 1, true) - 1) end

@@ -24,7 +24,7 @@ end
 local function finish(job, state, keep, reason, result)
   move(job, state)
   job.keep = keep
-  set(job, 's', state, 'fi', now, 'ke', keep, 're', reason)
+  set_more(job, 's', state, 'fi', now, 'ke', keep, 're', reason)
   if result then set(job, 'r', result) end
   free_key(job)
   ended[#ended + 1] = job.id
@@ -94,11 +94,19 @@ local function close_edge(id, parent)
   start_retention(load(parent))
 end
 
+local function has_edges(parent) -- from now on: what a plain job does without is made up for
+  if call('HSET', J .. parent, 'm', 1, 'g', 1) == 0 then return end
+  is_not_plain_any_more(parent)
+  local how, finished_at, purge_at = string.match(call('HGET', J .. parent, 'o') or '', '^(%d) (%d+) (%d+)$')
+  if not how then return end
+  call('HSET', J .. parent, 'o', how, 'fi', finished_at, 'pu', purge_at, 'ke', purge_at - finished_at)
+end
+
 local function add_link(id, parent, policy, mark, unfinished)
   call('HSET', ns .. 'pa:' .. id, parent, policy .. mark)
   tally(id, policy .. mark, 1)
-  call('HSET', J .. id, 'g', 1)
-  call('HSET', J .. parent, 'g', 1)
+  call('HSET', J .. id, 'm', 1, 'g', 1)
+  has_edges(parent)
   call('ZADD', ns .. (mark == '-' and 'ar:' or 'mk:') .. parent, next_number(), id)
   if unfinished then hold_parent(id, parent) end
 end
@@ -144,7 +152,7 @@ end
 
 local function give_back(job) -- nobody started it
   job.attempt = job.attempt - 1
-  set(job, 'a', job.attempt)
+  save_claim(job)
   if job.cancel_requested then finish(job, CANCELLED, KEEP, REASON_CANCELLED) else make_ready(job, true) end
 end
 

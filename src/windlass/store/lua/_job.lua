@@ -1,20 +1,37 @@
 -- A job and the indexes that say where it is. `move` keeps them so.
+local CLAIM = '^(%d+) (%d+) (%d+) (%d+) (.*)$'
 local function load(id)
-  local v = call('HMGET', J .. id, 's', 'k', 'q', 'i', 'n', 'w', 'a', 't', 'f', 'x', 'z', 'y', 'c', 'h', 'm', 'o', 'u',
-    'd', 'e', 'g', 'uk', 'uu', 'ug', 'lk', 'ke')
+  local v = call('HMGET', J .. id, 's', 'k', 'q', 'i', 'n', 'w', 'c', 'o', 'm')
   if not v[1] then return nil end
   local number = tonumber(v[5])
-  return {
+  local job = {
     id = id, state = tonumber(v[1]), task = v[2], lane = v[3], queue = queue_of(v[3]), priority = tonumber(v[4]),
-    number = number, sequence = not v[6] and number or (v[6] ~= '0' and tonumber(v[6])), attempt = tonumber(v[7] or 0),
-    token = v[8] or '0', failures = tonumber(v[9] or 0), losses = tonumber(v[10] or 0), snoozes = tonumber(v[11] or 0),
-    suspect = v[12], cancel_requested = v[13], session = v[14], request = tonumber(v[15] or 0), settled = v[16],
-    undeliverable = v[17], due_at = v[18] and tonumber(v[18]), expires_at = v[19] and tonumber(v[19]), graph = v[20],
-    unique = v[21], until_ = v[22], gave_up = v[23], limit_key = v[24], keep = tonumber(v[25] or 0),
+    number = number, sequence = not v[6] and number or (v[6] ~= '0' and tonumber(v[6])), token = '0', attempt = 0,
+    request = 0, settled = v[8] and string.sub(v[8], 1, 1), more = v[9], failures = 0, losses = 0, snoozes = 0, keep = 0,
   }
+  if v[7] then
+    local token, attempt, request, started, session = string.match(v[7], CLAIM)
+    job.token, job.attempt, job.request = token, tonumber(attempt), tonumber(request)
+    job.started, job.session = started, session
+  end
+  if not v[9] then return job end
+  v = call('HMGET', J .. id, 'f', 'x', 'z', 'y', 'cr', 'u', 'd', 'e', 'g', 'uk', 'uu', 'ug', 'lk', 'ke')
+  job.failures, job.losses, job.snoozes = tonumber(v[1] or 0), tonumber(v[2] or 0), tonumber(v[3] or 0)
+  job.suspect, job.cancel_requested, job.undeliverable = v[4], v[5], v[6]
+  job.due_at, job.expires_at = v[7] and tonumber(v[7]), v[8] and tonumber(v[8])
+  job.graph, job.unique, job.until_, job.gave_up, job.limit_key = v[9], v[10], v[11], v[12], v[13]
+  job.keep = tonumber(v[14] or 0)
+  return job
 end
 
 local function set(job, ...) call('HSET', J .. job.id, ...) end
+local function set_more(job, ...) -- what a plain job has not
+  call('HSET', J .. job.id, 'm', 1, ...)
+  job.more = '1'
+end
+local function save_claim(job)
+  set(job, 'c', job.token .. ' ' .. job.attempt .. ' ' .. int(job.request) .. ' ' .. job.started .. ' ' .. job.session)
+end
 local function unset(job, ...) call('HDEL', J .. job.id, ...) end
 local function member(job) return struct.pack('>I7', job.number) .. job.id end
 local function place_of(job) return position(job.priority, job.sequence) end
@@ -31,6 +48,12 @@ local function line_key(lane, line) return ns .. 'K:' .. lane .. '\0' .. line en
 local function rotation(lane, task) return ns .. 'L:' .. lane .. '\0' .. task end
 local function barred_name(lane, line) return #lane .. ':' .. lane .. line end
 
+-- A line stands by its last turn or, before the first, by its first job; not at all while it is barred.
+local function place_line(lane, line)
+  if call('HEXISTS', ns .. 'b:' .. lane, line) == 1 then return end
+  local place = call('HGET', ns .. 'T:' .. lane, line) or call('ZRANGE', line_key(lane, line), 0, 0, 'WITHSCORES')[2]
+  call('ZADD', rotation(lane, (parts_of(line))), place, line)
+end
 local function forget_bar(lane, line)
   local _, key = parts_of(line)
   call('SREM', ns .. 'bk:' .. key, barred_name(lane, line))
@@ -38,11 +61,10 @@ local function forget_bar(lane, line)
   call('ZREM', ns .. 'bv:' .. lane, line)
   call('ZREM', ns .. 'bu:' .. lane, line)
 end
-local function reopen(lane, line) -- let it have its old turn again
-  local place = call('HGET', ns .. 'b:' .. lane, line)
-  if not place then return end
+local function reopen(lane, line) -- let it have its old place again
+  if call('HEXISTS', ns .. 'b:' .. lane, line) == 0 then return end
   forget_bar(lane, line)
-  call('ZADD', rotation(lane, (parts_of(line))), place, line)
+  place_line(lane, line)
 end
 local function reopen_lines_of(key)
   local lines = call('SMEMBERS', ns .. 'bk:' .. key)
@@ -55,19 +77,17 @@ end
 
 local function join_line(job)
   local line = line_of(job)
-  local key = line_key(job.lane, line)
-  if call('EXISTS', key) == 0 then
-    call('ZADD', rotation(job.lane, job.task), place_of(job), line)
-    call('SADD', ns .. 'k:' .. job.lane, 'k' .. job.task)
-  end
-  call('ZADD', key, place_of(job), job.id)
+  call('ZADD', line_key(job.lane, line), place_of(job), job.id)
+  call('SADD', ns .. 'k:' .. job.lane, 'k' .. job.task)
+  place_line(job.lane, line)
 end
 local function leave_line(job)
   local line = line_of(job)
   local key = line_key(job.lane, line)
   call('ZREM', key, job.id)
-  if call('EXISTS', key) == 1 then return end
+  if call('EXISTS', key) == 1 then return place_line(job.lane, line) end
   call('ZREM', rotation(job.lane, job.task), line)
+  call('HDEL', ns .. 'T:' .. job.lane, line)
   if call('HEXISTS', ns .. 'b:' .. job.lane, line) == 1 then forget_bar(job.lane, line) end
 end
 
@@ -106,21 +126,33 @@ local function leave_lane(job)
 end
 
 -- What runs.
-local function counted(command, name, id)
-  names[name] = true
-  put(command, ns .. 'r:' .. name, id)
-end
-local function count_running(command, job)
-  counted(command, '0' .. job.queue, job.id)
-  counted(command, '1' .. job.task, job.id)
-  if job.limit_key then counted(command, '2' .. job.limit_key, job.id) end
-  holders[job.session] = true
+local function count_starts(queue, task, limit_key, by)
+  count_running('0' .. queue, by)
+  count_running('1' .. task, by)
+  if limit_key then count_running('2' .. limit_key, by) end
 end
 local function stop(job)
-  count_running('SREM', job)
-  put('ZREM', ns .. 'h:' .. job.session, job.id)
+  count_starts(job.queue, job.task, job.limit_key, -1)
+  holders[job.session] = true
+  put('HDEL', ns .. 'h:' .. job.session, job.id)
   if limited() then makes_room = true end
   if job.limit_key then reopen_lines_of(job.limit_key) end
+end
+local function is_not_plain_any_more(id) -- which who settles it, if it runs, has to know
+  local session = string.match(call('HGET', J .. id, 'c') or '', '^%d+ %d+ %d+ %d+ (.*)$')
+  local held = session and call('HGET', ns .. 'h:' .. session, id)
+  if held then call('HSET', ns .. 'h:' .. session, id, string.match(held, '^%d+ %d+')) end
+end
+
+-- What a session holds, in the order in which it was claimed: {order, id}, with orders from `first` to `last`.
+local function held_by(session, first, last)
+  local found, all = {}, call('HGETALL', ns .. 'h:' .. session)
+  for i = 1, #all, 2 do
+    local order = tonumber(string.match(all[i + 1], '^%d+'))
+    if order >= first and order <= last then found[#found + 1] = {order, all[i]} end
+  end
+  table.sort(found, function(one, other) return one[1] < other[1] end)
+  return found
 end
 
 local function leave(job)
@@ -164,5 +196,5 @@ local function make_scheduled(job)
   leave(job)
   job.sequence, job.state = false, SCHEDULED
   enter(job)
-  set(job, 's', SCHEDULED, 'w', 0, 'd', job.due_at)
+  set_more(job, 's', SCHEDULED, 'w', 0, 'd', job.due_at)
 end

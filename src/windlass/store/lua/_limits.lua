@@ -7,7 +7,7 @@ local function parse_limit(text)
   }
 end
 
-local records, running, buckets = {}, {}, {}
+local records, known_running, buckets = {}, {}, {}
 local function record_of(name) -- its own or, for a limit key, its group's
   local found = records[name]
   if found ~= nil then return found end
@@ -21,11 +21,10 @@ local function record_of(name) -- its own or, for a limit key, its group's
 end
 
 local function running_of(name)
-  if not running[name] then
-    sync(ns .. 'r:' .. name)
-    running[name] = call('SCARD', ns .. 'r:' .. name)
+  if not known_running[name] then
+    known_running[name] = tonumber(call('HGET', ns .. 'running', name) or 0) + (running_counts[name] or 0)
   end
-  return running[name]
+  return known_running[name]
 end
 
 -- What is missing from a bucket now, in tokens times `per`: it shrinks by `rate` each microsecond.
@@ -57,7 +56,7 @@ end
 
 local function spend(name) -- a token, for a job that starts
   local record = record_of(name)
-  if running[name] then running[name] = running[name] + 1 end
+  if known_running[name] then known_running[name] = known_running[name] + 1 end
   if record and record.rate then
     local debt = debt_of(name, record)
     local bucket = buckets[name]

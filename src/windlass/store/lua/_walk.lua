@@ -49,6 +49,7 @@ local function next_keyed(rotation_) -- the first job of the first line that has
         return job
       end
       skip = skip + 1
+      due_earlier = true -- what is expired is the janitors' to cancel
       if looks > LOOKS then more = true end
     end
     -- All of them are expired. The line keeps its place, and is passed over by this claim.
@@ -105,17 +106,17 @@ local function take(job) -- or say that this is all
   end
   leave_line(job)
   start(job)
+  local turn = position(job.priority, next_number())
   if call('EXISTS', line_key(job.lane, job.line)) == 1 then -- the others come first now
-    call('ZADD', walk.source.key, position(job.priority, next_number()), job.line)
-  else
-    next_number()
+    call('HSET', ns .. 'T:' .. job.lane, job.line, turn)
+    call('ZADD', walk.source.key, turn, job.line)
   end
 end
 
 local function bar(job, wait) -- leave the line of a key that is at its limit until it may go on
   local lane = job.lane
   call('ZREM', walk.source.key, job.line)
-  call('HSET', ns .. 'b:' .. lane, job.line, job.line_place)
+  call('HSET', ns .. 'b:' .. lane, job.line, 1)
   call('ZADD', ns .. 'bv:' .. lane, call('GET', ns .. 'lv') or 0, job.line)
   call('HSET', ns .. 'bars', lane, now)
   if wait then

@@ -29,17 +29,13 @@ local function sync(key) -- before the key is read
   end
 end
 
-local counts, lane_counts, names, holders = {}, {}, {}, {}
+local counts, lane_counts, running_counts, holders = {}, {}, {}, {}
 local function count(what, by) counts[what] = (counts[what] or 0) + by end
 local function count_lane(lane, by) lane_counts[lane] = (lane_counts[lane] or 0) + by end
+local function count_running(name, by) running_counts[name] = (running_counts[name] or 0) + by end
 local function add_up(key, changes)
   for field, by in pairs(changes) do
     if by ~= 0 and call('HINCRBY', key, field, by) == 0 then call('HDEL', key, field) end
-  end
-end
-local function register(key, of, changed) -- keep a set of those that are not empty
-  for name in pairs(changed) do
-    call(call('EXISTS', of .. name) == 1 and 'SADD' or 'SREM', key, name)
   end
 end
 
@@ -48,9 +44,11 @@ local function flush() -- before anything is read that may have changed
   pending = {}
   add_up(ns .. 'n', counts)
   add_up(ns .. 'lanes', lane_counts)
-  register(ns .. 'r', ns .. 'r:', names)
-  register(ns .. 'held', ns .. 'h:', holders)
-  counts, lane_counts, names, holders = {}, {}, {}, {}
+  add_up(ns .. 'running', running_counts)
+  for session in pairs(holders) do -- the set of those that hold anything
+    call(call('EXISTS', ns .. 'h:' .. session) == 1 and 'SADD' or 'SREM', ns .. 'held', session)
+  end
+  counts, lane_counts, running_counts, holders = {}, {}, {}, {}
 end
 
 local ready_queues, ended, told, makes_room, due_earlier = {}, {}, {}, false, false

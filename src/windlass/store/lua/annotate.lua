@@ -18,8 +18,7 @@ end
 
 for at = 8, #ARGV, 5 do
   local id = ARGV[at]
-  local job = call('HMGET', J .. id, 's', 'h', 't')
-  if job[1] == '3' and job[2] == session and job[3] == ARGV[at + 1] then
+  if string.match(call('HGET', ns .. 'h:' .. session, id) or '', '^%d+ (%d+)') == ARGV[at + 1] then
     if ARGV[at + 2] ~= '' then call('HSET', J .. id, 'pr', ARGV[at + 2]) end
     if ARGV[at + 3] ~= '' then call('HSET', J .. id, 'ms', string.sub(ARGV[at + 3], 2)) end
     if ARGV[at + 4] ~= '' then append(id, ARGV[at + 4]) end

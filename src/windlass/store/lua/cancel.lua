@@ -10,7 +10,8 @@ local function cancel_one(job)
     return 0
   end
   if not job.cancel_requested then
-    set(job, 'c', 1)
+    set_more(job, 'cr', 1)
+    is_not_plain_any_more(job.id)
     told[job.session] = true
   end
   return 1

@@ -3,11 +3,11 @@
 -- -> jobs still to be given back by further calls, the session being revoked meanwhile; 0: it is closed
 --!include _common _write _job _finish _session
 local session = ARGV[6]
-local held = ns .. 'h:' .. session
-for _, id in ipairs(call('ZRANGE', held, 0, 199)) do give_back(load(id)) end
+local found = held_by(session, 0, math.huge)
+for i = 1, math.min(#found, 200) do give_back(load(found[i][2])) end
 cascade()
 flush()
-local left = call('ZCARD', held)
+local left = math.max(0, #found - 200)
 if left == 0 then
   forget(session)
 elseif life_of(session) then

@@ -6,7 +6,7 @@ local deleted = 0
 for i = 6, #ARGV do
   local id = ARGV[i]
   local job = load(id)
-  local finished_at = job and call('HGET', J .. id, 'fi')
+  local finished_at = job and (call('HGET', J .. id, 'fi') or string.match(call('HGET', J .. id, 'o') or '', ' (%d+) '))
   if finished_at and finished_at + KEEP_AT_LEAST <= now and call('EXISTS', ns .. 'kf:' .. id) == 0
     and not call('ZSCORE', ns .. 'behind', id) then
     remove(job)

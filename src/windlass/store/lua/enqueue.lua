@@ -26,22 +26,29 @@ local function keep_payload(id, blob, fields)
   end
 end
 
+local plain = {} -- how many of each lane
 local function store_plain(id, task, lane, priority, blob) -- ready at once, and nothing else to it
   local number = next_number()
+  local text = int(number)
   if #blob > LARGE then
-    local fields = {J .. id, 's', READY, 'k', task, 'q', lane, 'i', priority, 'n', number, 'b', now}
+    local fields = {J .. id, 's', READY, 'k', task, 'q', lane, 'i', priority, 'n', text, 'b', NOW, 'm', 1}
     keep_payload(id, blob, fields)
     call('HSET', unpack(fields))
   else
-    call('HSET', J .. id, 's', READY, 'k', task, 'q', lane, 'i', priority, 'n', number, 'b', now)
+    call('HSET', J .. id, 's', '2', 'k', task, 'q', lane, 'i', priority, 'n', text, 'b', NOW)
     keep_payload(id, blob)
   end
-  put('ZADD', ns .. 'ids', 0, id)
-  put('ZADD', ns .. 'l:' .. lane, position(priority, number), id)
-  local queue = queue_of(lane)
-  count(READY .. queue, 1)
-  count_lane(lane, 1)
-  ready_queues[queue] = true
+  put('ZADD', ns .. 'ids', '0', id)
+  put('ZADD', ns .. 'l:' .. lane, int(position(priority, number)), id)
+  plain[lane] = (plain[lane] or 0) + 1
+end
+local function count_plain()
+  for lane, number in pairs(plain) do
+    local queue = queue_of(lane)
+    count(READY .. queue, number)
+    count_lane(lane, number)
+    ready_queues[queue] = true
+  end
 end
 
 local function ended_as(id) -- the mark of an edge to this parent as it stands; nil if there is no such job
@@ -112,7 +119,7 @@ local function store(id, task, lane, priority, blob, rest)
     due_at = more.delay and now + more.delay or more.at,
     expires_at = more.expires_in and now + more.expires_in or more.expires_at,
   }
-  local fields = {J .. id, 's', WAITING, 'k', task, 'q', lane, 'i', priority, 'n', job.number, 'w', 0, 'b', now}
+  local fields = {J .. id, 's', WAITING, 'k', task, 'q', lane, 'i', priority, 'n', job.number, 'w', 0, 'b', now, 'm', 1}
   local function add(name, value)
     if value then
       fields[#fields + 1] = name
@@ -163,5 +170,6 @@ while ARGV[at] do
   at = at + 3
 end
 cascade()
+count_plain()
 done()
 return {answers, edges}

@@ -28,7 +28,7 @@ for _, id in ipairs(ids_behind(cursor, looks)) do
   looked, last = looked + 1, id
   if is_meant(id) then
     local row = record(id)
-    if errors then row[30] = call('LINDEX', ns .. 'e:' .. id, -1) end
+    if errors then row[28] = call('LINDEX', ns .. 'e:' .. id, -1) end
     found[#found + 1] = row
   end
 end

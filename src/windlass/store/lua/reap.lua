@@ -16,12 +16,12 @@ end
 
 local function take_back(job)
   job.losses = job.losses + 1
-  set(job, 'x', job.losses)
+  set_more(job, 'x', job.losses)
   if job.cancel_requested then return finish(job, CANCELLED, KEEP, REASON_CANCELLED) end
   if job.suspect and job.losses - SUSPECT_FROM >= max_lost then return finish(job, DEAD, KEEP_DEAD, REASON_LOST) end
   leave(job)
   job.suspect = job.losses >= SUSPECT_FROM and '1' or false
-  if job.suspect then set(job, 'y', 1) end
+  if job.suspect then set_more(job, 'y', 1) end
   unset(job, 'u')
   job.state = READY
   enter(job)
@@ -33,14 +33,12 @@ local moved, more = 0, false
 for i = 8, #ARGV, 2 do
   local session = ARGV[i]
   if is_dead(session, tonumber(ARGV[i + 1])) then
-    local held = ns .. 'h:' .. session
-    sync(held)
-    local ids, left = call('ZRANGE', held, 0, limit - 1), limit - moved
-    for k = 1, math.min(left, #ids) do
-      take_back(load(ids[k]))
+    local found, left = held_by(session, 0, math.huge), limit - moved
+    for k = 1, math.min(left, #found) do
+      take_back(load(found[k][2]))
       moved = moved + 1
     end
-    if #ids > left or call('ZCARD', held) > limit then
+    if #found > left then
       more = true
     else
       forget(session)

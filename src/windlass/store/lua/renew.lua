@@ -11,21 +11,31 @@ if not life or life.revoked then return {0} end
 call('HSET', ns .. 's:' .. session, 'u', now + life.lease, 'n', life.renewals + 1)
 
 local held, still, lost, to_cancel = ns .. 'h:' .. session, {}, {}, {}
-for i = 9, #ARGV, 2 do
-  local id = ARGV[i]
-  local v = call('HMGET', J .. id, 's', 'h', 't', 'c')
-  if v[1] == '3' and v[2] == session and v[3] == ARGV[i + 1] then
-    still[id] = true
-    if v[4] then to_cancel[#to_cancel + 1] = id end
-  else
-    lost[#lost + 1] = id
+local function look_at(ids, tokens) -- at what the worker says that it holds
+  for i, record in ipairs(call('HMGET', held, unpack(ids))) do
+    local id = ids[i]
+    local token, plain = string.match(record or '', '^%d+ (%d+)( ?)')
+    if token ~= tokens[i] then
+      lost[#lost + 1] = id
+    else
+      still[id] = true
+      if plain == '' and call('HGET', J .. id, 'cr') then to_cancel[#to_cancel + 1] = id end
+    end
   end
+end
+for from = 9, #ARGV, 4000 do
+  local ids, tokens = {}, {}
+  for i = from, math.min(from + 3999, #ARGV), 2 do
+    ids[#ids + 1] = ARGV[i]
+    tokens[#tokens + 1] = ARGV[i + 1]
+  end
+  look_at(ids, tokens)
 end
 
 local given_back = 0
-for _, id in ipairs(call('ZRANGEBYSCORE', held, '-inf', answered * 1024 + 1023)) do
-  if not still[id] and given_back < 1000 then
-    give_back(load(id))
+for _, one in ipairs(call('HLEN', held) > (#ARGV - 8) / 2 - #lost and held_by(session, 0, answered * 1024 + 1023) or {}) do
+  if not still[one[2]] and given_back < 1000 then
+    give_back(load(one[2]))
     given_back = given_back + 1
   end
 end

@@ -60,7 +60,7 @@ local function replay_one(job)
     rearm_parents(job)
     waits = has_open_parents(job.id) and verdict(job.id) ~= 'go'
   end
-  unset(job, 'f', 'x', 'z', 'y', 'c', 're', 'd', 'e', 'u', 'fi', 'pu', 'r', 'pr', 'ms')
+  unset(job, 'f', 'x', 'z', 'y', 'cr', 're', 'd', 'e', 'u', 'fi', 'pu', 'r', 'pr', 'ms')
   call('DEL', ns .. 'g:' .. job.id)
   leave(job)
   job.expires_at, job.suspect, job.due_at = false, false, false

@@ -4,38 +4,54 @@
 --   there is data and by n if it was not started, data (result or error), retention, delay; then, if there is a claim, it
 --   (see _walk)
 -- -> {a digit per settlement: 0 applied, 1 already, 2 lost; 1 if edges were left behind, else 0; the claim's answer or false}
---!include _common _write _job _finish _limits _claim _walk
+--!include _common _write _job _finish _limits _claim+_walk
 local SUCCEED, RETRY, DIE, SNOOZE, RELEASE, ACKNOWLEDGE, UNDELIVERABLE = '1', '2', '3', '4', '5', '6', '7'
 local MAX_ERRORS = 10
 local settler, n, answers = ARGV[6], tonumber(ARGV[7]), {}
 
-local function succeed(job, keep, result) -- a job without edges, which is what most are
-  leave(job)
-  job.state = SUCCEEDED
-  count(SUCCEEDED .. job.queue, 1)
-  local at = now + math.max(keep, KEEP_AT_LEAST)
+-- A plain job, of which the record of what the session holds says all that is needed.
+local places, ends = {}, {} -- how many of each lane and task; what is written for each retention
+local function end_of(keep)
+  local at = int(now + math.max(tonumber(keep), KEEP_AT_LEAST))
+  ends[keep] = {at, SUCCEED .. ' ' .. NOW .. ' ' .. at}
+  return ends[keep]
+end
+local function succeed(id, number, place, keep, result)
+  local fate = ends[keep] or end_of(keep)
+  places[place] = (places[place] or 0) + 1
   if result then
-    set(job, 's', SUCCEEDED, 'o', SUCCEED, 'fi', now, 'ke', keep, 'pu', at, 'r', result)
+    call('HSET', J .. id, 's', '4', 'o', fate[2], 'r', result)
   else
-    set(job, 's', SUCCEEDED, 'o', SUCCEED, 'fi', now, 'ke', keep, 'pu', at)
+    call('HSET', J .. id, 's', '4', 'o', fate[2])
   end
-  put('ZADD', ns .. 'purge', at, member(job))
-  free_key(job)
-  ended[#ended + 1] = job.id
+  put('ZADD', ns .. 'purge', fate[1], struct.pack('>I7', number) .. id)
+  put('HDEL', ns .. 'h:' .. settler, id)
+  ended[#ended + 1] = id
+end
+local function count_successes()
+  for place, number in pairs(places) do
+    local lane, task = string.match(place, '^(.*%z.*)%z(.*)$')
+    local queue = queue_of(lane)
+    count(RUNNING .. queue, -number)
+    count(SUCCEEDED .. queue, number)
+    count_starts(queue, task, nil, -number)
+    holders[settler] = true
+    if limited() then makes_room = true end
+  end
 end
 
 local function count_end(job, outcome, started)
   if outcome == RETRY or outcome == DIE then
     job.failures = job.failures + 1
-    set(job, 'f', job.failures)
+    set_more(job, 'f', job.failures)
   elseif outcome == SNOOZE then
     job.snoozes = job.snoozes + 1
-    set(job, 'z', job.snoozes)
+    set_more(job, 'z', job.snoozes)
   elseif outcome == UNDELIVERABLE or (outcome == RELEASE and not started) then
     job.attempt = job.attempt - 1
-    set(job, 'a', job.attempt)
+    save_claim(job)
   end
-  if outcome == UNDELIVERABLE and not job.undeliverable then set(job, 'u', now) end
+  if outcome == UNDELIVERABLE and not job.undeliverable then set_more(job, 'u', now) end
 end
 
 local function keep_error(job, error_)
@@ -68,22 +84,29 @@ local function apply(job, outcome, started, data, keep, delay)
   end
 end
 
-local function settle_one(at)
+local function settle_one(at, held)
   local id, token, what = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  if held and (what == '1d' or what == '1') then
+    local its_token, number, place = string.match(held, '^%d+ (%d+) (%d+) (.*)$')
+    if its_token == token then
+      succeed(id, number, place, ARGV[at + 4], what == '1d' and ARGV[at + 3])
+      return '0'
+    end
+  end
   local outcome, has_data = string.sub(what, 1, 1), string.sub(what, 2, 2) == 'd'
+  local keep, data = tonumber(ARGV[at + 4]), has_data and ARGV[at + 3] or nil
   local job = load(id)
   if not job or job.session ~= settler or job.token ~= token then return '2' end
   if job.state ~= RUNNING then return job.settled == outcome and '1' or '2' end
-  local keep, data = tonumber(ARGV[at + 4]), has_data and ARGV[at + 3] or nil
-  if outcome == SUCCEED and not job.graph then
-    succeed(job, keep, data)
-  else
-    apply(job, outcome, not string.find(what, 'n', 1, true), data, keep, tonumber(ARGV[at + 5]))
-  end
+  apply(job, outcome, not string.find(what, 'n', 1, true), data, keep, tonumber(ARGV[at + 5]))
   return '0'
 end
 
-for i = 1, n do answers[i] = settle_one(8 + (i - 1) * 6) end
+local ids = {}
+for i = 1, n do ids[i] = ARGV[8 + (i - 1) * 6] end
+local held = n > 0 and call('HMGET', ns .. 'h:' .. settler, unpack(ids)) or {}
+for i = 1, n do answers[i] = settle_one(8 + (i - 1) * 6, held[i]) end
+count_successes()
 local more_edges = cascade()
 local answer = false
 local at = 8 + n * 6

@@ -7,7 +7,8 @@ local seen = call('HMGET', ns .. 's:' .. session, 'o', 'q')
 if not seen[1] then return 0 end
 if tonumber(seen[2] or 0) < request then call('HSET', ns .. 's:' .. session, 'q', request) end
 local first, last = request * 1024, request * 1024 + 1023
-for _, id in ipairs(call('ZRANGEBYSCORE', ns .. 'h:' .. session, first, last, 'LIMIT', 0, 200)) do give_back(load(id)) end
+local found = held_by(session, first, last)
+for i = 1, math.min(#found, 200) do give_back(load(found[i][2])) end
 cascade()
 done()
-return call('ZCOUNT', ns .. 'h:' .. session, first, last)
+return math.max(0, #found - 200)

@@ -93,7 +93,7 @@ def _wanted(filter: JobFilter) -> tuple[Argument, ...]:
 def _meant(rows: Sequence[list[Any]], error: str | None) -> list[JobRecord]:
     if error is None:
         return [record_of(row) for row in rows]
-    return [record_of(row[:29]) for row in rows if len(row) > 29 and row[29] and is_named(row[29], error)]
+    return [record_of(row[:27]) for row in rows if len(row) > 27 and row[27] and is_named(row[27], error)]
 
 
 async def counts(ask: Ask) -> dict[tuple[str, int], int]:
@@ -186,7 +186,7 @@ async def limits(ask: Ask, scope: LimitScope | None) -> list[Limit]:
 async def running(ask: Ask) -> dict[tuple[LimitScope, str], int]:
     """See `Insights.running`."""
     rows = _rows((await ask("running", ()))[0], 2)
-    return {(LimitScope(int(name[:1])), text_of(name[1:])): number for name, number in rows if number}
+    return {(LimitScope(int(name[:1])), text_of(name[1:])): int(number) for name, number in rows}
 
 
 async def sessions(ask: Ask) -> list[SessionRecord]:

@@ -59,9 +59,12 @@ def _text(value: bytes | None) -> str | None:
 
 def record_of(row: Sequence[Any]) -> JobRecord:
     """A record of a row of ``_record.lua``: what may be large is left out if the row leaves it out."""
-    (state, task, lane, priority, number, sequence, attempt, token, failures, losses, snoozes, suspect, cancel,
-     session, undeliverable, due, expires, unique, limit_key, stored, started, finished, purge, reason, result,
-     progress, message, parents_open, job_id, *large) = row  # fmt: skip
+    (state, task, lane, priority, number, sequence, claim, failures, losses, snoozes, suspect, cancel, undeliverable,
+     due, expires, unique, limit_key, stored, finished, purge, reason, result, progress, message, parents_open, settled,
+     job_id, *large) = row  # fmt: skip
+    if finished is None and settled is not None and len(settled) > 1:  # a plain job, which has all this in one
+        _, finished, purge = settled.split()
+    token, attempt, _, started, session = (b"0", b"0", b"", None, None) if claim is None else claim.split(b" ", 4)
     payload, options = unpack_payload(large[0]) if len(large) > 2 else (b"", None)
     queue, requires = lane_of(lane)
     return JobRecord(
@@ -76,8 +79,8 @@ def record_of(row: Sequence[Any]) -> JobRecord:
         options=options,
         result=result,
         errors=list(large[1]) if len(large) > 2 else [],
-        token=int(token or 0),
-        attempt=int(attempt or 0),
+        token=int(token),
+        attempt=int(attempt),
         failures=int(failures or 0),
         losses=int(losses or 0),
         snoozes=int(snoozes or 0),
