@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from windlass.core.text import printable, shorten
+from windlass.core.text import indented, printable, shorten
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,15 @@ def test_lines_stay_where_text_has_lines() -> None:
 @pytest.mark.parametrize(("text", "shown"), [("", ""), ("abcd", "abcd"), ("abcde", "abc…")])
 def test_shortened_text_is_never_longer_than_the_limit(text: str, shown: str) -> None:
     assert shorten(text, 4) == shown
+
+
+@given(st.text())
+def test_no_line_of_an_indented_text_begins_at_the_margin(text: str) -> None:
+    before, *lines = indented(text).split("\n")
+    assert not before
+    assert all(line.startswith("    ") and line.isprintable() for line in lines)
+
+
+def test_an_indented_text_keeps_its_lines() -> None:
+    assert indented("a\n  b\n\nc\n") == "\n    a\n      b\n    \n    c"
+    assert not indented(" \n")

@@ -9,11 +9,11 @@ import sys
 import time
 from typing import Any, TextIO
 
-from windlass.core.text import printable
+from windlass.core.text import INDENT, indented, printable
 
 
 class PlainFormatter(logging.Formatter):
-    """One line for each record, whatever a task's name or arguments hold; a traceback follows on lines of its own."""
+    """One line for each record, whatever a task's name or arguments hold; a traceback follows on indented lines."""
 
     converter = staticmethod(time.gmtime)
 
@@ -26,11 +26,15 @@ class PlainFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         """Write the line, with nothing in it that a terminal would obey."""
-        return printable(super().formatMessage(record))
+        return INDENT.join(map(printable, super().formatMessage(record).split(INDENT)))
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name; its type is logging's own
-        """Write the traceback likewise."""
-        return printable(super().formatException(ei), lines=True)
+        """Write the traceback likewise, indented."""
+        return indented(super().formatException(ei)).lstrip("\n")
+
+    def formatStack(self, stack_info: str) -> str:  # noqa: N802 - logging's name
+        """Write where it was logged likewise."""
+        return indented(super().formatStack(stack_info)).lstrip("\n")
 
 
 def configure_logs(level: str) -> None:

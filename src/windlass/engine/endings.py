@@ -9,7 +9,7 @@ from windlass.core.ids import to_text
 from windlass.core.lifecycle import Outcome
 from windlass.core.model import ClaimedJob, Settlement
 from windlass.core.remote import decode_error
-from windlass.core.text import printable, shorten
+from windlass.core.text import indented, printable, shorten
 
 log = logging.getLogger("windlass.engine")
 
@@ -23,11 +23,13 @@ def log_ending(job: ClaimedJob, settlement: Settlement, *, ran: bool = True) -> 
     if settlement.error is None:
         return
     error = decode_error(settlement.error)
-    what = f"{printable(error.type)}: {printable(shorten(error.message, _LONGEST))}" if error.message else error.type
+    what = printable(error.type)
+    if error.message:
+        what += f": {printable(shorten(error.message, _LONGEST))}"
     which = printable(job.task), to_text(job.id)
     if settlement.outcome is Outcome.DEAD:
-        trace = printable(error.traceback, lines=True).rstrip() if ran else ""
-        log.error("%s %s is dead after attempt %d: %s%s", *which, job.attempt, what, trace and f"\n{trace}")
+        trace = indented(error.traceback) if ran else ""
+        log.error("%s %s is dead after attempt %d: %s%s", *which, job.attempt, what, trace)
     elif settlement.outcome is Outcome.RETRY:
         again = settlement.delay / SECOND
         log.warning("%s %s failed in attempt %d, next in %g s: %s", *which, job.attempt, again, what)

@@ -14,7 +14,7 @@ from typing import Protocol
 from windlass.context import NoteSink
 from windlass.core.model import Settlement
 from windlass.core.remote import MAX_TRACEBACK
-from windlass.core.text import printable
+from windlass.core.text import indented
 from windlass.engine.attempt import Attempt, EndReason
 from windlass.engine.process_pool.death import describe
 from windlass.engine.process_pool.line import Line
@@ -181,7 +181,7 @@ class Child:
         self._output.flush()
         text, self._idle_output = self._idle_output, ""
         if text.strip():
-            log.info("process %d, outside of any job: %s", self.pid, printable(text.strip(), lines=True))
+            log.info("process %d, outside of any job:%s", self.pid, indented(text))
 
     # ----------------------------------------------------------------------------------------------- end
 
