@@ -103,9 +103,12 @@ class JobStore(Protocol):
 
         Jobs leave their lanes by (priority, sequence), lanes are tried in the given order, `Lane.until` bounds each,
         `ClaimRequest.max_bytes` all of them together. Jobs with a limit key stand in lines, one for each (priority,
-        task, key), by sequence; at one priority lines are served in turn, a job each, and jobs without a key take turns
-        with the lines (a line begins where the request number is odd). A line that has had its turn goes behind all
-        others; one that was not there has its place by the sequence of the job that opens it.
+        task, key), by sequence; at one priority lines are served in turn, a job each. A line that has had its turn goes
+        behind all others; one that was not there has its place by the sequence of the job that opens it.
+
+        Where a job without a key and a line could both be next, at the same priority, they take turns. The store
+        remembers for each lane which of the two had the last one, whoever claimed, and also while the lane is empty; a
+        line has the first.
 
         Paused queues and tasks give nothing; concurrency and rate limits hold for all workers together. Jobs whose
         expiry is past are not given. A job taken is ``running``: token + 1, attempt + 1, the session and the request

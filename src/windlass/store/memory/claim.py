@@ -63,13 +63,18 @@ class _Claim:
         if found is None:
             return []
         found.reopen_due(self._step.now)
-        walk = Walk(found, self._step.now, keys_first=self._request.number % 2 == 1)
+        plain_next, name = self._step.data.plain_next, (lane.queue, lane.requires)
+        walk = Walk(found, self._step.now, keys_next=name not in plain_next)
         waits = self._go(walk, min(lane.until, MAX_BATCH))
+        if walk.keys_next:
+            plain_next.discard(name)
+        else:
+            plain_next.add(name)
         if waits is not None:
             waits += _known(found.first_wait(self._step.now))
         walk.close()
         if found:  # with all others taken, it was dropped; what was passed over is still in it
-            self._step.data.ready[lane.queue, lane.requires] = found
+            self._step.data.ready[name] = found
         return waits or []
 
     def _go(self, walk: Walk, most: int) -> list[Span] | None:

@@ -27,6 +27,8 @@ class Data:
         self.numbers = 0
         self.sequence = 0
         self.ready: defaultdict[LaneName, ReadyLane] = defaultdict(ReadyLane)
+        self.plain_next: set[LaneName] = set()
+        """Lanes in which a line had the last turn, where there was a choice: a job without a limit key is next."""
         self.suspects: defaultdict[LaneName, Line[Job]] = defaultdict(Line)
         self.at_limit: defaultdict[str, set[KeyLine]] = defaultdict(set)
         """Lines barred until a running job of their key ends, by key."""

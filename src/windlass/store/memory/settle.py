@@ -42,7 +42,8 @@ def _apply(step: Step, job: Job, settlement: Settlement, cascade: Cascade) -> No
     _count(step, job, settlement)
     if settlement.error is not None:
         job.errors = [*job.errors, settlement.error][-MAX_ERRORS:]
-    if not state.is_finished and outcome is not Outcome.UNDELIVERABLE and settlement.started:
+    unstarted = outcome is Outcome.UNDELIVERABLE or (outcome is Outcome.RELEASED and not settlement.started)
+    if not state.is_finished and not unstarted:
         job.undeliverable_since = None
     if state.is_finished:
         # What was not meant to be final says nothing of its retention.

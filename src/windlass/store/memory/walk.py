@@ -14,13 +14,14 @@ class Walk:
     Args:
         lane: where to walk.
         now: the store's clock.
-        keys_first: whether the first of the turns is a line's.
+        keys_next: whether the first of the turns is a line's.
     """
 
-    def __init__(self, lane: ReadyLane, now: Instant, *, keys_first: bool) -> None:
+    def __init__(self, lane: ReadyLane, now: Instant, *, keys_next: bool) -> None:
         self._lane = lane
         self._now = now
-        self._keys_next = keys_first
+        self.keys_next = keys_next
+        """Whether a line is next when there is a choice."""
         self._tie = False
         self._left_out: set[str] = set()
         self._expired: list[Job] = []
@@ -34,7 +35,7 @@ class Walk:
         if plain is None or keyed is None:
             return plain or keyed
         if self._tie:
-            return keyed if self._keys_next else plain
+            return keyed if self.keys_next else plain
         return plain if plain.priority > keyed.priority else keyed
 
     def _first_plain(self) -> Job | None:
@@ -60,7 +61,7 @@ class Walk:
     def took(self, job: Job) -> KeyLine | None:
         """Say that the job is taken; answer its line, if it has one."""
         if self._tie:
-            self._keys_next = not self._keys_next
+            self.keys_next = not self.keys_next
         return self._lane.line_of(job)
 
     def leave_out(self, task: str) -> None:

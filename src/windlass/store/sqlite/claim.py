@@ -128,8 +128,8 @@ class _Claim:
         """Look at jobs in their order, and take those that may start and fit."""
         walk = Walk(self._tx, lane, (self._session, self._request.number), self._book.most_running_of_a_key)
         waits = self._go(walk, lane, queue, most - len(self._jobs))
-        walk.write()
-        self._more |= walk.more
+        walk.close()
+        self._more |= walk.more or walk.may_reopen
         if waits is not None:
             until = walk.first_bar_to_end()
             self._come_back_in(waits if until is None else [*waits, until - self._tx.now])

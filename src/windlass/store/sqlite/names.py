@@ -12,8 +12,8 @@ LaneName = tuple[str, str]
 
 
 class Names:
-    """What is known of the ``lanes`` and ``tasks`` tables. Their rows never change, so that what was committed once
-    may be remembered for ever; after a rollback `forget` drops what may never have been."""
+    """What is known of the ``lanes`` and ``tasks`` tables. Numbers and names never change, so that what was committed
+    once may be remembered for ever; after a rollback `forget` drops what may never have been."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db

@@ -69,14 +69,17 @@ class Walk:
         self._tx = tx
         self._lane = lane
         self._request = request
-        self._keys_next = request[1] % 2 == 1
+        self._keys_next: bool | None = None
+        """Whether a line is next where there is a choice; not known before there is one."""
         self._tie = False
+        self._tied = 0
         self._chosen: _Pages | Rotation | None = None
         self._taken: list[tuple[int]] = []
         self._aside: list[tuple[int]] = []
         self._left_out: set[int] = set()
-        self.more = _reopen(tx)
-        """There is more to do than one claim may: ask again."""
+        self.may_reopen = _reopen(tx)
+        self.more = False
+        """The claim has passed over as much as one may: ask again."""
         tasks = list(self._tasks_aside())
         self._main = _Pages(self._reader("walk_main", lane))
         self._plain = [_Pages(self._reader("walk_aside", lane, task), task) for task in tasks]
@@ -99,6 +102,8 @@ class Walk:
         """Look at the next job."""
         if not self._knows_plain:
             self._first_plain, self._knows_plain = self._find_plain(), True
+        if self.more:
+            return None  # what stands behind might come before what was read elsewhere
         plain, keyed = self._first_plain, _first_of(self._rotations)
         if plain is None or keyed is None:
             self._tie = False
@@ -106,11 +111,16 @@ class Walk:
         else:
             by_rank = plain[1][RANK] - keyed[1][RANK]
             self._tie = by_rank == 0
-            chosen = keyed if by_rank > 0 or (self._tie and self._keys_next) else plain
+            chosen = keyed if by_rank > 0 or (self._tie and self._is_a_lines_turn()) else plain
         if chosen is None:
             return None
         self._chosen = chosen[0]
         return chosen[1]
+
+    def _is_a_lines_turn(self) -> bool:
+        if self._keys_next is None:
+            self._keys_next = not self._tx.execute(_SQL["read_turn"], (self._lane,)).fetchone()[0]
+        return self._keys_next
 
     def _find_plain(self) -> tuple[_Pages | Rotation, Row] | None:
         main = self._main
@@ -118,7 +128,8 @@ class Walk:
             self._aside.append((row[JOB],))
             main.take()
             if len(self._aside) >= _MOST_ASIDE:
-                main.exhausted = self.more = True
+                self.more = True
+                return None
         return _first_of([main, *self._plain])
 
     # -------------------------------------------------------------------------------------------------- going on
@@ -128,6 +139,7 @@ class Walk:
         assert self._chosen is not None
         if self._tie:
             self._keys_next = not self._keys_next
+            self._tied += 1
         self._taken.append((row[JOB],))
         self._chosen.take()
         if not isinstance(self._chosen, Rotation):
@@ -153,6 +165,12 @@ class Walk:
         self._taken, self._aside = [], []
         for rotation in self._rotations:
             rotation.write_lines()
+
+    def close(self) -> None:
+        """Write what is still to be written, and whose turn it is next."""
+        self.write()
+        if self._tied % 2:
+            self._tx.execute(_SQL["keep_turn"], (not self._keys_next, self._lane))
 
     def first_bar_to_end(self) -> Instant | None:
         """When the first of the lane's barred lines may go on, as far as that is known."""

@@ -323,3 +323,18 @@ async def check_a_zombie_changes_nothing(env: Env) -> None:
         await zombie.settle(old, Outcome.SUCCEEDED, result=b"old"), Settled.LOST, "a zombie's success after the other's"
     )
     same((await env.read(job_id)).result, b"new", "the one result")
+
+
+async def check_only_what_was_given_back_can_say_that_it_never_started(env: Env) -> None:
+    """Whatever a settlement of another outcome says: it was run, so that it is undeliverable no longer."""
+    worker = await env.worker()
+    for outcome in (Outcome.RETRY, Outcome.SNOOZED):
+        job_id = await env.put()
+        await worker.end(await worker.claim_one(), Outcome.UNDELIVERABLE)
+        before = await env.read(job_id)
+        await worker.end(await worker.claim_one(), outcome, started=False)
+        record = await env.read(job_id)
+        since = before.undeliverable_since is None, record.undeliverable_since is None
+        same(since, (False, True), f"whether it is deliverable: before, and after {outcome.name}")
+        same(record.attempt, 1, f"attempts counted after {outcome.name}")
+        await worker.end(await worker.claim_one())

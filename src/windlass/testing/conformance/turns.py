@@ -236,3 +236,73 @@ async def check_a_key_that_ran_empty_begins_anew(env: Env) -> None:
     same(await _keys(worker), ["g:a"], "claimed first")
     await _put_keys(env, "ba")
     same(await _keys(worker), ["g:b", "g:a"], "claimed then: in the order in which they came")
+
+
+async def _kinds(env: Env, claims: int, *, with_others: bool = False) -> str:
+    """What claims of one job each bring from "default", each of a new session: a job of a line (k), or not (p)."""
+    kinds = ""
+    for _ in range(claims):
+        worker = await env.worker()
+        if with_others:
+            await worker.claim(1, lanes=[Lane("other", "", 1)])
+        kinds += "".join("p" if job.limit_key is None else "k" for job in await worker.claim(1))
+    return kinds
+
+
+async def check_turns_do_not_depend_on_who_claims(env: Env) -> None:
+    """Nor on what was claimed elsewhere meanwhile: a rotation over two queues must not starve either kind."""
+    await env.put_all([*env.jobs(6), *env.jobs(12, queue="other"), *env.jobs(12, queue="other", limit_key="g:z")])
+    await _put_keys(env, "abcdef")
+    same(await _kinds(env, 6, with_others=True), "kpkpkp", "kinds claimed, by one session after the other")
+    worker = await env.worker()
+    worker.number = 7
+    kinds = ""
+    for _ in range(4):
+        kinds += "".join("p" if job.limit_key is None else "k" for job in await worker.claim(1))
+        await worker.claim(lanes=[Lane("other", "", 1)])
+    same(kinds, "kpkp", "kinds claimed by a worker with one slot that looks at two queues in turn")
+
+
+async def check_whose_turn_it_is_outlives_an_empty_lane(env: Env) -> None:
+    for expected in ("kp", "pk", "kp"):
+        await env.put()
+        await _put_keys(env, "a")
+        same(await _kinds(env, 3), expected, "kinds claimed, of one job of either: the last one had no choice")
+
+
+async def check_only_a_choice_is_a_turn(env: Env) -> None:
+    """A job that was alone at its priority changes nothing, and what is held back is not there to be chosen."""
+    await env.put_all(env.jobs(2, priority=9))
+    await _put_keys(env, "a", priority=8)
+    await env.put_all(env.jobs(3))
+    await _put_keys(env, "abc")
+    same(await _kinds(env, 6), "ppkkpk", "kinds claimed: three without a choice, then a line first")
+    await env.store.put_limit(Limit(scope=LimitScope.TASK, name="t", concurrency=1))
+    same(await _kinds(env, 2), "", "kinds claimed at a limit")
+    await env.store.put_limit(Limit(scope=LimitScope.TASK, name="t"))
+    same(await _kinds(env, 3), "pkp", "kinds claimed once the limit is gone")
+
+
+async def check_each_lane_has_turns_of_its_own(env: Env) -> None:
+    for lane in ({}, {"requires": "gpu=1"}, {"queue": "other"}):
+        await env.put_all(env.jobs(2, **lane))
+        await _put_keys(env, "ab", **lane)
+    lanes = [Lane("default", "", 1), Lane("default", "gpu=1", 2), Lane("other", "", 3)]
+    worker = await env.worker()
+    kinds = [[job.limit_key is not None for job in await worker.claim(lanes=lanes)] for _ in range(2)]
+    same(kinds, [[True] * 3, [False] * 3], "whether a line's: first of each lane, then of each lane again")
+
+
+async def check_what_was_passed_over_lets_nothing_overtake(env: Env) -> None:
+    """However much a store passes over in one claim: what stands behind it comes before lower priorities."""
+    await env.put_all(env.jobs(2500, task="u", priority=5))
+    order = [await env.put(priority=5), *await _put_keys(env, "a", priority=4), await env.put(priority=3)]
+    await env.store.pause(LimitScope.TASK, "u", paused=True)
+    worker = await env.worker()
+    claimed = []
+    more = True
+    while more:
+        answer = await worker.ask()
+        more = bool(answer.jobs) or answer.more
+        claimed += [job.id for job in answer.jobs]
+    same(claimed, order, "claimed behind 2,500 jobs of a paused task, until there is no more")

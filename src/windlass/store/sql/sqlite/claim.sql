@@ -71,6 +71,12 @@ WHERE state = 2 AND suspect = 0 AND aside = 1 AND lane = ? AND task = ? AND limi
     AND (expires_at IS NULL OR expires_at > ? OR attempt > 0)
 ORDER BY rank, seq LIMIT ?;
 
+-- name: read_turn
+SELECT plain_next FROM lanes WHERE n = ?;
+
+-- name: keep_turn
+UPDATE lanes SET plain_next = ? WHERE n = ?;
+
 -- name: first_rank
 SELECT min(rank) FROM lines WHERE barred_at IS NULL AND lane = ? AND task = ? AND rank > ?;
 

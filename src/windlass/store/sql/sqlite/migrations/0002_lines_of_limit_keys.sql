@@ -1,3 +1,6 @@
+-- Whether a line had the lane's last turn when there was a choice, so that a job without a limit key is next.
+ALTER TABLE lanes ADD COLUMN plain_next INTEGER NOT NULL DEFAULT 0;
+
 -- Ready jobs that stand aside from the main line of their lane: those with a limit key, in a line for each key; and those
 -- without one whose task was at its limit when a claim met them, so that no claim has to walk past them again.
 ALTER TABLE jobs ADD COLUMN aside INTEGER NOT NULL DEFAULT 0;
