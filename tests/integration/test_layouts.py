@@ -177,8 +177,10 @@ async def test_lines_stand_for_ready_jobs_with_a_key_and_for_nothing_else(migrat
         "WHERE state = 2 AND suspect = 0 AND limit_key IS NOT NULL GROUP BY 1, 2, 3, 4",
     )
     assert len(ready) > 3
-    assert sorted(query(path, "SELECT lane, task, key, rank, turn FROM lines WHERE barred_at IS NULL")) == sorted(ready)
-    assert query(path, "SELECT count(*) FROM lines WHERE barred_at IS NOT NULL") == [(0,)]
+    assert sorted(query(path, "SELECT lane, task, limit_key, rank, turn FROM jobs WHERE turn IS NOT NULL")) == sorted(
+        ready
+    )
+    assert query(path, "SELECT count(*) FROM bars") == [(0,)]
     assert query(path, "SELECT count(*) FROM jobs WHERE aside <> (limit_key IS NOT NULL)") == [(0,)]
 
 
@@ -234,7 +236,8 @@ async def test_all_jobs_run_to_the_end_within_their_limits(path: Path) -> None:
     assert started.keys() == {job_id for job_id in UNFINISHED if found.jobs[job_id].state is State.SUCCEEDED}
     assert all(len(times) == 1 for times in started.values())
     assert max(by_rate.values()) == 1, "one a minute for each site"
-    assert query(path, "SELECT count(*) FROM lines") == [(0,)]
+    assert query(path, "SELECT count(*) FROM jobs WHERE turn IS NOT NULL") == [(0,)]
+    assert query(path, "SELECT count(*) FROM bars") == [(0,)]
 
 
 async def work(store: SQLiteStore) -> list[ClaimedJob]:

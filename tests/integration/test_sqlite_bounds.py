@@ -160,3 +160,35 @@ def test_expired_jobs_cost_a_claim_a_bounded_detour(benches: tuple[Bench, Bench]
         bench.expire()
         assert len(bench.claim(100)[0].jobs) == 1
     assert costs[1] < costs[0] * 1.2
+
+
+@pytest.mark.parametrize("keys", [1, FEW * FEW], ids=["of one key", "of a key each"])
+@pytest.mark.parametrize("plain", [False, True], ids=["", "and some without a key"])
+def test_expired_jobs_with_keys_cost_a_claim_a_bounded_detour(
+    benches: tuple[Bench, Bench], keys: int, plain: bool
+) -> None:
+    """And it says so, and tells the janitors; once they have come by it finds what stands behind."""
+    costs = []
+    for bench, number in zip(benches, (FEW, MANY), strict=True):
+        bench.limit(LimitScope.KEY, "g", concurrency=1)
+        bench.put(number, lambda index: f"g:{index % keys}", expires_in=SECOND)
+        if plain:
+            bench.put(number, expires_in=SECOND)
+        bench.put(1, lambda _: "g:last")
+        bench.put(1, priority=1)
+        bench.now += SECOND
+        answer, cost = bench.claim(100)
+        assert answer.jobs == []
+        assert answer.more
+        assert bench.tx.hints.due == bench.now
+        costs.append(cost)
+        bench.expire()
+        assert [job.priority for job in bench.claim(100)[0].jobs] == [5, 1]
+    assert costs[1] < costs[0] * 1.2
+
+
+def test_a_claim_of_one_job_reads_few_lines(benches: tuple[Bench, Bench]) -> None:
+    few, _ = benches
+    few.limit(LimitScope.KEY, "g", concurrency=1)
+    few.put(FEW, lambda index: f"g:{index}")
+    assert few.claim(1)[1] * 4 < few.claim(100)[1]

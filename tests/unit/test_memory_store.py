@@ -7,6 +7,7 @@ import os
 import threading
 import uuid
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -243,3 +244,33 @@ async def test_lanes_and_buckets_do_not_pile_up() -> None:
     assert (len(data.running), len(data.held), len(data.sessions)) == (0, 0, 0)
     assert (len(data.ready), len(data.suspects), len(data.expiring)) == (0, 0, 0)
     assert {state for _, state in await store.counts()} == {State.CANCELLED}
+
+
+# ------------------------------------------------------------------------------------------------------- bounds
+
+
+@pytest.mark.parametrize("key", [None, "k"])
+async def test_expired_jobs_are_a_bounded_detour_of_which_the_janitors_hear(key: str | None) -> None:
+    clock = ManualClock()
+    store = MemoryStore(clock=clock)
+    told: list[str] = []
+    subscription = store.subscribe(["scheduled"], lambda: told.append("scheduled"))
+    for start in range(0, 3000, 1000):
+        await put(
+            store,
+            *(msgspec.structs.replace(job(n), limit_key=key, expires_in=SECOND) for n in range(start, start + 1000)),
+        )
+    await put(store, msgspec.structs.replace(job(9999), priority=1))
+    clock.move(SECOND)
+    await store.open(Session(id=b"s" * 16, node="n", pid=1))
+    answer = await store.claim(b"s" * 16, ClaimRequest(1, (Lane("default"),)))
+    assert (answer.jobs, answer.more) == ([], True)
+    await asyncio.sleep(0)
+    assert told == ["scheduled"]
+    while (await store.promote()).more:
+        pass
+    assert [found.id for found in (await store.claim(b"s" * 16, ClaimRequest(2, (Lane("default"),)))).jobs] == [
+        job(9999).id
+    ]
+    subscription.close()
+    await store.aclose()

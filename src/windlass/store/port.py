@@ -104,15 +104,20 @@ class JobStore(Protocol):
         Jobs leave their lanes by (priority, sequence), lanes are tried in the given order, `Lane.until` bounds each,
         `ClaimRequest.max_bytes` all of them together. Jobs with a limit key stand in lines, one for each (priority,
         task, key), by sequence; at one priority lines are served in turn, a job each. A line that has had its turn goes
-        behind all others; one that was not there has its place by the sequence of the job that opens it.
+        behind all others; until its first turn it stands by the sequence of its first job. It is there as long as it
+        has jobs, and one that comes again begins anew.
 
         Where a job without a key and a line could both be next, at the same priority, they take turns. The store
         remembers for each lane which of the two had the last one, whoever claimed, and also while the lane is empty; a
         line has the first.
 
         Paused queues and tasks give nothing; concurrency and rate limits hold for all workers together. Jobs whose
-        expiry is past are not given. A job taken is ``running``: token + 1, attempt + 1, the session and the request
-        number recorded, its key given up if held until ``STARTED``.
+        expiry is past are not given. How many such jobs, or jobs that a limit holds back, one claim passes over in a
+        lane is bounded: one that met more takes nothing from behind them, and says ``more``; one that met expired jobs
+        hints ``scheduled``, so that janitors cancel them.
+
+        A job taken is ``running``: token + 1, attempt + 1, the session and the request number recorded, its key given
+        up if held until ``STARTED``.
 
         Without ``alone`` suspects are never given; with it, one suspect at most and nothing else.
 
@@ -314,8 +319,9 @@ class Notifier(Protocol):
     """Hints that something has happened. A hint, never the truth: it may be late, doubled or lost; poll as well.
 
     Channels: ``ready/<queue>`` (a job became claimable, or a limit may allow more), ``limits`` (a limit record was put:
-    something may be paused that was not), ``scheduled`` (a job became due earlier than any before),
-    ``finished/<job id in hex>``, ``session/<session id in hex>`` (a cancel request or a command waits in `renew`)."""
+    something may be paused that was not), ``scheduled`` (a job became due earlier than any before, or
+    some are expired), ``finished/<job id in hex>``, ``session/<session id in hex>`` (a cancel request or a command
+    waits in `renew`)."""
 
     def subscribe(self, channels: Collection[str], wake: Callable[[], None]) -> Subscription:
         """Have ``wake`` called on the store's event loop after hints on any of these channels. Starts armed."""

@@ -49,13 +49,14 @@ class _Claim:
         self._full = False
         self._jobs: list[ClaimedJob] = []
         self._retry_in: Span | None = None
+        self._more = False
 
     def carry_out(self) -> ClaimAnswer:
         """Try the lanes in their order."""
         for lane in self._request.lanes:
             waits = self._take_suspect(lane) if self._request.alone else self._take_from(lane)
             self._retry_in = min((*waits, *_known(self._retry_in)), default=None)
-        return ClaimAnswer(self._jobs, retry_in=self._retry_in)
+        return ClaimAnswer(self._jobs, more=self._more, retry_in=self._retry_in)
 
     def _take_from(self, lane: Lane) -> list[Span]:
         """Take from a lane; answer, if it ran out of jobs, the waits that held others back."""
@@ -73,6 +74,9 @@ class _Claim:
         if waits is not None:
             waits += _known(found.first_wait(self._step.now))
         walk.close()
+        self._more |= walk.more
+        if walk.passed:
+            self._step.hints.add("scheduled")  # what is expired is the janitors' to cancel
         if found:  # with all others taken, it was dropped; what was passed over is still in it
             self._step.data.ready[name] = found
         return waits or []

@@ -40,13 +40,18 @@ class KeyLine:
         self.jobs: Line[Job] = Line()
         self.passed_over: list[Job] = []
         """Jobs that the claim under way has looked at in vain."""
-        self.turn = first.position[1]
+        self.turn: int | None = None
+        """Drawn at its last turn, if it has had one."""
         self.bar: Bar | None = None
 
     @property
     def place(self) -> Key:
-        """Where it stands in the rotation."""
-        return -self.priority, self.turn
+        """Where it stands in the rotation: by its last turn or, before the first, by the sequence of its first job."""
+        if self.turn is not None:
+            return -self.priority, self.turn
+        first = self.jobs.first()
+        assert first is not None
+        return first[0]
 
 
 class ByTask(Generic[T]):
@@ -135,7 +140,10 @@ class ReadyLane:
         line = self.line_of(job)
         if line is not None:
             line.jobs.discard(job)
-            if not line.jobs and not line.passed_over:
+            if line.jobs:
+                if line.bar is None:
+                    self.rotation.put(line.task, line, line.place)
+            elif not line.passed_over:
                 del self._lines[job.priority, job.task, job.limit_key]
                 self.rotation.discard(line.task, line)
                 self._barred.discard(line)
@@ -156,7 +164,7 @@ class ReadyLane:
         self._last_bar = max(self._last_bar, bar.at)
         self.rotation.discard(line.task, line)
         if bar.until is not None:
-            self._barred.put(line, (bar.until, line.turn))
+            self._barred.put(line, (bar.until, line.place[1]))
 
     def reopen(self, line: KeyLine) -> None:
         """Let a barred line have its old turn again."""

@@ -6,6 +6,9 @@ from windlass.core.clock import Instant
 from windlass.store.memory.lanes import Bar, KeyLine, ReadyLane
 from windlass.store.memory.records import Job
 
+_MOST_PASSED = 2000
+"""Expired jobs that one claim passes over in a lane."""
+
 
 class Walk:
     """Gives the jobs of a lane in their order: by priority and, within one, jobs without a limit key and lines of limit
@@ -22,6 +25,8 @@ class Walk:
         self._now = now
         self.keys_next = keys_next
         """Whether a line is next when there is a choice."""
+        self.passed = 0
+        """Expired jobs passed over so far."""
         self._tie = False
         self._left_out: set[str] = set()
         self._expired: list[Job] = []
@@ -31,6 +36,8 @@ class Walk:
     def first(self) -> Job | None:
         """Look at the next job."""
         plain, keyed = self._first_plain(), self._first_keyed()
+        if self.more:
+            return None  # what stands behind might come first
         self._tie = plain is not None and keyed is not None and plain.priority == keyed.priority
         if plain is None or keyed is None:
             return plain or keyed
@@ -38,9 +45,20 @@ class Walk:
             return keyed if self.keys_next else plain
         return plain if plain.priority > keyed.priority else keyed
 
+    @property
+    def more(self) -> bool:
+        """There was more to pass over than one claim may."""
+        return self.passed > _MOST_PASSED
+
+    def _is_passed_over(self, job: Job) -> bool:
+        if not job.is_expired(self._now):
+            return False
+        self.passed += 1
+        return not self.more
+
     def _first_plain(self) -> Job | None:
         plain = self._lane.plain
-        while (job := plain.first()) is not None and job.is_expired(self._now):
+        while (job := plain.first()) is not None and self._is_passed_over(job):
             plain.discard(job.task, job)
             self._expired.append(job)
         return job
@@ -48,7 +66,7 @@ class Walk:
     def _first_keyed(self) -> Job | None:
         rotation = self._lane.rotation
         while (line := rotation.first()) is not None:
-            while (found := line.jobs.first()) is not None and found[1].is_expired(self._now):
+            while (found := line.jobs.first()) is not None and self._is_passed_over(found[1]):
                 line.jobs.discard(found[1])
                 line.passed_over.append(found[1])
             if line.passed_over:

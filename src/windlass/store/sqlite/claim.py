@@ -6,15 +6,14 @@ from windlass.core.clock import Span
 from windlass.core.model import MAX_BATCH, MAX_PRIORITY, ClaimAnswer, ClaimedJob, ClaimRequest, Refusal
 from windlass.core.records import LimitScope
 from windlass.store.sqlite.limits import Allowances, Gate, LimitBook, limit_book
-from windlass.store.sqlite.rotation import JOB, KEY, RUNNING, TASK, TURN, Row
+from windlass.store.sqlite.rotation import EXPIRED, JOB, KEY, RUNNING, TASK, Row
 from windlass.store.sqlite.rows import RowStatement
 from windlass.store.sqlite.transaction import Transaction
-from windlass.store.sqlite.walk import Walk, any_aside
+from windlass.store.sqlite.walk import Walk, any_aside, any_expired
 from windlass.store.statements import statements
 
 _SQL = statements("sqlite")
 _CLAIM_SESSION, _FIRST, _CLAIM_FIRST = _SQL["claim_session"], _SQL["first_ready"], _SQL["claim_first"]
-_ANY_EXPIRED = _SQL["any_expired"]
 _SUSPECTS, _CLAIM_SOME = _SQL["walk_suspects"], RowStatement(_SQL["claim_some"])
 _STEP = 250
 """Rows read in one go."""
@@ -60,7 +59,7 @@ class _Claim:
         self._bytes = request.max_bytes
         self._jobs: list[ClaimedJob] = []
         self._book = limit_book(tx)
-        self._allowances: Allowances | None = None
+        self._allowances = Allowances(tx, self._book)
         self._retry_in: Span | None = None
         self._more = False
         by_scope = self._book.by_scope
@@ -73,8 +72,7 @@ class _Claim:
             number = self._tx.names.find_lane(lane.queue, lane.requires)
             if number is not None and most > len(self._jobs) and self._bytes > 0:
                 self._take_from(number, lane.queue, most)
-        if self._allowances is not None:
-            self._allowances.save()
+        self._allowances.save()
         if len(self._tx.held) > _MOST_HELD:
             self._tx.held.clear()
         return ClaimAnswer(self._jobs, more=self._more, retry_in=self._retry_in)
@@ -82,7 +80,7 @@ class _Claim:
     def _take_from(self, lane: int, queue: str, most: int) -> None:
         if self._request.alone:
             self._take_suspect(lane, queue)
-        elif _is_free(self._book, queue) and not any_aside(self._tx, lane):
+        elif _is_free(self._book, queue) and not any_aside(self._tx, lane) and not any_expired(self._tx):
             self._take_first(lane, most - len(self._jobs))
         else:
             self._walk(lane, queue, most)
@@ -92,19 +90,14 @@ class _Claim:
     def _take_first(self, lane: int, limit: int) -> None:
         """Take what comes first in the lane."""
         tx = self._tx
-        first = _FIRST
-        if tx.execute(_ANY_EXPIRED, (tx.now,)).fetchone() is not None:
-            # They are the janitors' to cancel: have them do it now, lest they stand before everybody for long.
-            first = _SQL["first_ready_beside_expired"]
-            tx.hints.scheduled(tx.now)
-        cursor = tx.execute(first, (lane, tx.now, limit))
+        cursor = tx.execute(_FIRST, (lane, limit))
         rows: list[Row] = []
         while self._bytes > 0 and (some := cursor.fetchmany(_STEP)):
             rows += self._fitting(some, first=not rows and not self._jobs)
         # An open cursor would see what comes now.
         cursor.close()
         if rows:
-            tx.execute(_CLAIM_FIRST, (self._session, self._request.number, tx.now, lane, *rows[-1][-2:], tx.now))
+            tx.execute(_CLAIM_FIRST, (self._session, self._request.number, tx.now, lane, *rows[-1][-2:]))
             self._add(lane, rows)
 
     def _fitting(self, rows: list[Row], *, first: bool) -> list[Row]:
@@ -126,10 +119,11 @@ class _Claim:
 
     def _walk(self, lane: int, queue: str, most: int) -> None:
         """Look at jobs in their order, and take those that may start and fit."""
-        walk = Walk(self._tx, lane, (self._session, self._request.number), self._book.most_running_of_a_key)
-        waits = self._go(walk, lane, queue, most - len(self._jobs))
+        limit = most - len(self._jobs)
+        walk = Walk(self._tx, lane, (self._session, self._request.number), self._book.most_running_of_a_key, limit)
+        waits = self._go(walk, lane, queue, limit)
         walk.close()
-        self._more |= walk.more or walk.may_reopen
+        self._more |= walk.more
         if waits is not None:
             until = walk.first_bar_to_end()
             self._come_back_in(waits if until is None else [*waits, until - self._tx.now])
@@ -140,13 +134,18 @@ class _Claim:
         taken: list[Row] = []
         waits: list[Span] = []
         enough = True
+        allowances = self._allowances
+        only_keys = self._has_keys and not self._has_queues and not self._has_tasks
         while len(taken) < limit:
             row = walk.first()
             if row is None:
                 enough = False
                 break
-            gates = self._gates(queue, row)
-            shut = _first_shut(gates) if gates else None
+            if only_keys and row[KEY] is not None and allowances.lets_first_pass(row[KEY], row[RUNNING]):
+                gates, shut = [], None
+            else:
+                gates = self._gates(queue, row)
+                shut = _first_shut(gates) if gates else None
             if shut is None:
                 if len(row[3]) > self._bytes and (taken or self._jobs):
                     self._bytes = 0
@@ -167,14 +166,12 @@ class _Claim:
                 walk.leave_out(row[TASK])
             else:
                 walk.bar(None if wait is None else self._tx.now + wait)
-        self._add(lane, [row[:TURN] for row in taken])
+        self._add(lane, [row[:EXPIRED] for row in taken])
         return None if enough else waits
 
     def _gates(self, queue: str, row: Row) -> list[Gate]:
         """The gates that a job has to pass: its queue's, its task's, its key's, as far as there are such."""
         allowances = self._allowances
-        if allowances is None:
-            allowances = self._allowances = Allowances(self._tx, self._book)
         gates = []
         if self._has_queues and (gate := allowances.of_queue(queue)) is not None:
             gates.append(gate)

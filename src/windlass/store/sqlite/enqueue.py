@@ -31,7 +31,7 @@ from windlass.store.statements import statements
 
 _SQL = statements("sqlite")
 _INSERT_PLAIN, _INSERT_READY = RowStatement(_SQL["insert_plain"]), RowStatement(_SQL["insert_ready"])
-_OPEN_LINES = _SQL["open_lines"]
+_OPEN_LINES, _TAKE_TURNS = _SQL["open_lines"], _SQL["take_turns"]
 _UNKNOWN_PARENT = EnqueueAnswer(Enqueued.UNKNOWN_PARENT)
 
 
@@ -89,15 +89,26 @@ def _store_ready(tx: Transaction, jobs: Sequence[NewJob]) -> None:
         rank = MAX_PRIORITY - job.priority
         rows.append((seq, bytearray(job.id), lane, task, rank, seq, now, bytearray(job.payload)))
     if any([job.options is not None or job.limit_key is not None for job in jobs]):  # noqa: C419 - twice as fast
-        rows = [
-            (*row, job.limit_key, blob(job.options), job.limit_key is not None)
-            for row, job in zip(rows, jobs, strict=True)
-        ]
-        _INSERT_READY.run(tx.db, rows)
-        tx.execute(_OPEN_LINES, (first, first + len(jobs) - 1))
+        stored = _INSERT_READY.run(tx.db, _with_turns(rows, jobs))
+        # With a job that was stored before, another may be the first of a line.
+        tx.execute(_TAKE_TURNS if stored == len(rows) else _OPEN_LINES, (first, first + len(jobs) - 1))
     else:
         _INSERT_PLAIN.run(tx.db, rows)
     tx.hints.ready.update([job.queue for job in jobs])
+
+
+def _with_turns(rows: Sequence[tuple[Any, ...]], jobs: Sequence[NewJob]) -> list[tuple[Any, ...]]:
+    """Add what ``insert_ready`` has in addition. Whichever is the first of its line here may be the first of all."""
+    lines: set[tuple[Any, ...]] = set()
+    complete = []
+    for row, job in zip(rows, jobs, strict=True):
+        key = job.limit_key
+        turn = None
+        if key is not None and (line := (*row[2:5], key)) not in lines:
+            lines.add(line)
+            turn = row[0]
+        complete.append((*row, key, blob(job.options), key is not None, turn))
+    return complete
 
 
 def _store_one(tx: Transaction, job: NewJob, cascade: Cascade) -> EnqueueAnswer:

@@ -14,7 +14,7 @@ from windlass.store.sqlite.transaction import Transaction
 from windlass.store.statements import statements
 
 _SQL = statements("sqlite")
-_REOPEN_LINES_OF = RowStatement(_SQL["reopen_lines_of"])
+_LET_BARS_OF = RowStatement(_SQL["let_bars_of"])
 
 
 class LimitBook(NamedTuple):
@@ -42,10 +42,10 @@ class LimitBook(NamedTuple):
 def announce_free_places(tx: Transaction, ended: Sequence[tuple[int]] = ()) -> None:
     """Tell those who found nothing, because all that may run did run, that something has ended.
 
-    ``ended``: row numbers of jobs that ended in a statement that does not reopen their lines (see migration 0002).
+    ``ended``: row numbers of jobs that ended in a statement that lifts no bars (see migration 0002).
     """
     if ended and tx.execute(_SQL["any_line_full"]).fetchone() is not None:
-        _REOPEN_LINES_OF.run(tx.db, ended)
+        _LET_BARS_OF.run(tx.db, ended)
     # Which queues have jobs under the same limit is not known here; a hint too many costs one look.
     if limit_book(tx).bounds_running:
         tx.hints.everybody = True
@@ -128,7 +128,8 @@ class Allowances:
         self._limits = book.by_scope
         self._queues: dict[str, Gate | None] = {}
         self._tasks: dict[int, Gate | None] = {}
-        self._keys: dict[str, Gate | None] = {}
+        self._keys: dict[str, Gate | int | None] = {}
+        """Gates of limit keys; of one that let a single job pass, only how many run."""
         self._running: dict[LimitScope, dict[str, int]] | None = None
         self._buckets: list[tuple[LimitScope, str, _Bucket]] = []
 
@@ -146,11 +147,23 @@ class Allowances:
 
     def of_key(self, key: str, running: int | None) -> Gate | None:
         """The gate of a limit key, if it has one. ``running``: how many of the key run, if that is known."""
+        gate = self._keys.get(key, running)
+        if gate is None or isinstance(gate, int):
+            gate = self._keys[key] = self._gate(LimitScope.KEY, key, gate)
+        return gate
+
+    def lets_first_pass(self, key: str, running: int) -> bool:
+        """Count the first job that a claim takes of a limit key, if nothing speaks against it. Most keys give
+        one only, and a gate would cost as much as all else that is done for it here."""
         keys = self._keys
         if key in keys:
-            return keys[key]
-        gate = keys[key] = self._gate(LimitScope.KEY, key, running)
-        return gate
+            return False
+        limits = self._limits[LimitScope.KEY]
+        limit = limits.get(key) or limits.get(key.partition(":")[0])
+        if limit is None or limit.rate is not None or limit.concurrency is None or running >= limit.concurrency:
+            return False
+        keys[key] = running + 1
+        return True
 
     def _gate(self, scope: LimitScope, name: str, running: int | None) -> Gate | None:
         limit = _record(self._limits[scope], scope, name)

@@ -6,17 +6,18 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
 from windlass.core.clock import Instant
-from windlass.store.sqlite.rotation import JOB, RANK, SEQ, TASK, Rotation, Row
+from windlass.store.sqlite.rotation import EXPIRED, JOB, RANK, SEQ, TASK, Detour, Reading, Rotation, Row
 from windlass.store.sqlite.rows import RowStatement
 from windlass.store.sqlite.transaction import Transaction
 from windlass.store.statements import statements
 
 _SQL = statements("sqlite")
 _CLAIM_SOME, _STAND_ASIDE = RowStatement(_SQL["claim_some"]), RowStatement(_SQL["stand_aside"])
-_NEXT_TASK = _SQL["next_task_aside"]
-_PAGE = 100
-_MOST_ASIDE = 2000
-"""Jobs that one claim puts aside because of their task's limit; the next goes on from there."""
+_NEXT_TASK, _ANY_EXPIRED = _SQL["next_task_aside"], _SQL["any_expired"]
+_PAGE, _SMALL_PAGE = 100, 10
+"""Rows read in one go: some more than a claim may take, since what is read may not be what is taken."""
+_MOST_PASSED = 2000
+"""Jobs that one claim passes over, because they are expired, or puts aside because of their task's limit."""
 _MOST_REOPENED = 1000
 
 
@@ -25,24 +26,42 @@ def any_aside(tx: Transaction, lane: int) -> bool:
     return tx.execute(_NEXT_TASK, (lane, 0)).fetchone()[0] is not None
 
 
+def any_expired(tx: Transaction) -> bool:
+    """Whether jobs of any lane are expired. They are the janitors' to cancel: they are told."""
+    if tx.execute(_ANY_EXPIRED, (tx.now,)).fetchone() is None:
+        return False
+    tx.hints.scheduled(tx.now)
+    return True
+
+
 class _Pages:
     """Jobs in order, read page after page: each behind the last job of the one before."""
 
-    def __init__(self, read: Callable[[int, int], list[Row]], task: int = 0) -> None:
+    def __init__(self, read: Callable[[int, int], list[Row]], reading: Reading, task: int = 0) -> None:
         self.task = task
         self._read = read
+        self._page, self._detour = reading.page, reading.detour
         self._rows: deque[Row] = deque()
         self._behind = (-1, 0)
-        self.exhausted = False
+        self._exhausted = False
         """Nothing comes behind what was read."""
 
     def first(self) -> Row | None:
-        """Look at the first job."""
-        if not self._rows and not self.exhausted:
-            rows = self._read(*self._behind)
-            self._rows.extend(rows)
-            self.exhausted = len(rows) < _PAGE
-        return self._rows[0] if self._rows else None
+        """Look at the first job that is not expired."""
+        while True:
+            if not self._rows and not self._exhausted:
+                rows = self._read(*self._behind)
+                self._rows.extend(rows)
+                self._exhausted = len(rows) < self._page
+            if not self._rows:
+                return None
+            row = self._rows[0]
+            if not row[EXPIRED]:
+                return row
+            assert self._detour is not None
+            if not self._detour.pass_over():
+                return None
+            self.take()
 
     def place(self, row: Row) -> tuple[int, int]:
         """Where a job stands: (rank, sequence)."""
@@ -63,9 +82,10 @@ class Walk:
         lane: number of the lane.
         request: session and number of the claim.
         count_to: how many running jobs of a limit key matter at most.
+        most: how many jobs the claim may take.
     """
 
-    def __init__(self, tx: Transaction, lane: int, request: tuple[bytes, int], count_to: int) -> None:
+    def __init__(self, tx: Transaction, lane: int, request: tuple[bytes, int], count_to: int, most: int) -> None:
         self._tx = tx
         self._lane = lane
         self._request = request
@@ -77,13 +97,14 @@ class Walk:
         self._taken: list[tuple[int]] = []
         self._aside: list[tuple[int]] = []
         self._left_out: set[int] = set()
-        self.may_reopen = _reopen(tx)
-        self.more = False
-        """The claim has passed over as much as one may: ask again."""
+        self._may_reopen = _reopen(tx)
+        self._detour = Detour(_MOST_PASSED)
+        self._page = min(_PAGE, max(_SMALL_PAGE, most))
+        reading = Reading(self._page, count_to, self._detour if any_expired(tx) else None)
         tasks = list(self._tasks_aside())
-        self._main = _Pages(self._reader("walk_main", lane))
-        self._plain = [_Pages(self._reader("walk_aside", lane, task), task) for task in tasks]
-        self._rotations = [Rotation(tx, lane, task, count_to, self.write) for task in tasks]
+        self._main = _Pages(self._reader("walk_main", lane), reading)
+        self._plain = [_Pages(self._reader("walk_aside", lane, task), reading, task) for task in tasks]
+        self._rotations = [Rotation(tx, lane, task, reading, self.write) for task in tasks]
         self._first_plain: tuple[_Pages | Rotation, Row] | None = None
         self._knows_plain = False
 
@@ -94,7 +115,12 @@ class Walk:
 
     def _reader(self, statement: str, *where: int) -> Callable[[int, int], list[Row]]:
         sql = _SQL[statement]
-        return lambda rank, seq: self._tx.execute(sql, (*where, rank, seq, self._tx.now, _PAGE)).fetchall()
+        return lambda rank, seq: self._tx.execute(sql, (*where, rank, seq, self._tx.now, self._page)).fetchall()
+
+    @property
+    def more(self) -> bool:
+        """There is more to do than one claim may: ask again."""
+        return self._detour.is_over or self._may_reopen
 
     # ------------------------------------------------------------------------------------------------ looking
 
@@ -102,9 +128,9 @@ class Walk:
         """Look at the next job."""
         if not self._knows_plain:
             self._first_plain, self._knows_plain = self._find_plain(), True
-        if self.more:
-            return None  # what stands behind might come before what was read elsewhere
         plain, keyed = self._first_plain, _first_of(self._rotations)
+        if self._detour.is_over:
+            return None  # what stands behind might come before what was read elsewhere
         if plain is None or keyed is None:
             self._tie = False
             chosen = plain or keyed
@@ -125,11 +151,10 @@ class Walk:
     def _find_plain(self) -> tuple[_Pages | Rotation, Row] | None:
         main = self._main
         while (row := main.first()) is not None and row[TASK] in self._left_out:
+            if not self._detour.pass_over():
+                return None
             self._aside.append((row[JOB],))
             main.take()
-            if len(self._aside) >= _MOST_ASIDE:
-                self.more = True
-                return None
         return _first_of([main, *self._plain])
 
     # -------------------------------------------------------------------------------------------------- going on
@@ -189,7 +214,9 @@ def _first_of(choice: Sequence[_Pages | Rotation]) -> tuple[_Pages | Rotation, R
 
 def _reopen(tx: Transaction) -> bool:
     """Put barred lines into the rotation again where that may have changed; say whether there may be more of them."""
-    lines = tx.execute(_SQL["lines_to_reopen"], (tx.now, tx.limits_version, _MOST_REOPENED)).fetchall()
+    lines = tx.execute(_SQL["bars_to_lift"], (tx.now, tx.limits_version, _MOST_REOPENED)).fetchall()
     if lines:
+        # One may be there twice, for two reasons.
         tx.db.executemany(_SQL["reopen_line"], lines)
+        tx.db.executemany(_SQL["lift_bar"], [line[1:] for line in lines])
     return len(lines) == _MOST_REOPENED

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 
 from windlass.core.clock import HOUR, MINUTE, SECOND
-from windlass.core.lifecycle import Outcome
+from windlass.core.lifecycle import Outcome, State
 from windlass.core.model import MAX_BATCH, ClaimedJob, Lane
 from windlass.core.records import Limit, LimitScope, Rate
-from windlass.testing.conformance.env import Env, Worker
+from windlass.testing.conformance.env import Env, Worker, ended
 from windlass.testing.conformance.expect import same
 from windlass.testing.conformance.marks import sets_clock_back
 
@@ -306,3 +306,98 @@ async def check_what_was_passed_over_lets_nothing_overtake(env: Env) -> None:
         more = bool(answer.jobs) or answer.more
         claimed += [job.id for job in answer.jobs]
     same(claimed, order, "claimed behind 2,500 jobs of a paused task, until there is no more")
+
+
+async def check_lines_of_expired_jobs_hold_no_other_up(env: Env) -> None:
+    """However many there are: of the same priority and before, in lines of one job and of several."""
+    await _put_keys(env, "xy", priority=9)
+    for times in (1, 3):
+        await env.put_all(
+            [env.job(limit_key=f"g:{times}-{number}", expires_in=SECOND) for number in range(130) for _ in range(times)]
+        )
+    for _ in range(2):
+        await _put_keys(env, "ab")
+    behind = await _put_keys(env, "a", priority=1)
+    await env.advance(SECOND)
+    worker = await env.worker()
+    same(await _keys(worker), [f"g:{key}" for key in "xyababa"], "keys claimed behind 260 whose jobs have expired")
+    same(await env.state(behind[0]), State.RUNNING, "the last of them: that of the lowest priority")
+
+
+async def check_a_line_goes_on_behind_its_expired_job(env: Env) -> None:
+    """And as one line: it has one turn at a time, whether the janitor has come by or not."""
+    for key in "ab":
+        await env.put_all([env.job(limit_key=f"g:{key}", expires_in=SECOND), *env.jobs(3, limit_key=f"g:{key}")])
+    await env.advance(SECOND)
+    worker = await env.worker()
+    same(await _keys(worker, 2), ["g:a", "g:b"], "keys claimed behind the first job of each, which has expired")
+    same(await _keys(worker, 1), ["g:a"], "the next")
+    same((await env.store.promote()).done, 2, "cancelled by the janitor")
+    same(await _keys(worker), ["g:b", "g:a", "g:b"], "keys claimed then")
+
+
+async def check_many_expired_jobs_are_a_bounded_detour(env: Env) -> None:
+    """Whatever bounds a claim, it says so, it lets nothing overtake, and it goes on once the janitor has come by."""
+    await env.store.put_limit(Limit(scope=LimitScope.TASK, name="u", concurrency=1))
+    for at in range(0, 5000, 500):
+        await env.put_all([env.job(limit_key="g:many", expires_in=SECOND) for _ in range(250)])
+        await env.put_all([env.job(limit_key=f"g:{at + number}", expires_in=SECOND) for number in range(250)])
+    order = [*await _put_keys(env, "a"), await env.put(priority=1)]
+    await env.advance(SECOND)
+    worker = await env.worker()
+    answer = await worker.ask()
+    claimed = [job.id for job in answer.jobs]
+    same(claimed == order or (answer.more and not claimed), True, f"all, or none and more to come: {len(claimed)} jobs")
+    while (await env.store.promote()).more:
+        pass
+    same(claimed + [job.id for job in await worker.claim()], order, "claimed once the janitor has come by")
+
+
+async def check_what_is_given_back_together_opens_a_line_by_its_least_sequence(env: Env) -> None:
+    """However it is given back, and in whichever order: a line that has had no turn stands by its first job."""
+
+    async def unclaim(worker: Worker, _: list[ClaimedJob]) -> None:
+        await env.store.unclaim(worker.id, worker.number)
+
+    async def renew(worker: Worker, _: list[ClaimedJob]) -> None:
+        await worker.renew([])
+
+    async def close(worker: Worker, _: list[ClaimedJob]) -> None:
+        await env.store.close(worker.id)
+
+    async def reap(worker: Worker, _: list[ClaimedJob]) -> None:
+        await env.reap(worker)
+
+    async def settle(worker: Worker, jobs: list[ClaimedJob]) -> None:
+        await worker.settle_all(*(ended(job, Outcome.RELEASED, started=False) for job in reversed(jobs)))
+
+    for give_back in (unclaim, renew, close, reap, settle):
+        worker = await env.worker()
+        delayed = await env.put_all([env.job(limit_key="g:a", delay=HOUR), env.job(limit_key="g:a", delay=MINUTE)])
+        await env.advance(MINUTE)
+        await env.store.promote()
+        between = await _put_keys(env, "b")
+        await env.advance(HOUR)
+        await env.store.promote()
+        jobs = await worker.claim()
+        same([job.limit_key for job in jobs], ["g:a", "g:b", "g:a"], "keys claimed: a's by sequence, not by row")
+        await give_back(worker, jobs)
+        other = await env.worker()
+        again = await other.claim()
+        same([job.id for job in again], [delayed[1], between[0], delayed[0]], f"claimed after {give_back.__name__}")
+        for job in again:
+            await other.end(job)
+
+
+async def check_a_line_stands_by_its_first_job_until_its_first_turn(env: Env) -> None:
+    ids = await _put_keys(env, "aab")
+    await env.store.cancel(ids[:1])
+    same(await env.claim_ids(1), ids[1:2], "claimed: the line's next job is still before the other's")
+    first = await _put_keys(env, "c")
+    worker = await env.worker()
+    same(await _keys(worker), ["g:b", "g:c"], "keys claimed")
+    held = await env.read(first[0])
+    same(held.state, State.RUNNING, "the state of c's job")
+    ids = await _put_keys(env, "dc")
+    await worker.renew([])
+    same(await _keys(worker, 3), ["g:b", "g:c", "g:d"], "keys claimed, c's line standing by the job that came back")

@@ -2,7 +2,7 @@
 -- With edges, retention waits for `start_retention`.
 UPDATE jobs
 SET state = ?, reason = ?, result = ?, settled = coalesce(?, settled), finished_at = ?, purge_at = ?, keep = ?,
-    holds_key = -holds_key, aside = limit_key IS NOT NULL
+    holds_key = -holds_key, aside = limit_key IS NOT NULL, turn = NULL
 WHERE n = ?;
 
 -- The indexes of open and unmarked edges are named where SQLite would rather search the primary key, and read all that is
@@ -26,7 +26,7 @@ FROM (VALUES (0, NULL), (0, 4), (0, 5), (0, 6), (1, NULL), (1, 4), (1, 5), (1, 6
 WHERE EXISTS (SELECT 1 FROM edges WHERE child = ? AND policy = column1 AND outcome IS column2);
 
 -- name: let_go
-UPDATE jobs SET state = ?, seq = ?, aside = limit_key IS NOT NULL WHERE n = ?;
+UPDATE jobs SET state = ?, seq = ?, aside = limit_key IS NOT NULL, turn = NULL WHERE n = ?;
 
 -- name: open_parents
 SELECT parent FROM edges INDEXED BY edges_open_child WHERE child = ? AND closed = 0 LIMIT ?;

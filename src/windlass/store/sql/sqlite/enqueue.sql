@@ -1,8 +1,8 @@
 -- name: insert_ready
 -- The common case. The row group is repeated as often as there are jobs: one step of SQLite for many rows leaves the
 -- interpreter to the other threads meanwhile.
-INSERT INTO jobs (n, id, lane, task, state, rank, seq, enqueued_at, payload, limit_key, options, aside)
-VALUES (?, ?, ?, ?, 2, ?, ?, ?, ?, ?, ?, ?)...
+INSERT INTO jobs (n, id, lane, task, state, rank, seq, enqueued_at, payload, limit_key, options, aside, turn)
+VALUES (?, ?, ?, ?, 2, ?, ?, ?, ?, ?, ?, ?, ?)...
 ON CONFLICT (id) DO NOTHING;
 
 -- name: insert_plain

@@ -106,13 +106,20 @@ SELECT n FROM jobs WHERE state = 2 AND suspect = 1 AND lane = ? ORDER BY rank, s
 
 -- name: first_of_lines
 -- Of each limit key the first job.
-SELECT (
-    SELECT n FROM jobs INDEXED BY jobs_aside
-    WHERE state = 2 AND suspect = 0 AND aside = 1
-        AND lane = lines.lane AND task = lines.task AND limit_key = lines.key AND rank = lines.rank
-    ORDER BY seq LIMIT 1
+SELECT * FROM (
+    SELECT * FROM (SELECT n FROM jobs INDEXED BY jobs_turn WHERE state = 2 AND turn IS NOT NULL AND lane = ?1 LIMIT ?2)
+    UNION ALL
+    SELECT * FROM (
+        SELECT (
+            SELECT n FROM jobs INDEXED BY jobs_aside
+            WHERE state = 2 AND suspect = 0 AND aside = 1
+                AND lane = bars.lane AND task = bars.task AND limit_key = bars.key AND rank = bars.rank
+            ORDER BY seq LIMIT 1
+        )
+        FROM bars WHERE lane = ?1 LIMIT ?2
+    )
 )
-FROM lines WHERE lane = ? LIMIT ?;
+LIMIT ?2;
 
 -- name: first_task_aside
 -- From task to task along the index, however many jobs each has.

@@ -9,7 +9,7 @@ WHERE state < 3 AND attempt = 0 AND expires_at IS NOT NULL AND expires_at <= ? O
 SELECT n, lane FROM jobs WHERE state = 1 AND due_at <= ? ORDER BY due_at, n LIMIT ?;
 
 -- name: make_ready
-UPDATE jobs SET state = 2, seq = ?, aside = limit_key IS NOT NULL WHERE n = ?;
+UPDATE jobs SET state = 2, seq = ?, aside = limit_key IS NOT NULL, turn = NULL WHERE n = ?;
 
 -- name: next_due
 SELECT min(due_at) FROM jobs WHERE state = 1;

@@ -11,7 +11,7 @@ SELECT n, state, linked, holds_key, task, unique_key, lane FROM jobs WHERE id = 
 UPDATE jobs
 SET state = ?, seq = ?, failures = 0, losses = 0, snoozes = 0, suspect = 0, cancel_requested = 0, reason = 0,
     due_at = NULL, expires_at = NULL, finished_at = NULL, purge_at = NULL, keep = NULL, undeliverable_since = NULL,
-    result = NULL, holds_key = abs(holds_key), aside = limit_key IS NOT NULL
+    result = NULL, holds_key = abs(holds_key), aside = limit_key IS NOT NULL, turn = NULL
 WHERE n = ?;
 
 -- name: rearm_parents

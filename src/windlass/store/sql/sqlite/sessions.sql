@@ -55,7 +55,7 @@ WHERE revoked = 1 OR lease_until < ? + lease * 5 / 9 ORDER BY opened_at, id;
 SELECT min(session) FROM jobs WHERE state = 3 AND session > ?;
 
 -- name: lose_to_lane
-UPDATE jobs SET state = 2, settled = NULL, losses = losses + 1, suspect = ?, aside = limit_key IS NOT NULL,
+UPDATE jobs SET state = 2, settled = NULL, losses = losses + 1, suspect = ?, aside = limit_key IS NOT NULL, turn = NULL,
     undeliverable_since = NULL
 WHERE n = ?;
 

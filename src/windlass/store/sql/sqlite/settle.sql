@@ -15,13 +15,13 @@ SELECT n, state, session, token, settled, cancel_requested, linked, lane FROM jo
 UPDATE jobs
 SET state = ?, seq = ?, due_at = coalesce(?, due_at), settled = ?, attempt = attempt - ?, failures = failures + ?,
     snoozes = snoozes + ?, undeliverable_since = CASE WHEN ?8 THEN coalesce(undeliverable_since, ?8) END,
-    aside = limit_key IS NOT NULL
+    aside = limit_key IS NOT NULL, turn = NULL
 WHERE n = ?;
 
 -- name: release_attempt
 UPDATE jobs
 SET state = 2, settled = ?1, attempt = attempt - ?2, undeliverable_since = CASE WHEN ?2 THEN undeliverable_since END,
-    aside = limit_key IS NOT NULL
+    aside = limit_key IS NOT NULL, turn = NULL
 WHERE n = ?3;
 
 -- name: count_end
@@ -38,7 +38,7 @@ INSERT INTO errors (job, k, error) SELECT ?1, coalesce(max(k), 0) + 1, ?2 FROM e
 DELETE FROM errors WHERE job = ?1 AND k <= (SELECT max(k) FROM errors WHERE job = ?1) - ?2;
 
 -- name: unclaim_plain
-UPDATE jobs SET state = 2, attempt = attempt - 1, settled = NULL, aside = limit_key IS NOT NULL
+UPDATE jobs SET state = 2, attempt = attempt - 1, settled = NULL, aside = limit_key IS NOT NULL, turn = NULL
 WHERE state = 3 AND session = ? AND request = ? AND cancel_requested = 0
 RETURNING lane;
 
@@ -46,7 +46,7 @@ RETURNING lane;
 SELECT n, id, linked, lane FROM jobs WHERE state = 3 AND session = ? AND request = ?;
 
 -- name: give_back
-UPDATE jobs SET state = 2, attempt = attempt - 1, settled = NULL, aside = limit_key IS NOT NULL WHERE n = ?;
+UPDATE jobs SET state = 2, attempt = attempt - 1, settled = NULL, aside = limit_key IS NOT NULL, turn = NULL WHERE n = ?;
 
 -- name: take_back_attempt
 UPDATE jobs SET attempt = attempt - 1, settled = NULL WHERE n = ?;

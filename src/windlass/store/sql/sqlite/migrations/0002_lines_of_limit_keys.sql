@@ -1,62 +1,88 @@
 -- Whether a line had the lane's last turn when there was a choice, so that a job without a limit key is next.
 ALTER TABLE lanes ADD COLUMN plain_next INTEGER NOT NULL DEFAULT 0;
 
--- Ready jobs that stand aside from the main line of their lane: those with a limit key, in a line for each key; and those
--- without one whose task was at its limit when a claim met them, so that no claim has to walk past them again.
+-- Ready jobs that stand aside from the main line of their lane: those with a limit key, in a line for each (lane, rank, task,
+-- key); and those without one whose task was at its limit when a claim met them, so that no claim has to walk past them again.
 ALTER TABLE jobs ADD COLUMN aside INTEGER NOT NULL DEFAULT 0;
+-- Of the first job of a line: the line's place in the rotation. It is the job's own sequence until the line has had a turn,
+-- then one drawn at its last turn. None is set while the line is barred, nor on any other job that is ready.
+ALTER TABLE jobs ADD COLUMN turn INTEGER;
 DROP INDEX jobs_ready;
 DROP INDEX jobs_held;
 UPDATE jobs SET aside = 1 WHERE limit_key IS NOT NULL;
 CREATE INDEX jobs_ready ON jobs (lane, rank, seq) WHERE state = 2 AND suspect = 0 AND aside = 0;
 CREATE INDEX jobs_aside ON jobs (lane, task, limit_key, rank, seq) WHERE state = 2 AND suspect = 0 AND aside = 1;
+CREATE INDEX jobs_turn ON jobs (lane, task, rank, turn) WHERE state = 2 AND turn IS NOT NULL;
 -- What runs is counted from these two, and never from a counter that a crash could leave wrong. (With the state in it,
 -- an index answers alone.)
 CREATE INDEX jobs_held ON jobs (session, lane, task, state) WHERE state = 3;
 CREATE INDEX jobs_held_key ON jobs (limit_key, state) WHERE state = 3 AND limit_key IS NOT NULL;
+UPDATE jobs SET turn = seq WHERE n IN (
+    SELECT n FROM (
+        SELECT n, min(seq) FROM jobs WHERE state = 2 AND suspect = 0 AND limit_key IS NOT NULL
+        GROUP BY lane, rank, task, limit_key
+    )
+);
 
--- A row for each (lane, rank, task, limit key) with ready jobs that are not suspect, and no others.
-CREATE TABLE lines (
+-- The lines that are out of the rotation, because their key is at its limit. They have jobs, all of them.
+CREATE TABLE bars (
     lane INTEGER NOT NULL,
     task INTEGER NOT NULL,
     key TEXT NOT NULL,
     rank INTEGER NOT NULL,
-    turn INTEGER NOT NULL,                  -- a sequence: that of the job that opened the line, or of its last turn
-    -- Set while the line is barred, because its key is at its limit: since when, under which version of the limits, and
-    -- until when, if it is a rate's bar. Without an end, the end of a running job of the key ends it.
-    barred_at INTEGER,
-    barred_under INTEGER,
-    barred_until INTEGER,
+    turn INTEGER,                           -- drawn at the line's last turn, if it has had one
+    -- Since when, under which version of the limits (-1: it may go on), and until when, if it is a rate's bar. One without
+    -- an end is lifted by the end of a running job of the key.
+    since INTEGER NOT NULL,
+    under INTEGER NOT NULL,
+    until INTEGER,
     PRIMARY KEY (lane, task, key, rank)
 ) WITHOUT ROWID;
-CREATE INDEX lines_rotation ON lines (lane, task, rank, turn, barred_at) WHERE barred_at IS NULL;
-CREATE INDEX lines_barred ON lines (barred_under, barred_until) WHERE barred_at IS NOT NULL;
-CREATE INDEX lines_barred_at ON lines (barred_at) WHERE barred_at IS NOT NULL;
-CREATE INDEX lines_waiting ON lines (lane, barred_until) WHERE barred_until IS NOT NULL;
-CREATE INDEX lines_full ON lines (key) WHERE barred_at IS NOT NULL AND barred_until IS NULL;
-INSERT INTO lines (lane, rank, task, key, turn)
-SELECT lane, rank, task, limit_key, min(seq) FROM jobs
-WHERE state = 2 AND suspect = 0 AND limit_key IS NOT NULL GROUP BY lane, rank, task, limit_key;
+CREATE INDEX bars_under ON bars (under, until);
+CREATE INDEX bars_since ON bars (since);
+CREATE INDEX bars_until ON bars (lane, until) WHERE until IS NOT NULL;
+CREATE INDEX bars_full ON bars (key) WHERE until IS NULL;
 
--- The lines follow the jobs' states by themselves; but only where a statement names the column ``aside``, as all do that
--- may move a job with a limit key, so that the statements for all others pay nothing.
-CREATE TRIGGER lines_open AFTER UPDATE OF aside ON jobs
+-- Turns and bars follow the jobs' states by themselves; but only where a statement names the column ``aside``, as all do that
+-- may move a job with a limit key, so that the statements for all others pay nothing. Such a statement takes the job's own
+-- turn away.
+CREATE TRIGGER jobs_joins_line AFTER UPDATE OF aside ON jobs
 WHEN NEW.limit_key IS NOT NULL AND NEW.state = 2 AND NEW.suspect = 0 AND OLD.state <> 2
 BEGIN
-    INSERT OR IGNORE INTO lines (lane, rank, task, key, turn)
-    VALUES (NEW.lane, NEW.rank, NEW.task, NEW.limit_key, NEW.seq);
+    UPDATE jobs SET turn = (
+        SELECT CASE WHEN first.n IS NULL OR first.turn = first.seq THEN NEW.seq ELSE first.turn END
+        FROM (SELECT 1) LEFT JOIN (
+            SELECT n, seq, turn FROM jobs WHERE state = 2 AND suspect = 0 AND aside = 1
+                AND lane = NEW.lane AND task = NEW.task AND limit_key = NEW.limit_key AND rank = NEW.rank AND n <> NEW.n
+            ORDER BY seq LIMIT 1
+        ) AS first
+        WHERE first.n IS NULL OR (first.seq > NEW.seq AND first.turn IS NOT NULL)
+    )
+    WHERE n = NEW.n;
+    UPDATE jobs SET turn = NULL WHERE n = (
+        SELECT n FROM jobs WHERE state = 2 AND suspect = 0 AND aside = 1
+            AND lane = NEW.lane AND task = NEW.task AND limit_key = NEW.limit_key AND rank = NEW.rank AND seq > NEW.seq
+        ORDER BY seq LIMIT 1
+    ) AND turn IS NOT NULL;
 END;
-CREATE TRIGGER lines_close AFTER UPDATE OF aside ON jobs
+CREATE TRIGGER jobs_leaves_line AFTER UPDATE OF aside ON jobs
 WHEN OLD.limit_key IS NOT NULL AND OLD.state = 2 AND OLD.suspect = 0 AND NEW.state <> 2
 BEGIN
-    DELETE FROM lines
-    WHERE lane = OLD.lane AND task = OLD.task AND key = OLD.limit_key AND rank = OLD.rank AND NOT EXISTS (
-        SELECT 1 FROM jobs WHERE state = 2 AND suspect = 0 AND aside = 1
+    UPDATE jobs SET turn = CASE WHEN OLD.turn = OLD.seq THEN seq ELSE OLD.turn END
+    WHERE OLD.turn IS NOT NULL AND n = (
+        SELECT n FROM jobs WHERE state = 2 AND suspect = 0 AND aside = 1
             AND lane = OLD.lane AND task = OLD.task AND limit_key = OLD.limit_key AND rank = OLD.rank
+        ORDER BY seq LIMIT 1
     );
+    DELETE FROM bars
+    WHERE OLD.turn IS NULL AND lane = OLD.lane AND task = OLD.task AND key = OLD.limit_key AND rank = OLD.rank
+        AND NOT EXISTS (
+            SELECT 1 FROM jobs WHERE state = 2 AND suspect = 0 AND aside = 1
+                AND lane = OLD.lane AND task = OLD.task AND limit_key = OLD.limit_key AND rank = OLD.rank
+        );
 END;
-CREATE TRIGGER lines_reopen AFTER UPDATE OF aside ON jobs
+CREATE TRIGGER jobs_lifts_bars AFTER UPDATE OF aside ON jobs
 WHEN OLD.limit_key IS NOT NULL AND OLD.state = 3 AND NEW.state <> 3
 BEGIN
-    UPDATE lines SET barred_at = NULL, barred_under = NULL
-    WHERE key = OLD.limit_key AND barred_at IS NOT NULL AND barred_until IS NULL;
+    UPDATE bars SET under = -1 WHERE key = OLD.limit_key AND until IS NULL;
 END;
