@@ -46,8 +46,11 @@ def parse(url: str) -> Address:
         parts = urlsplit(url)
         options = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
         local = _is_local(parts.netloc, options)
-    except ValueError as error:
-        raise InvalidURL(f"store URL {shown!a}: {error}") from None
+    except ValueError:  # whose words may repeat a password
+        raise InvalidURL(
+            f"store URL {shown!a}: expected postgresql://user:password@host:port/database?name=value; write signs in a "
+            "password as %40 for @, %3A for :, %2F for / and so on"
+        ) from None
     schema = options.pop("schema", SCHEMA)
     if not _SCHEMA.fullmatch(schema):
         raise InvalidURL(f"store URL {shown!a}: schema={schema!a}: expected a-z, 0-9 and _, at most 40, no digit first")

@@ -53,13 +53,18 @@ def columns(jobs: Sequence[NewJob]) -> list[Any]:
         [job.payload for job in jobs],
         _or_none([job.options for job in jobs]),
         _or_none([job.limit_key for job in jobs]),
-        _or_none([-job.delay if job.delay else job.at for job in jobs]),
-        _or_none([_expiry(job) for job in jobs]),
+        _or_none([due_of(job) for job in jobs]),
+        _or_none([expiry_of(job) for job in jobs]),
     ]
 
 
-def _expiry(job: NewJob) -> int | None:
+def due_of(job: NewJob) -> int | None:
     """An instant; a span from now with its sign turned."""
+    return -job.delay if job.delay else job.at
+
+
+def expiry_of(job: NewJob) -> int | None:
+    """As `due_of`; 0 is now."""
     return job.expires_at if job.expires_in is None else -job.expires_in
 
 

@@ -33,7 +33,7 @@ _PINNED = (
 )
 """Settings of every function that is called from outside."""
 _CALLED = re.compile(r"windlass\.(\w+)\(")
-_TRIGGERS = ("open_line", "close_line", "reopen_lines")
+_TRIGGERS = ("open_line", "leave_lines")
 
 
 def check_version(version: int, where: str) -> None:

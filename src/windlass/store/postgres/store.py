@@ -50,7 +50,7 @@ from windlass.core.records import (
 )
 from windlass.store.bounds import check_batch, check_distinct, check_limit, check_record, check_request
 from windlass.store.port import Capability
-from windlass.store.postgres import attempts, enqueue, fork, insights, schema
+from windlass.store.postgres import attempts, enqueue, fork, insights, schema, strangers
 from windlass.store.postgres.address import parse
 from windlass.store.postgres.names import lane_number, number_of, uuids
 from windlass.store.postgres.pool import LONG_PATIENCE, Pool
@@ -353,6 +353,20 @@ class PostgresStore:
             [note.progress for note in notes],
             [None if note.message is None else note.message.encode("utf-8", "surrogatepass") for note in notes],
             [note.log.encode("utf-8", "surrogatepass") for note in notes],
+        )
+
+    async def enqueue_in(self, connection: object, jobs: Sequence[NewJob]) -> list[EnqueueAnswer]:
+        """See `Transactional.enqueue_in`."""
+        check_batch("enqueue", jobs)
+        return await strangers.enqueue_in(
+            connection, self._sql["enqueue_in"], jobs, self._settings.keep, MAX_EDGES_PER_CALL
+        )
+
+    def enqueue_in_sync(self, connection: object, jobs: Sequence[NewJob]) -> list[EnqueueAnswer]:
+        """See `Transactional.enqueue_in_sync`."""
+        check_batch("enqueue", jobs)
+        return strangers.enqueue_in_sync(
+            connection, self._sql["enqueue_in"], jobs, self._settings.keep, MAX_EDGES_PER_CALL
         )
 
     # -------------------------------------------------------------------------------- sessions and janitor

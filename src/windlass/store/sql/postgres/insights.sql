@@ -121,7 +121,8 @@ SELECT id FROM (
 UNION ALL
 (SELECT 2, id FROM windlass.jobs WHERE state = 1 ORDER BY due_at DESC, n DESC LIMIT 1)
 UNION ALL
-(SELECT 3, id FROM windlass.jobs WHERE state = 0 ORDER BY n LIMIT $1);
+(SELECT DISTINCT 3, j.id FROM windlass.edges e JOIN windlass.jobs j ON j.id = e.child
+    WHERE NOT e.closed AND j.state = 0 LIMIT $1);
 
 -- name: open_parents
 SELECT e.parent, e.policy, coalesce(j.state, d.state) FROM windlass.edges e

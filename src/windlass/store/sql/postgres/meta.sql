@@ -38,4 +38,6 @@ WHERE n.nspname = $1 AND c.relkind = 'c';
 SELECT windlass.instant($1);
 
 -- name: tell
-SELECT windlass.tell(g.kind, g.what) FROM unnest($1::text[], $2::text[]) AS g (kind, what);
+-- Nobody waits for its commit to be safe on disk.
+SELECT set_config('synchronous_commit', 'off', true), windlass.tell(g.kind, g.what)
+FROM unnest($1::text[], $2::text[]) AS g (kind, what);

@@ -22,22 +22,23 @@ DECLARE
     t bigint := instant(clock);
     fresh uuid[];
     expired uuid[];
-    known integer;
 BEGIN
     PERFORM check_age(t, first_sent);
-    INSERT INTO bodies (id, enqueued_at, task, queue, requires, limit_key, options, payload)
-    SELECT g.id, t, g.task, g.queue, g.requires, g.limit_key, g.options, g.payload
-    FROM unnest(ids, tasks, queues, enqueue_plain.requires, limit_keys, enqueue_plain.options, payloads)
-        AS g (id, task, queue, requires, limit_key, options, payload)
-    ON CONFLICT DO NOTHING;
-    GET DIAGNOSTICS known = ROW_COUNT;
-    IF known < cardinality(ids) THEN
-        -- Ours are those that this transaction has written and that have no job yet, each once.
-        fresh := ARRAY(
-            SELECT DISTINCT b.id FROM unnest(ids) AS g (id) JOIN bodies b ON b.id = g.id
-            WHERE NOT EXISTS (SELECT FROM jobs j WHERE j.id = b.id) AND NOT EXISTS (SELECT FROM done d WHERE d.id = b.id)
-        );
-    END IF;
+    BEGIN
+        INSERT INTO bodies (id, enqueued_at, task, queue, requires, limit_key, options, payload)
+        SELECT g.id, t, g.task, g.queue, g.requires, g.limit_key, g.options, g.payload
+        FROM unnest(ids, tasks, queues, enqueue_plain.requires, limit_keys, enqueue_plain.options, payloads)
+            AS g (id, task, queue, requires, limit_key, options, payload);
+    EXCEPTION WHEN unique_violation THEN
+        -- Some are stored already. (ON CONFLICT from the start would cost all others a third.)
+        WITH stored AS (
+            INSERT INTO bodies (id, enqueued_at, task, queue, requires, limit_key, options, payload)
+            SELECT g.id, t, g.task, g.queue, g.requires, g.limit_key, g.options, g.payload
+            FROM unnest(ids, tasks, queues, enqueue_plain.requires, limit_keys, enqueue_plain.options, payloads)
+                AS g (id, task, queue, requires, limit_key, options, payload)
+            ON CONFLICT DO NOTHING RETURNING id
+        ) SELECT coalesce(array_agg(x.id), '{}') INTO fresh FROM stored x;
+    END;
     INSERT INTO jobs (n, pos, lane, queue, task, id, state, aside, lined, limit_key, due_at, expires_at)
     SELECT s.n, s.rank << 49 | CASE WHEN s.due > t THEN 0 ELSE s.n END, s.lane, s.queue, s.task, s.id,
         CASE WHEN s.due > t THEN 1 ELSE 2 END, s.limit_key IS NOT NULL, own OR s.limit_key IS NULL, s.limit_key, s.due,
@@ -46,12 +47,12 @@ BEGIN
         SELECT nextval('sequences') AS n, g.id, g.lane, g.queue, g.task, g.rank, g.limit_key,
             CASE WHEN g.due < 0 THEN t - g.due ELSE g.due END AS due,
             CASE WHEN g.expiry <= 0 THEN t - g.expiry ELSE g.expiry END AS expiry
-        FROM unnest(ids, lanes, queue_numbers, task_numbers, ranks, limit_keys, dues, expiries)
-            AS g (id, lane, queue, task, rank, limit_key, due, expiry)
-        WHERE fresh IS NULL OR g.id = ANY (fresh)
+        FROM unnest(ids, lanes, queue_numbers, task_numbers, ranks, limit_keys, dues, expiries) WITH ORDINALITY
+            AS g (id, lane, queue, task, rank, limit_key, due, expiry, k)
+        WHERE fresh IS NULL OR (g.id = ANY (fresh) AND g.k = array_position(ids, g.id))  -- an id may come twice
         OFFSET 0
-    ) s
-    ON CONFLICT DO NOTHING;
+    ) s;
+    IF own AND limit_keys IS NOT NULL THEN PERFORM open_lines(coalesce(fresh, ids)); END IF;
     IF expiries IS NOT NULL THEN
         expired := ARRAY(
             SELECT j.id FROM unnest(ids) AS g (id) JOIN jobs j ON j.id = g.id
@@ -188,6 +189,7 @@ BEGIN
         least(first_state, 3), new_limit_key IS NOT NULL, own OR new_limit_key IS NULL, coalesce(cardinality(parents) > 0, false), new_key,
         new_limit_key, due, expiry
     );
+    IF own AND new_limit_key IS NOT NULL AND first_state = 2 THEN PERFORM open_lines(ARRAY[new_id]); END IF;
     IF first_state = 6 THEN
         ended := ended || finish(t, ARRAY[new_id], 6::smallint, why, enqueue_one.keep);
     ELSIF first_state = 1 THEN

@@ -77,7 +77,10 @@ BEGIN
         d.token, d.attempt, CASE WHEN waits THEN 0 ELSE 2 END, d.settled, d.linked, b.limit_key IS NOT NULL, its_key,
         b.limit_key, 0, d.started_at
     );
-    IF NOT waits THEN PERFORM tell('ready', b.queue); END IF;
+    IF NOT waits THEN
+        IF b.limit_key IS NOT NULL THEN PERFORM open_lines(ARRAY[d.id]); END IF;
+        PERFORM tell('ready', b.queue);
+    END IF;
     RETURN 0;
 END $$;
 

@@ -94,7 +94,7 @@ CREATE FUNCTION start_job(t bigint, s uuid, its_request bigint, job uuid) RETURN
 BEGIN
     UPDATE jobs SET
         state = 3, token = token + 1, attempt = attempt + 1, session = s, request = its_request, started_at = t,
-        settled = NULL,
+        settled = NULL, aside = aside,
         key = CASE WHEN key IS NOT NULL AND (SELECT unique_until FROM bodies b WHERE b.id = job) = 2 THEN NULL ELSE key END
     WHERE id = job;
 END $$;
@@ -120,7 +120,7 @@ BEGIN
     UPDATE lines l SET barred_at = NULL, barred_under = NULL, barred_until = NULL
     FROM due WHERE l.lane = due.lane AND l.task = due.task AND l.key = due.key AND l.rank = due.rank;
     GET DIAGNOSTICS mended = ROW_COUNT;
-    UPDATE jobs SET lined = true WHERE id IN (
+    UPDATE jobs SET lined = true, aside = true WHERE id IN (
         SELECT id FROM jobs WHERE lane = its_lane AND NOT lined ORDER BY pos LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED
     );
     GET DIAGNOSTICS lined = ROW_COUNT;

@@ -69,7 +69,6 @@ CREATE INDEX jobs_ready ON jobs (lane, pos) WHERE state = 2 AND NOT suspect AND 
 CREATE INDEX jobs_aside ON jobs (lane, task, limit_key, pos) WHERE state = 2 AND NOT suspect AND aside;
 CREATE INDEX jobs_suspect ON jobs (lane, pos) WHERE state = 2 AND suspect;
 CREATE INDEX jobs_unlined ON jobs (lane, pos) WHERE NOT lined;
-CREATE INDEX jobs_waiting ON jobs (n) WHERE state = 0;
 CREATE INDEX jobs_due ON jobs (due_at, n) WHERE state = 1;
 -- What runs is counted from these two, and never from a counter that a crash could leave wrong.
 CREATE INDEX jobs_held ON jobs (session) WHERE state = 3;
