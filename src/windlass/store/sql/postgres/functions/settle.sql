@@ -40,7 +40,7 @@ BEGIN
             snoozes = x.snoozes + (outcome = 4)::integer, settled = outcome,
             undeliverable_since = CASE
                 WHEN outcome = 7 THEN coalesce(x.undeliverable_since, t)
-                WHEN final IS NULL AND started THEN NULL
+                WHEN final IS NULL AND (started OR outcome <> 5) THEN NULL
                 ELSE x.undeliverable_since
             END,
             state = CASE WHEN final IS NOT NULL THEN 3 WHEN outcome = 5 OR delay = 0 THEN 2 ELSE 1 END,
