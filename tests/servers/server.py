@@ -98,9 +98,11 @@ class Server(ABC):
 
     def kill(self) -> None:
         """End it, and all its processes, with SIGKILL."""
-        for process in self._family():
+        family = self._family()
+        for process in family:
             process.send_signal(signal.SIGKILL)
         self._end(signal.SIGKILL)
+        psutil.wait_procs(family[1:], _PATIENCE)  # nobody else would: what they share is free only then
 
     def pause(self) -> None:
         """Stop it, and all its processes, with SIGSTOP: connections stay, and nobody answers."""

@@ -10,7 +10,14 @@ from windlass.core.errors import SchemaMismatch, StaleEnqueue, StoreError, Store
 STALE = "WL001"
 """Raised by our own functions: see `StaleEnqueue`."""
 
-_AGAIN = (server.DeadlockDetectedError, server.SerializationError, server.UniqueViolationError, server.OutOfMemoryError)
+_AGAIN = (
+    server.DeadlockDetectedError,
+    server.SerializationError,
+    server.UniqueViolationError,
+    server.OutOfMemoryError,
+    # The connection was told good-bye while it was idle, and the driver has not got to that yet: nothing was sent.
+    asyncpg.InternalClientError,
+)
 _NO_LAYOUT = (
     server.UndefinedTableError,
     server.UndefinedFunctionError,
@@ -39,8 +46,12 @@ _DOWN = (
 )
 
 
+DRIVER = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, TimeoutError)
+"""All that the driver may raise."""
+
+
 def may_be_repeated(error: BaseException) -> bool:
-    """Whether the server undid the whole verb because of others, so that it is worth another try at once."""
+    """Whether nothing of it was done, because of others, so that it is worth another try at once."""
     return isinstance(error, _AGAIN)
 
 

@@ -14,7 +14,7 @@ import asyncpg
 
 from windlass.core.errors import StoreUnavailable
 from windlass.store.postgres.address import Address
-from windlass.store.postgres.failures import may_be_repeated, translate
+from windlass.store.postgres.failures import DRIVER, may_be_repeated, translate
 
 CONNECT_PATIENCE = 8.0
 """Seconds in which a connection must be there."""
@@ -35,7 +35,7 @@ async def open_connection(address: Address, dsn: str | None = None) -> asyncpg.C
             return await asyncpg.connect(
                 dsn or address.dsn, statement_cache_size=0 if address.pooled else 200, timeout=CONNECT_PATIENCE, **more
             )
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError, ValueError) as error:
+    except (*DRIVER, ValueError) as error:
         spent = time.monotonic() - began
         said = " ".join(str(error).split()) or type(error).__name__
         raise StoreUnavailable(f"cannot reach {address.shown} ({spent:.1f} s): {said}") from error
@@ -68,7 +68,7 @@ class Pool:
                     await asyncio.sleep(random.uniform(0, 0.01 * (_TRIES - left)))  # noqa: S311 - no secret
         except StoreUnavailable:
             raise
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+        except DRIVER as error:
             raise translate(error, self._address.shown) from error
         raise AssertionError  # the loop above returns or raises
 
@@ -112,7 +112,7 @@ class Pool:
         for connection in idle:
             try:
                 await connection.close(timeout=2)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+            except DRIVER:
                 connection.terminate()
 
     def abandon(self) -> None:

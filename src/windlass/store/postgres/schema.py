@@ -12,7 +12,7 @@ from windlass.core.clock import SECOND, Instant
 from windlass.core.errors import SchemaMismatch, StoreError
 from windlass.core.model import Session
 from windlass.store.postgres.address import Address
-from windlass.store.postgres.failures import translate
+from windlass.store.postgres.failures import DRIVER, translate
 from windlass.store.postgres.pool import open_connection
 from windlass.store.postgres.statements import statements_of
 from windlass.store.statements import functions, migrations, statements
@@ -63,7 +63,7 @@ async def migrate(address: Address, clock: Instant | None, *, finish: bool) -> l
     connection = await open_connection(address, address.listen)
     try:
         return await _Migration(connection, address).run(clock)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except DRIVER as error:
         raise translate(error, address.shown) from error
     finally:
         connection.terminate()

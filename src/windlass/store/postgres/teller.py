@@ -1,8 +1,8 @@
 """Hints of what happens all the time: a job is ready, a job has finished.
 
-The first goes with the transaction itself, so that an idle worker hears at once. Those of the next moments are
-gathered, and told together after the transactions of which they speak: each notification costs every listener a look,
-and all that commit at the same time a turn at one lock.
+They go with the transaction itself, so that an idle worker hears at once, as long as there are not many in a second.
+Beyond that they are gathered, and told together after the transactions of which they speak: each notification costs
+every listener a look, and all that commit at the same time a turn at one lock.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from windlass.core.errors import StoreError
 
-WINDOW = 0.02
-"""Seconds in which hints are gathered."""
+RATE = 100.0
+"""Notifications in a second, at most, in the long run."""
+BURST = 20.0
+"""Notifications at once, after a while without any."""
 _MOST = 64
 """Names that one hint carries; more are "any"."""
 
@@ -28,16 +30,22 @@ class Teller:
         self._kind = kind
         self._send = send
         self._names: set[str] = set()
-        self._quiet_until = float("-inf")
+        self._allowed = BURST
+        self._at = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
         self._sending: asyncio.Task[None] | None = None
 
     def may_go_along(self) -> bool:
         """Whether the transaction that is to come shall tell by itself; if not, call `later` after it."""
-        loop = asyncio.get_running_loop()
-        if loop.time() < self._quiet_until or self._timer is not None:
+        return self._timer is None and self._spend()
+
+    def _spend(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        self._allowed = min(BURST, self._allowed + (now - self._at) * RATE)
+        self._at = now
+        if self._allowed < 1:
             return False
-        self._quiet_until = loop.time() + WINDOW
+        self._allowed -= 1
         return True
 
     def later(self, names: Iterable[str]) -> None:
@@ -45,7 +53,7 @@ class Teller:
         self._names.update(names)
         if self._names and self._timer is None:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_at(max(self._quiet_until, loop.time()), self._start)
+            self._timer = loop.call_later(max(0, 1 - self._allowed) / RATE, self._start)
 
     def _start(self) -> None:
         self._timer = None
@@ -54,7 +62,7 @@ class Teller:
 
     async def _tell(self) -> None:
         while self._names:
-            self._quiet_until = asyncio.get_running_loop().time() + WINDOW
+            self._spend()
             names, self._names = self._names, set()
             said = ["*"] if len(names) > _MOST else sorted(names)
             try:

@@ -18,6 +18,7 @@ import asyncpg
 
 from windlass.core.errors import StoreUnavailable
 from windlass.store.postgres.address import Address
+from windlass.store.postgres.failures import DRIVER
 from windlass.store.postgres.pool import detach, open_connection
 
 KINDS = ("ready", "scheduled", "finished", "session", "limits")
@@ -27,7 +28,7 @@ _EVERY = 15.0
 _PATIENCE = 5.0
 """Seconds in which they must come back."""
 _FIRST_BACK_OFF, _LONGEST_BACK_OFF = 0.1, 15.0
-_FAILURES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, StoreUnavailable, TimeoutError)
+_FAILURES = (*DRIVER, StoreUnavailable)
 _log = logging.getLogger("windlass.store.postgres")
 
 
