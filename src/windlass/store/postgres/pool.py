@@ -23,6 +23,9 @@ PATIENCE = 10.0
 LONG_PATIENCE = 60.0
 """The same for what may cost in proportion to what is stored."""
 _TRIES = 8
+_kept: list[object] = []
+"""Connections of loops that ended without closing them, and of other processes: out of the reach of the garbage
+collector, which would want their loops."""
 _log = logging.getLogger("windlass.store.postgres")
 
 
@@ -129,6 +132,7 @@ class Pool:
 def detach(connection: asyncpg.Connection[Any]) -> None:
     """Close a connection's socket, and nothing else. Its number stays taken, so that whoever may still believe in it
     hurts nobody. Nothing is said to the server."""
+    _kept.append(connection)
     transport = getattr(connection, "_transport", None)
     found = None if transport is None else transport.get_extra_info("socket")
     number = -1 if found is None else found.fileno()
