@@ -78,8 +78,8 @@ class Enqueuer:
         self._flusher: asyncio.Task[None] | None = None
         self._leader: _Call | None = None
         """The caller that is sending its own jobs, if one is."""
-        self._keyed: set[_Call] = set()
-        """The callers that are sending jobs with unique keys."""
+        self._lonely: set[_Call] = set()
+        """The callers whose jobs are on their way by themselves."""
         self._alone = True
         """The last batch was one caller's: the next caller is probably alone again."""
         self._offset: Instant = 0
@@ -103,8 +103,9 @@ class Enqueuer:
 
     def submit(self, jobs: Sequence[NewJob], size: int) -> asyncio.Future[list[EnqueueAnswer]]:
         """As `enqueue`, without the waiting."""
-        if _has_keys(jobs):
-            return asyncio.get_running_loop().create_task(self._apart(jobs, size), name="windlass-enqueue-keyed")
+        # A full batch has no room for anybody else's jobs either: the caller sees to it that there are few of them.
+        if len(jobs) == MAX_BATCH or _has_keys(jobs):
+            return asyncio.get_running_loop().create_task(self._apart(jobs, size), name="windlass-enqueue-apart")
         call = _Call(jobs, size, self._clock(), asyncio.get_running_loop().create_future())
         self._waiting.append(call)
         if self._leader is None:
@@ -113,21 +114,21 @@ class Enqueuer:
 
     async def aclose(self) -> None:
         """Wait until nothing is on its way any more."""
-        while self._flusher is not None or self._leader is not None or self._keyed:
-            under_way = {call.answers for call in self._keyed}
+        while self._flusher is not None or self._leader is not None or self._lonely:
+            under_way = {call.answers for call in self._lonely}
             if self._flusher is not None or self._leader is not None:
                 under_way.add(self._flusher or self._leader.answers)  # type: ignore[arg-type, union-attr]
             await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
 
     async def _apart(self, jobs: Sequence[NewJob], size: int) -> list[EnqueueAnswer]:
-        """Send jobs with unique keys by themselves: the store may have to wait for whoever holds a key, and nobody else
-        should."""
+        """Send jobs by themselves, at once. Those with unique keys because the store may have to wait for whoever holds
+        a key, and nobody else should."""
         call = _Call(jobs, size, self._clock(), asyncio.get_running_loop().create_future())
-        self._keyed.add(call)
+        self._lonely.add(call)
         try:
             await self._flush([call])
         finally:
-            self._keyed.discard(call)
+            self._lonely.discard(call)
             call.answers.cancel()  # where the caller was cancelled; otherwise they are there
         return call.answers.result()
 

@@ -47,6 +47,9 @@ CREATE FUNCTION claim(
 DECLARE
     refused smallint;
 BEGIN
+    -- A claim that a crash of the server undoes is one whose session loses a job: nothing that anybody was told of ends. So
+    -- nobody waits for the disk here. What the worker settles later takes the claim to the disk with it.
+    PERFORM set_config('synchronous_commit', 'off', true);
     IF NOT spend_request(s, request, alone) THEN refused := judge_request(s, request, alone); END IF;
     RETURN QUERY SELECT * FROM take(instant(clock), s, request, refused, lanes, queues, untils, alone, most_bytes);
 END $$;
