@@ -18,10 +18,11 @@ from windlass.core.model import (
     Settlement,
     SettleResult,
 )
+from windlass.store.postgres.floors import Floors, Ranges
 from windlass.store.postgres.names import lane_number
 
-_SETTLEMENT, _CLAIM, _JOB = 1, 2, 3
-"""Kinds of rows."""
+_SETTLEMENT = 1
+"""Kind of the rows that say what became of a settlement."""
 _NO_CLAIM: list[Any] = [0, [], [], [], False, 0]
 _SUCCEEDED = Outcome.SUCCEEDED
 
@@ -56,18 +57,17 @@ def settle_arguments(settlements: Sequence[Settlement]) -> list[Any]:
     ]
 
 
-def claim_answer(rows: Sequence[Any]) -> ClaimAnswer:
-    """Make the answer of a claim's rows."""
-    jobs = []
-    head: Any = None
-    for row in rows:
-        kind = row[0]
-        if kind == _JOB:
-            jobs.append(_claimed(row))
-        elif kind == _CLAIM:
-            head = row
+def claim_answer(rows: Sequence[Any], request: ClaimRequest, floors: Floors, ranges: Ranges) -> ClaimAnswer:
+    """Make the answer of a claim's rows: its jobs, and the head at the end."""
+    *jobs, head = rows
+    more = bool(head[2])
+    if head[3] is None and not request.alone:
+        more |= floors.learn(jobs, head[6], request, ranges)
     return ClaimAnswer(
-        jobs, more=bool(head[2]), refused=None if head[3] is None else Refusal(head[3]), retry_in=head[7]
+        list(map(_claimed, jobs)),
+        more=more,
+        refused=None if head[3] is None else Refusal(head[3]),
+        retry_in=head[7],
     )
 
 
@@ -92,7 +92,13 @@ def _claimed(row: Any) -> ClaimedJob:
     )
 
 
-def settle_result(rows: Sequence[Any], settlements: Sequence[Settlement], request: ClaimRequest | None) -> SettleResult:
+def settle_result(
+    rows: Sequence[Any],
+    settlements: Sequence[Settlement],
+    request: ClaimRequest | None,
+    floors: Floors,
+    ranges: Ranges,
+) -> SettleResult:
     """Make the answer of a settle's rows."""
     answers = [Settled.APPLIED] * len(settlements)
     more_edges = False
@@ -104,4 +110,6 @@ def settle_result(rows: Sequence[Any], settlements: Sequence[Settlement], reques
             more_edges = bool(row[2])
             start = place + 1
             break
-    return SettleResult(answers, None if request is None else claim_answer(rows[start:]), more_edges)
+    return SettleResult(
+        answers, None if request is None else claim_answer(rows[start:], request, floors, ranges), more_edges
+    )

@@ -52,6 +52,7 @@ from windlass.store.bounds import check_batch, check_distinct, check_limit, chec
 from windlass.store.port import Capability
 from windlass.store.postgres import attempts, enqueue, fork, insights, schema, strangers
 from windlass.store.postgres.address import parse
+from windlass.store.postgres.floors import Floors
 from windlass.store.postgres.names import lane_number, number_of, uuids
 from windlass.store.postgres.pool import LONG_PATIENCE, Pool
 from windlass.store.postgres.statements import statements_of
@@ -201,6 +202,7 @@ class PostgresStore:
 
     def _let_go(self) -> None:
         self._pool = self._listener = self._loop = self._opening = None
+        self._floors = Floors()
         self._ready, self._finished = Teller("ready", self._tell), Teller("finished", self._tell)
 
     def _listening(self) -> Listener:
@@ -299,9 +301,9 @@ class PostgresStore:
     async def claim(self, session: bytes, request: ClaimRequest) -> ClaimAnswer:
         """See `JobStore.claim`."""
         check_request(request)
-        return attempts.claim_answer(
-            await self._call("claim", self._now(), UUID(session), *attempts.claim_arguments(request))
-        )
+        ranges = self._floors.ranges(request)
+        rows = await self._call("claim", self._now(), UUID(session), *attempts.claim_arguments(request), *ranges)
+        return attempts.claim_answer(rows, request, self._floors, ranges)
 
     async def settle(
         self, session: bytes, settlements: Sequence[Settlement], claim: ClaimRequest | None = None
@@ -312,13 +314,14 @@ class PostgresStore:
         if claim is not None:
             check_request(claim)
         told = self._finished.may_go_along()
+        ranges = self._floors.ranges(claim)
         rows = await self._call(
             "settle", self._now(), UUID(session), told, self._settings.keep, MAX_EDGES_PER_CALL + len(settlements),
-            *attempts.settle_arguments(settlements), *attempts.claim_arguments(claim),
+            *attempts.settle_arguments(settlements), *attempts.claim_arguments(claim), *ranges,
         )  # fmt: skip
         if not told:
             self._finished.later([one.id.hex() for one in settlements])
-        return attempts.settle_result(rows, settlements, claim)
+        return attempts.settle_result(rows, settlements, claim, self._floors, ranges)
 
     async def unclaim(self, session: bytes, request: int) -> None:
         """See `JobStore.unclaim`."""

@@ -42,7 +42,8 @@ BEGIN
 END $$;
 
 CREATE FUNCTION claim(
-    clock bigint, s uuid, request bigint, lanes bigint[], queues text[], untils integer[], alone boolean, most_bytes bigint
+    clock bigint, s uuid, request bigint, lanes bigint[], queues text[], untils integer[], alone boolean, most_bytes bigint,
+    range_lanes integer[], range_firsts bigint[], range_lasts bigint[]
 ) RETURNS SETOF claimed LANGUAGE plpgsql AS $$
 DECLARE
     refused smallint;
@@ -51,16 +52,22 @@ BEGIN
     -- nobody waits for the disk here. What the worker settles later takes the claim to the disk with it.
     PERFORM set_config('synchronous_commit', 'off', true);
     IF NOT spend_request(s, request, alone) THEN refused := judge_request(s, request, alone); END IF;
-    RETURN QUERY SELECT * FROM take(instant(clock), s, request, refused, lanes, queues, untils, alone, most_bytes);
+    RETURN QUERY SELECT * FROM take(
+        instant(clock), s, request, refused, lanes, queues, untils, alone, most_bytes, range_lanes, range_firsts, range_lasts
+    );
 END $$;
 
--- A claim of a session that is locked.
+-- A claim of a session that is locked. With ranges (see windlass.store.postgres.floors), it looks only at those positions of
+-- lanes in which all jobs are alike.
 CREATE FUNCTION take(
     t bigint, s uuid, request bigint, refused smallint, lanes bigint[], queues text[], untils integer[], alone boolean,
-    most_bytes bigint
+    most_bytes bigint, range_lanes integer[], range_firsts bigint[], range_lasts bigint[]
 ) RETURNS SETOF claimed LANGUAGE plpgsql AS $$
 #variable_conflict use_variable
 DECLARE
+    some_ranges boolean := cardinality(range_lanes) > 0;
+    looked_at bigint := pg_stat_get_xact_tuples_returned('jobs_ready'::regclass);
+    picked uuid[];
     head claimed;
     w walk;
     limited boolean;
@@ -99,21 +106,37 @@ BEGIN
                 IF cardinality(w.jobs) > 0 THEN RETURN QUERY SELECT * FROM claimed_rows(t, w.jobs); END IF;
                 CONTINUE;
             END IF;
-            CONTINUE WHEN wide AND NOT EXISTS (
+            CONTINUE WHEN wide AND NOT some_ranges AND NOT EXISTS (
                 SELECT FROM jobs j WHERE j.state = 2 AND NOT j.suspect AND NOT j.aside AND j.lane = lanes[i]
             );
-            -- What comes first in the lane, as many as fit. A job that has started before does not expire.
+            -- What comes first in the lane, in order. A job that has started before does not expire.
+            IF some_ranges THEN
+                picked := ARRAY(
+                    SELECT p.id FROM unnest(range_lanes, range_firsts, range_lasts) AS r (lane, first, last)
+                    CROSS JOIN LATERAL (
+                        SELECT j.id FROM jobs j
+                        WHERE j.state = 2 AND NOT j.suspect AND NOT j.aside AND j.lane = lanes[i]
+                            AND j.pos BETWEEN r.first AND r.last
+                            AND (j.expires_at IS NULL OR j.expires_at > t OR j.attempt > 0)
+                        ORDER BY j.pos LIMIT want FOR NO KEY UPDATE SKIP LOCKED
+                    ) p
+                    WHERE r.lane = i LIMIT want
+                );
+            ELSE
+                picked := ARRAY(
+                    SELECT j.id FROM jobs j
+                    WHERE j.state = 2 AND NOT j.suspect AND NOT j.aside AND j.lane = lanes[i]
+                        AND (j.expires_at IS NULL OR j.expires_at > t OR j.attempt > 0)
+                    ORDER BY j.pos LIMIT want FOR NO KEY UPDATE SKIP LOCKED
+                );
+            END IF;
+            CONTINUE WHEN cardinality(picked) = 0;
+            -- As many of them as fit.
             RETURN QUERY
-            WITH picked AS MATERIALIZED (
-                SELECT j.id, j.pos FROM jobs j
-                WHERE j.state = 2 AND NOT j.suspect AND NOT j.aside AND j.lane = lanes[i]
-                    AND (j.expires_at IS NULL OR j.expires_at > t OR j.attempt > 0)
-                ORDER BY j.pos LIMIT want FOR NO KEY UPDATE SKIP LOCKED
-            ), sized AS MATERIALIZED (
-                SELECT b.*, p.pos,
-                    sum(octet_length(b.payload)) OVER (ORDER BY p.pos ROWS UNBOUNDED PRECEDING) AS upto,
-                    row_number() OVER (ORDER BY p.pos ROWS UNBOUNDED PRECEDING) AS place
-                FROM picked p JOIN bodies b ON b.id = p.id
+            WITH sized AS MATERIALIZED (
+                SELECT b.*, p.place,
+                    sum(octet_length(b.payload)) OVER (ORDER BY p.place ROWS UNBOUNDED PRECEDING) AS upto
+                FROM unnest(picked) WITH ORDINALITY AS p (id, place) JOIN bodies b ON b.id = p.id
             ), taken AS (
                 UPDATE jobs j SET
                     state = 3, token = j.token + 1, attempt = j.attempt + 1, session = s, request = take.request,
@@ -141,6 +164,8 @@ BEGIN
     END IF;
     head.token := w.more::integer;
     head.enqueued_at := w.retry_in;
+    -- Entries of the index that were looked at: they are many more than jobs where the dead cannot be cleaned up.
+    head.pos := pg_stat_get_xact_tuples_returned('jobs_ready'::regclass) - looked_at;
     RETURN NEXT head;
 END $$;
 

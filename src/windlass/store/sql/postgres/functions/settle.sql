@@ -71,7 +71,8 @@ CREATE FUNCTION settle(
     clock bigint, s uuid, told boolean, keep bigint, edges_most integer,
     ids uuid[], tokens integer[], outcomes smallint[], results bytea[], errors bytea[], delays bigint[], keeps bigint[],
     started boolean[],
-    request bigint, lanes bigint[], queues text[], untils integer[], alone boolean, most_bytes bigint
+    request bigint, lanes bigint[], queues text[], untils integer[], alone boolean, most_bytes bigint,
+    range_lanes integer[], range_firsts bigint[], range_lasts bigint[]
 ) RETURNS SETOF claimed LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
@@ -139,7 +140,9 @@ BEGIN
     RETURN NEXT a;
     IF request > 0 THEN
         IF NOT spent THEN refused := judge_request(s, request, alone); END IF;
-        RETURN QUERY SELECT * FROM take(t, s, request, refused, lanes, queues, untils, alone, most_bytes);
+        RETURN QUERY SELECT * FROM take(
+            t, s, request, refused, lanes, queues, untils, alone, most_bytes, range_lanes, range_firsts, range_lasts
+        );
     END IF;
 END $$;
 
