@@ -308,6 +308,25 @@ async def test_an_open_transaction_that_holds_a_key_delays_nobody_else(app: App,
             assert (await same).id == held
 
 
+async def test_what_an_open_transaction_replaces_delays_nobody_else(app: App, postgres_database: Database) -> None:
+    """Even where the job that it replaced was the only one of its limit key, and others have that key."""
+    url = postgres_database.url
+    add = app.tasks["add"]
+    async with app:
+        keyed = {"limit_by": "g:1", "queue": "later"}
+        await app.set_limit(key="g", concurrency=1)
+        replaced = await add.options(unique="k", **keyed).enqueue(1, 1)
+        async with asyncio.timeout(20), _asyncpg(url, app) as enqueue:
+            newer = await enqueue(2, 2, unique="k", on_conflict="replace", **keyed)
+            async with app.worker(queues=["default", "later"]):
+                jobs = [await add.options(**keyed).enqueue(4, 5), await add.options(limit_by="g:1").enqueue(5, 6)]
+                assert [await job.result(timeout=10) for job in jobs] == [9, 11]
+        async with app.worker(queues=["default", "later"]):
+            assert await app.job(newer).result(timeout=10) == 4
+        assert await read_states(url, replaced.id, newer) == ["cancelled", "succeeded"]
+        await app.set_limit(key="g")
+
+
 async def test_a_key_that_is_held_for_long_is_an_error_that_says_so(
     app: App, postgres_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -100,7 +101,8 @@ class Server(ABC):
         """End it, and all its processes, with SIGKILL."""
         family = self._family()
         for process in family:
-            process.send_signal(signal.SIGKILL)
+            with contextlib.suppress(psutil.NoSuchProcess):  # the others may go when their parent has gone
+                process.send_signal(signal.SIGKILL)
         self._end(signal.SIGKILL)
         psutil.wait_procs(family[1:], _PATIENCE)  # nobody else would: what they share is free only then
 

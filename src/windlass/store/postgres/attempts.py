@@ -21,8 +21,8 @@ from windlass.core.model import (
 from windlass.store.postgres.floors import Floors, Ranges
 from windlass.store.postgres.names import lane_number
 
-_SETTLEMENT = 1
-"""Kind of the rows that say what became of a settlement."""
+_HEAD, _SETTLEMENT = 0, 1
+"""Kinds of rows."""
 _NO_CLAIM: list[Any] = [0, [], [], [], False, 0]
 _SUCCEEDED = Outcome.SUCCEEDED
 
@@ -90,6 +90,12 @@ def _claimed(row: Any) -> ClaimedJob:
         undeliverable_for,
         limit_key,
     )
+
+
+def frees_places(rows: Sequence[Any]) -> bool:
+    """Whether there is a limit on what runs at once, and now less runs than before."""
+    head = next(row for row in rows if row[0] == _HEAD)
+    return bool(head[3])
 
 
 def settle_result(

@@ -321,6 +321,8 @@ class PostgresStore:
         )  # fmt: skip
         if not told:
             self._finished.later([one.id.hex() for one in settlements])
+        if attempts.frees_places(rows):
+            self._ready.later("*")
         return attempts.settle_result(rows, settlements, claim, self._floors, ranges)
 
     async def unclaim(self, session: bytes, request: int) -> None:
@@ -361,16 +363,12 @@ class PostgresStore:
     async def enqueue_in(self, connection: object, jobs: Sequence[NewJob]) -> list[EnqueueAnswer]:
         """See `Transactional.enqueue_in`."""
         check_batch("enqueue", jobs)
-        return await strangers.enqueue_in(
-            connection, self._sql["enqueue_in"], jobs, self._settings.keep, MAX_EDGES_PER_CALL
-        )
+        return await strangers.enqueue_in(connection, self._sql["enqueue_in"], jobs, self._settings.keep)
 
     def enqueue_in_sync(self, connection: object, jobs: Sequence[NewJob]) -> list[EnqueueAnswer]:
         """See `Transactional.enqueue_in_sync`."""
         check_batch("enqueue", jobs)
-        return strangers.enqueue_in_sync(
-            connection, self._sql["enqueue_in"], jobs, self._settings.keep, MAX_EDGES_PER_CALL
-        )
+        return strangers.enqueue_in_sync(connection, self._sql["enqueue_in"], jobs, self._settings.keep)
 
     # -------------------------------------------------------------------------------- sessions and janitor
 

@@ -23,17 +23,17 @@ _KNOWN = (
 )
 
 
-async def enqueue_in(connection: object, statement: str, jobs: Sequence[NewJob], *more: int) -> list[EnqueueAnswer]:
+async def enqueue_in(connection: object, statement: str, jobs: Sequence[NewJob], keep: int) -> list[EnqueueAnswer]:
     """Store jobs through a connection. One that blocks blocks the loop, as it does for the user's own statements.
 
     Args:
         connection: the user's.
-        statement: with ``$1``, ``$2``, ...
+        statement: with ``$1``, the jobs, and ``$2``, the retention.
         jobs: the jobs.
-        more: the statement's other parameters.
+        keep: retention of a job that has expired when it is stored.
     """
     driver = _driver_of(connection)
-    values = [_written(jobs), *more]
+    values = [_written(jobs), keep]
     any_connection: Any = connection
     if driver == "asyncpg":
         if not any_connection.is_in_transaction():
@@ -46,15 +46,15 @@ async def enqueue_in(connection: object, statement: str, jobs: Sequence[NewJob],
     if driver == "sqlalchemy" and _is_async(connection):
         await any_connection.run_sync(_check_dialect)
         return _read((await any_connection.execute(*_bound(statement, values))).scalar_one())
-    return enqueue_in_sync(connection, statement, jobs, *more)
+    return enqueue_in_sync(connection, statement, jobs, keep)
 
 
-def enqueue_in_sync(connection: object, statement: str, jobs: Sequence[NewJob], *more: int) -> list[EnqueueAnswer]:
+def enqueue_in_sync(connection: object, statement: str, jobs: Sequence[NewJob], keep: int) -> list[EnqueueAnswer]:
     """As `enqueue_in`, for connections that block."""
     driver = _driver_of(connection)
     if driver == "asyncpg" or _is_async(connection):
         raise UsageError(f"connection={_name(connection)}: to be awaited: await task.options(...).enqueue(...)")
-    values = [_written(jobs), *more]
+    values = [_written(jobs), keep]
     any_connection: Any = connection
     if driver == "psycopg":
         cursor = _psycopg_cursor(any_connection)
@@ -112,8 +112,8 @@ def _no_transaction() -> UsageError:
 
 
 def _percent(statement: str) -> str:
-    """A statement with ``$1, $2, $3`` as psycopg writes it."""
-    return statement.replace("$1", "%s").replace("$2", "%s").replace("$3", "%s")
+    """A statement with ``$1, $2`` as psycopg writes it."""
+    return statement.replace("$1", "%s").replace("$2", "%s")
 
 
 def _bound(statement: str, values: list[Any]) -> tuple[Any, dict[str, Any]]:
@@ -121,7 +121,7 @@ def _bound(statement: str, values: list[Any]) -> tuple[Any, dict[str, Any]]:
     from sqlalchemy import text
 
     for number in range(1, len(values) + 1):
-        kind = "text" if number == 1 else "bigint" if number == 2 else "integer"
+        kind = "text" if number == 1 else "bigint"
         statement = statement.replace(f"${number}", f"CAST(:p{number} AS {kind})")
     return text(statement), {f"p{number}": value for number, value in enumerate(values, 1)}
 

@@ -68,7 +68,7 @@ SELECT windlass.delete_jobs($1, $2, $3);
 SELECT windlass.put_limit($1, $2, $3, $4, $5, $6, $7, $8);
 
 -- name: enqueue_in
-SELECT windlass.enqueue_in($1, $2, $3);
+SELECT windlass.enqueue_in($1, $2);
 
 -- name: enqueue
 -- For other languages; no part of Windlass calls it.

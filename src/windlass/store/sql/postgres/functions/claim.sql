@@ -1,8 +1,8 @@
 -- Taking ready jobs.
 
--- A row of an answer. Kind 0: the head of `settle` (token: whether edges were left). 1: a settlement (attempt: its place,
--- token: the answer). 2: the head of a claim (attempt: the refusal, token: whether to ask again at once, enqueued_at:
--- retry_in). 3: a job that was claimed.
+-- A row of an answer. Kind 0: the head of `settle` (token: whether edges were left, attempt: whether what limits count has
+-- become less). 1: a settlement (attempt: its place, token: the answer). 2: the head of a claim (attempt: the refusal, token:
+-- whether to ask again at once, enqueued_at: retry_in, pos: entries looked at). 3: a job that was claimed.
 CREATE TYPE claimed AS (
     kind smallint, id uuid, token integer, attempt integer, failures integer, snoozes integer, pos bigint,
     enqueued_at bigint, undeliverable_for bigint, task text, queue text, requires text, limit_key text, options bytea,

@@ -133,10 +133,11 @@ BEGIN
         ended := ARRAY(SELECT o.id FROM unnest(ids) WITH ORDINALITY AS o (id, k) WHERE o.id = ANY (ended) ORDER BY o.k);
         SELECT c.more INTO more_edges FROM cascade(t, ended, edges_most, settle.keep) c;
     END IF;
-    IF cardinality(applied) > 0 THEN PERFORM tell_free_places(); END IF;
     a := NULL;
     a.kind := 0;
     a.token := more_edges::integer;
+    -- Told by the caller, together with others: see `tell_free_places`.
+    a.attempt := (cardinality(applied) > 0 AND EXISTS (SELECT FROM limits WHERE concurrency IS NOT NULL))::integer;
     RETURN NEXT a;
     IF request > 0 THEN
         IF NOT spent THEN refused := judge_request(s, request, alone); END IF;

@@ -1,12 +1,21 @@
 -- Storing jobs inside a transaction of somebody else's: from Python through his own connection (`enqueue_in`), and from any
 -- other language (`enqueue`). Both wait for whoever holds a unique key; what is raised here ends that transaction.
+--
+-- He may leave it open for long. So it takes no lock that others need: lines of limit keys are left as they are
+-- (`beside_lines`), and edges to the cursor.
+
+CREATE FUNCTION beside_lines() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM set_config('windlass.beside_lines', 'on', true);
+END $$;
 
 -- Jobs as a JSON array, answers as another: [status, holder] for each (see `enqueue_one`).
-CREATE FUNCTION enqueue_in(jobs text, keep bigint, edges_most integer) RETURNS text LANGUAGE plpgsql AS $$
+CREATE FUNCTION enqueue_in(jobs text, keep bigint) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     answers text;
     t bigint := instant(NULL);
 BEGIN
+    PERFORM beside_lines();
     SELECT json_agg(json_build_array(e.answer, e.holder))::text INTO answers
     FROM (
         SELECT
@@ -28,7 +37,7 @@ BEGIN
             array_agg((g.j ->> 'replaces')::boolean ORDER BY g.k) AS replaces
         FROM json_array_elements(enqueue_in.jobs::json) WITH ORDINALITY AS g (j, k)
     ) c CROSS JOIN LATERAL enqueue_each(
-        NULL, t, enqueue_in.keep, edges_most, true, false, c.ids, c.tasks, c.queues, c.requires, c.task_numbers,
+        NULL, t, enqueue_in.keep, 0, true, false, c.ids, c.tasks, c.queues, c.requires, c.task_numbers,
         c.queue_numbers, c.lanes, c.ranks, c.payloads, c.options, c.limit_keys, c.dues, c.expiries, c.keys, c.untils,
         c.replaces, '{}'::integer[], '{}'::uuid[], '{}'::smallint[]
     ) e;
@@ -83,8 +92,9 @@ BEGIN
     ELSIF on_conflict IS NULL OR on_conflict NOT IN ('return', 'raise', 'replace') THEN
         RAISE EXCEPTION 'on_conflict %: expected return, raise or replace', quote_nullable(on_conflict);
     END IF;
+    PERFORM beside_lines();
     SELECT e.* INTO said FROM enqueue_each(
-        NULL, instant(NULL), 86400000000, 256, true, false,
+        NULL, instant(NULL), 86400000000, 0, true, false,
         ARRAY[its_id], ARRAY[task], ARRAY[queue], ARRAY[''], ARRAY[number_of(task)], ARRAY[number_of(queue)],
         ARRAY[number_of(queue || E'\n')], ARRAY[9 - priority::bigint], ARRAY[payload], NULL, ARRAY[limit_key],
         ARRAY[CASE WHEN delay > interval '0' THEN -(extract(epoch FROM delay) * 1000000)::bigint

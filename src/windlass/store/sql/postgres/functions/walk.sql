@@ -223,7 +223,14 @@ BEGIN
                 AND j.lined AND (j.expires_at IS NULL OR j.expires_at > t OR j.attempt > 0)
             ORDER BY j.pos LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED;
             EXIT WHEN k.pos IS NOT NULL;
-            l_rank := l.rank;  -- nothing in it may start now: pass over it
+            -- Nothing in it may start now: pass over it; close it if that is because there is nothing.
+            DELETE FROM lines x
+            WHERE x.lane = its_lane AND x.task = l.task AND x.key = l.key AND x.rank = l.rank AND NOT EXISTS (
+                SELECT FROM jobs j WHERE j.state = 2 AND NOT j.suspect AND j.aside AND j.lined AND j.lane = its_lane
+                    AND j.task = l.task AND j.limit_key = l.key AND j.pos >= l.rank::bigint << 49
+                    AND j.pos < (l.rank + 1)::bigint << 49
+            );
+            l_rank := l.rank;
             l_turn := l.turn;
         END LOOP;
         l_known := true;
