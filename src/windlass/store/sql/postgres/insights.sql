@@ -13,9 +13,7 @@ FROM unnest($1::uuid[]) WITH ORDINALITY AS g (id, k)
 ORDER BY g.k;
 
 -- name: results
-SELECT d.id, d.state, d.reason, d.result,
-    (SELECT e.error FROM windlass.errors e WHERE e.job = d.id ORDER BY e.k DESC LIMIT 1)
-FROM windlass.done d WHERE d.id = ANY ($1::uuid[]);
+SELECT * FROM windlass.results($1);
 
 -- Lists look at 10,000 jobs at most, in the order of their ids, and leave out what may be large. ($1 start, $2 states,
 -- $3 queue, $4 task, $5 enqueued before, $6 enqueued from, $7 how many, $8 whether the last error matters.)
