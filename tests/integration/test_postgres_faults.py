@@ -17,7 +17,7 @@ from windlass.core.errors import SchemaMismatch, StoreError, StoreReadOnly, Stor
 from windlass.core.ids import new_id
 from windlass.core.lifecycle import Outcome
 from windlass.core.model import ClaimRequest, Lane, NewJob, Session, Settlement
-from windlass.store.postgres import pool, schema, wake
+from windlass.store.postgres import link, pool, schema, wake
 from windlass.store.postgres.store import PostgresStore
 
 
@@ -90,8 +90,8 @@ async def test_connections_that_were_ended_are_not_used_again(url: str) -> None:
 
 
 async def _heard_good_bye(store: PostgresStore) -> bool:
-    assert store._pool is not None
-    return all(connection.is_closed() for connection in store._pool.connections())
+    assert store._link.pool is not None
+    return all(connection.is_closed() for connection in store._link.pool.connections())
 
 
 async def test_a_call_whose_connection_is_ended_says_so_and_the_next_one_works(url: str) -> None:
@@ -153,7 +153,7 @@ async def test_who_waits_for_a_connection_may_be_cancelled(url: str) -> None:
 
 
 async def test_every_call_has_a_deadline(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool.Pool.fetch, "__defaults__", (0.3,))
+    monkeypatch.setattr(link.Link.call, "__kwdefaults__", {"patience": 0.3})
     async with opened(url) as store, administrator(url) as admin:
         await store.now()
         async with admin.transaction():
@@ -167,7 +167,7 @@ async def test_every_call_has_a_deadline(url: str, monkeypatch: pytest.MonkeyPat
 async def test_a_network_that_is_silent_for_a_while(
     url: str, proxy: Proxy, weather: Weather, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool.Pool.fetch, "__defaults__", (0.3,))
+    monkeypatch.setattr(link.Link.call, "__kwdefaults__", {"patience": 0.3})
     monkeypatch.setattr(pool, "CONNECT_PATIENCE", 0.3)
     async with opened(through(proxy)) as store:
         await store.now()
@@ -215,7 +215,7 @@ async def test_a_listener_that_was_ended_listens_again_and_wakes_for_what_it_mis
 
 
 async def _listens(store: PostgresStore) -> bool:
-    return store._listener is not None and store._listener._listens.is_set()
+    return store._link.listener is not None and store._link.listener._listens.is_set()
 
 
 async def test_a_listener_whose_connection_is_dead_finds_out_by_itself(

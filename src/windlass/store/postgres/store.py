@@ -11,7 +11,7 @@ import msgspec
 from asyncpg.pgproto.pgproto import UUID
 
 from windlass.core.clock import Instant, Span
-from windlass.core.errors import StoreUnavailable, UsageError
+from windlass.core.errors import StoreUnavailable
 from windlass.core.graph import MAX_EDGES_PER_CALL
 from windlass.core.model import (
     KEEP_AT_LEAST,
@@ -52,12 +52,10 @@ from windlass.store.bounds import check_batch, check_distinct, check_limit, chec
 from windlass.store.port import Capability
 from windlass.store.postgres import attempts, enqueue, fork, insights, schema, strangers
 from windlass.store.postgres.address import parse
-from windlass.store.postgres.floors import Floors
+from windlass.store.postgres.link import Link
 from windlass.store.postgres.names import lane_number, number_of, uuids
-from windlass.store.postgres.pool import LONG_PATIENCE, Pool
-from windlass.store.postgres.statements import statements_of
-from windlass.store.postgres.teller import Teller
-from windlass.store.postgres.wake import Listener, Subscription
+from windlass.store.postgres.pool import LONG_PATIENCE
+from windlass.store.postgres.wake import Subscription
 
 _KEY_PATIENCE = 5.0
 """Seconds in which another transaction must end that holds a unique key."""
@@ -78,15 +76,10 @@ class PostgresStore:
     def __init__(self, url: str, settings: Settings | None = None, clock: Callable[[], Instant] | None = None) -> None:
         self._given = url
         self._address = parse(url)
-        self._sql = statements_of(self._address.schema)
+        self._link = Link(self._address)
+        self._call = self._link.call
         self._settings = settings or Settings()
         self._clock = clock
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._pool: Pool | None = None
-        self._listener: Listener | None = None
-        self._opening: asyncio.Future[None] | None = None
-        self._closed = False
-        self._let_go()
         fork.protect(self)
 
     def __repr__(self) -> str:
@@ -117,71 +110,12 @@ class PostgresStore:
 
     async def connect(self) -> None:
         """See `Store.connect`. Checks the layout, which `migrate` creates, and begins to listen for hints."""
-        await self._connected()
-        await self._listening().wait_until_it_listens(_LISTEN_PATIENCE)
-
-    async def _connected(self) -> Pool:
-        """The pool, on the running loop, after a look at the layout."""
-        pool = self._pool
-        if pool is not None and self._loop is asyncio.get_running_loop() and not self._closed:
-            return pool
-        self._check_loop()
-        if self._opening is None:
-            self._loop = asyncio.get_running_loop()
-            self._opening = self._loop.create_task(self._open(), name="windlass-postgres-connect")
-        opening = self._opening
-        try:
-            await asyncio.shield(opening)
-        finally:
-            if opening.done() and self._opening is opening:
-                self._opening = None  # it may be tried again
-        if self._pool is None:
-            raise StoreUnavailable(f"{self._address.shown}: this store object was closed")
-        return self._pool
-
-    def _check_loop(self) -> None:
-        if self._closed:
-            raise StoreUnavailable(f"{self._address.shown}: this store object was closed")
-        if self._loop is None or self._loop is asyncio.get_running_loop():
-            return
-        if not self._loop.is_closed():
-            raise UsageError(
-                f"{self._address.shown}: this store object belongs to another event loop; make a twin() for this one"
-            )
-        # Its loop ended without closing it: what belonged to that loop goes, and the store is opened anew.
-        self.drop_inherited()
-
-    async def _open(self) -> None:
-        pool = Pool(self._address)
-        try:
-            if not (await pool.fetch(self._sql["has_meta"], ()))[0][0]:
-                raise schema.no_layout(self._address.shown, self._address.schema)
-            rows = await pool.fetch(self._sql["read_version"], ())
-            schema.check_version(rows[0][0] if rows else 0, self._address.shown)
-        except BaseException:
-            await pool.close()
-            raise
-        if self._closed:
-            await pool.close()
-            return
-        self._pool = pool
+        await self._link.connected()
+        await self._link.listening().wait_until_it_listens(_LISTEN_PATIENCE)
 
     async def aclose(self) -> None:
         """See `Store.aclose`."""
-        self._closed = True
-        if self._loop is not None and self._loop is not asyncio.get_running_loop():
-            self.drop_inherited()
-            return
-        pool, listener = self._pool, self._listener
-        for teller in (self._ready, self._finished):
-            await teller.close()
-        if listener is not None:
-            await listener.close()
-        if self._opening is not None:
-            await asyncio.wait([self._opening])
-        if pool is not None:
-            await pool.close()
-        self._let_go()
+        await self._link.close()
 
     async def migrate(self, *, finish: bool = False) -> list[str]:
         """See `Store.migrate`. Creates the layout where there is none."""
@@ -192,45 +126,19 @@ class PostgresStore:
         return PostgresStore(self._given, self._settings, self._clock)
 
     def drop_inherited(self) -> object:
-        """Forget what belongs to another loop or process, without a word to the server; answers it, to be kept."""
-        inherited = (self._pool, self._listener, self._opening, self._loop, self._ready, self._finished)
-        for one in (self._pool, self._listener, self._ready, self._finished):
-            if one is not None:
-                one.abandon()
-        self._let_go()
-        return inherited
-
-    def _let_go(self) -> None:
-        self._pool = self._listener = self._loop = self._opening = None
-        self._floors = Floors()
-        self._ready, self._finished = Teller("ready", self._tell), Teller("finished", self._tell)
-
-    def _listening(self) -> Listener:
-        if self._listener is None:
-            self._listener = Listener(self._address)
-            self._listener.start()
-        return self._listener
+        """See `windlass.store.postgres.fork`."""
+        return self._link.drop()
 
     def _now(self) -> Instant | None:
         """What the functions take for now; ``None``: the server's clock."""
         return None if self._clock is None else self._clock()
-
-    async def _call(self, name: str, *arguments: Any) -> list[Any]:
-        pool = self._pool
-        if pool is None or self._loop is not asyncio.get_running_loop():
-            pool = await self._connected()
-        return await pool.fetch(self._sql[name], arguments)
 
     async def _value(self, name: str, *arguments: Any) -> Any:
         return (await self._call(name, *arguments))[0][0]
 
     async def _ask(self, name: str, *arguments: Any) -> list[Any]:
         """As `_call`, for what may take longer."""
-        pool = await self._connected()
-        return await pool.fetch(self._sql[name], arguments, LONG_PATIENCE)
-
-    async def _tell(self, kinds: list[str], said: list[str]) -> None:
-        await self._call("tell", kinds, said)
+        return await self._link.call(name, *arguments, patience=LONG_PATIENCE)
 
     # ------------------------------------------------------------------------------------------------ jobs
 
@@ -249,16 +157,16 @@ class PostgresStore:
                 answers += await self._store_each(part.jobs, first_sent)
         added = await self._add_edges(edges, first_sent) if edges else []
         if not jobs and not edges:
-            await self._connected()
+            await self._link.connected()
         return EnqueueResult(answers, added)
 
     async def _store_plain(self, jobs: Sequence[NewJob], first_sent: Instant) -> list[EnqueueAnswer]:
-        told = self._ready.may_go_along()
+        told = self._link.ready.may_go_along()
         await self._call(
             "enqueue_plain", self._now(), first_sent, self._settings.keep, told, True, *enqueue.columns(jobs)
         )
         if not told:
-            self._ready.later({job.queue for job in jobs})
+            self._link.ready.later({job.queue for job in jobs})
         return [STORED] * len(jobs)
 
     async def _store_each(self, jobs: Sequence[NewJob], first_sent: Instant) -> list[EnqueueAnswer]:
@@ -301,9 +209,9 @@ class PostgresStore:
     async def claim(self, session: bytes, request: ClaimRequest) -> ClaimAnswer:
         """See `JobStore.claim`."""
         check_request(request)
-        ranges = self._floors.ranges(request)
+        ranges = self._link.floors.ranges(request)
         rows = await self._call("claim", self._now(), UUID(session), *attempts.claim_arguments(request), *ranges)
-        return attempts.claim_answer(rows, request, self._floors, ranges)
+        return attempts.claim_answer(rows, request, self._link.floors, ranges)
 
     async def settle(
         self, session: bytes, settlements: Sequence[Settlement], claim: ClaimRequest | None = None
@@ -313,17 +221,17 @@ class PostgresStore:
         check_distinct(settlements)
         if claim is not None:
             check_request(claim)
-        told = self._finished.may_go_along()
-        ranges = self._floors.ranges(claim)
+        told = self._link.finished.may_go_along()
+        ranges = self._link.floors.ranges(claim)
         rows = await self._call(
             "settle", self._now(), UUID(session), told, self._settings.keep, MAX_EDGES_PER_CALL + len(settlements),
             *attempts.settle_arguments(settlements), *attempts.claim_arguments(claim), *ranges,
         )  # fmt: skip
         if not told:
-            self._finished.later([one.id.hex() for one in settlements])
+            self._link.finished.later([one.id.hex() for one in settlements])
         if attempts.frees_places(rows):
-            self._ready.later("*")
-        return attempts.settle_result(rows, settlements, claim, self._floors, ranges)
+            self._link.ready.later("*")
+        return attempts.settle_result(rows, settlements, claim, self._link.floors, ranges)
 
     async def unclaim(self, session: bytes, request: int) -> None:
         """See `JobStore.unclaim`."""
@@ -363,12 +271,12 @@ class PostgresStore:
     async def enqueue_in(self, connection: object, jobs: Sequence[NewJob]) -> list[EnqueueAnswer]:
         """See `Transactional.enqueue_in`."""
         check_batch("enqueue", jobs)
-        return await strangers.enqueue_in(connection, self._sql["enqueue_in"], jobs, self._settings.keep)
+        return await strangers.enqueue_in(connection, self._link.sql["enqueue_in"], jobs, self._settings.keep)
 
     def enqueue_in_sync(self, connection: object, jobs: Sequence[NewJob]) -> list[EnqueueAnswer]:
         """See `Transactional.enqueue_in_sync`."""
         check_batch("enqueue", jobs)
-        return strangers.enqueue_in_sync(connection, self._sql["enqueue_in"], jobs, self._settings.keep)
+        return strangers.enqueue_in_sync(connection, self._link.sql["enqueue_in"], jobs, self._settings.keep)
 
     # -------------------------------------------------------------------------------- sessions and janitor
 
@@ -519,6 +427,4 @@ class PostgresStore:
 
     def subscribe(self, channels: Collection[str], wake: Callable[[], None]) -> Subscription:
         """See `Notifier.subscribe`."""
-        self._check_loop()
-        self._loop = asyncio.get_running_loop()
-        return self._listening().subscribe(channels, wake)
+        return self._link.listening().subscribe(channels, wake)
