@@ -37,8 +37,7 @@ WHERE state = 2 AND suspect = 0 AND aside = 0 AND lane = ? AND (rank, seq) <= (?
 UPDATE jobs
 SET state = 3, token = token + 1, attempt = attempt + 1, session = ?, request = ?, started_at = ?,
     holds_key = nullif(holds_key, 2), turn = NULL
-FROM (VALUES (?)...) AS taken
-WHERE jobs.n = taken.column1;
+WHERE n IN (VALUES (?)...);
 
 -- The walks read what is expired, too, and say so at the end of the row, so that a claim knows how much it passes over.
 
@@ -74,7 +73,9 @@ SELECT min(rank) FROM jobs WHERE state = 2 AND turn IS NOT NULL AND lane = ? AND
 -- (lane, task, rank, turn, lines, now, most that matter)
 SELECT j.id, j.token, j.task, j.payload, j.options, j.attempt, j.failures, j.snoozes, j.enqueued_at, j.undeliverable_since,
     j.limit_key, j.n, j.linked, j.rank, j.seq, j.attempt = 0 AND j.expires_at <= ?6, j.turn,
-    (SELECT count(*) FROM (SELECT 1 FROM jobs WHERE state = 3 AND limit_key = j.limit_key LIMIT ?7)),
+    CASE WHEN EXISTS (SELECT 1 FROM jobs WHERE state = 3 AND limit_key = j.limit_key)
+        THEN (SELECT count(*) FROM (SELECT 1 FROM jobs WHERE state = 3 AND limit_key = j.limit_key LIMIT ?7)) ELSE 0
+    END,
     (
         SELECT n FROM jobs INDEXED BY jobs_aside
         WHERE state = 2 AND suspect = 0 AND aside = 1
@@ -90,7 +91,9 @@ ORDER BY j.turn LIMIT ?5;
 -- for each line costs more than one job does.)
 SELECT j.id, j.token, j.task, j.payload, j.options, j.attempt, j.failures, j.snoozes, j.enqueued_at, j.undeliverable_since,
     j.limit_key, j.n, j.linked, j.rank, j.seq, j.attempt = 0 AND j.expires_at <= ?6, first.turn,
-    (SELECT count(*) FROM (SELECT 1 FROM jobs WHERE state = 3 AND limit_key = first.limit_key LIMIT ?7))
+    CASE WHEN EXISTS (SELECT 1 FROM jobs WHERE state = 3 AND limit_key = first.limit_key)
+        THEN (SELECT count(*) FROM (SELECT 1 FROM jobs WHERE state = 3 AND limit_key = first.limit_key LIMIT ?7)) ELSE 0
+    END
 FROM (
     SELECT limit_key, turn FROM jobs INDEXED BY jobs_turn
     WHERE state = 2 AND turn IS NOT NULL AND lane = ?1 AND task = ?2 AND rank = ?3 AND turn > ?4
@@ -129,7 +132,7 @@ WHERE state = 2 AND suspect = 1 AND lane = ? AND (rank, seq) > (?, ?)
 ORDER BY rank, seq LIMIT ?;
 
 -- name: stand_aside
-UPDATE jobs SET aside = 1 FROM (VALUES (?)...) AS met WHERE jobs.n = met.column1;
+UPDATE jobs SET aside = 1 WHERE n IN (VALUES (?)...);
 
 -- name: open_lines
 -- For jobs just stored: each that is the first of its line has its turn, and no other. (First and last row number.)

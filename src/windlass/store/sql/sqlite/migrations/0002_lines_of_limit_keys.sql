@@ -8,14 +8,13 @@ ALTER TABLE jobs ADD COLUMN aside INTEGER NOT NULL DEFAULT 0;
 -- then one drawn at its last turn. None is set while the line is barred, nor on any other job that is ready.
 ALTER TABLE jobs ADD COLUMN turn INTEGER;
 DROP INDEX jobs_ready;
-DROP INDEX jobs_held;
 UPDATE jobs SET aside = 1 WHERE limit_key IS NOT NULL;
 CREATE INDEX jobs_ready ON jobs (lane, rank, seq) WHERE state = 2 AND suspect = 0 AND aside = 0;
 CREATE INDEX jobs_aside ON jobs (lane, task, limit_key, rank, seq) WHERE state = 2 AND suspect = 0 AND aside = 1;
 CREATE INDEX jobs_turn ON jobs (lane, task, rank, turn) WHERE state = 2 AND turn IS NOT NULL;
--- What runs is counted from these two, and never from a counter that a crash could leave wrong. (With the state in it,
--- an index answers alone.)
-CREATE INDEX jobs_held ON jobs (session, lane, task, state) WHERE state = 3;
+-- What runs with a key is counted from this, and never from a counter that a crash could leave wrong. (With the state in it,
+-- the index answers alone. What runs of a queue or a task is counted from `jobs_held` and the rows: a wider index would cost
+-- every job, whether there are limits or not.)
 CREATE INDEX jobs_held_key ON jobs (limit_key, state) WHERE state = 3 AND limit_key IS NOT NULL;
 UPDATE jobs SET turn = seq WHERE n IN (
     SELECT n FROM (
