@@ -25,6 +25,7 @@ MODULES = (
     "executors",
     "sleepers",
     "depth",
+    "postgres",
     "start",
     "idle",
     "imports",

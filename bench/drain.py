@@ -21,7 +21,19 @@ def sqlite(
 ) -> dict[str, float]:
     """Jobs per second of a real worker process, by the store's own times; with ``keys``, spread over so many limit keys
     of which each may run one job at a time."""
-    url = deployment.use(folder)
+    return {"drain": through_worker(folder, deployment.use(folder), jobs, concurrency, keys=keys, options=options)}
+
+
+def through_worker(
+    folder: Path,
+    url: str,
+    jobs: int,
+    concurrency: int | None = None,
+    *,
+    keys: int = 0,
+    options: tuple[str, ...] = (),
+) -> float:
+    """Jobs per second of a real worker process on the store that `bench.app` uses."""
     if concurrency is not None:
         options = (*options, "--concurrency", str(concurrency))
 
@@ -29,7 +41,7 @@ def sqlite(
         with deployment.worker(folder, *options):
             await wait()
 
-    return {"drain": asyncio.run(_measure(url, jobs, drained, keys))}
+    return asyncio.run(_measure(url, jobs, drained, keys))
 
 
 def memory(folder: Path, *, jobs: int, concurrency: int) -> dict[str, float]:

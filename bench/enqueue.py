@@ -17,6 +17,11 @@ from bench.figure import Aim, Group, Metric, Probe
 def bulk(folder: Path, *, jobs: int) -> dict[str, float]:
     """Jobs per second of `App.enqueue_many`."""
     deployment.use(folder)
+    return bulk_here(jobs)
+
+
+def bulk_here(jobs: int) -> dict[str, float]:
+    """The same on the store that `bench.app` uses."""
     from bench.app import add, app
 
     calls = (add.bind(number, number + 1) for number in range(jobs))
@@ -26,6 +31,11 @@ def bulk(folder: Path, *, jobs: int) -> dict[str, float]:
 def coroutines(folder: Path, *, jobs: int, at_once: int) -> dict[str, float]:
     """Jobs per second of so many coroutines, each awaiting one enqueue after the other."""
     deployment.use(folder)
+    return coroutines_here(jobs, at_once)
+
+
+def coroutines_here(jobs: int, at_once: int) -> dict[str, float]:
+    """The same on the store that `bench.app` uses."""
     from bench.app import add
 
     async def produce() -> None:

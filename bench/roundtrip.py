@@ -28,10 +28,11 @@ def ours(folder: Path, *, trips: int) -> dict[str, float]:
     """Enqueue here, run there, wait for the result here; one after the other."""
     deployment.use(folder)
     with deployment.worker(folder):
-        return percentiles(uvloop.run(_trips(trips)))
+        return percentiles(uvloop.run(trips_here(trips)))
 
 
-async def _trips(trips: int) -> list[float]:
+async def trips_here(trips: int) -> list[float]:
+    """Seconds of each trip, on the store that `bench.app` uses."""
     from bench.app import add, app
 
     took = []

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 if TYPE_CHECKING:
+    from tests.servers.database import Database
     from tests.servers.redis import RedisServer
     from windlass.core.redis_url import RedisURL
 
@@ -140,3 +141,13 @@ def _no_process_survives() -> Iterator[None]:
     if survivors:
         lines = [f"  {pid}: {command}" for pid, (_, command) in survivors.items()]
         pytest.fail("processes that outlived the tests, killed now:\n" + "\n".join(lines), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def postgres_database() -> Iterator["Database"]:
+    """A PostgreSQL without fsync, for tests of what a store says rather than of what it survives."""
+    from tests.servers.database import migrated
+    from tests.servers.postgres import PostgresServer
+
+    with migrated(PostgresServer(fsync="off", synchronous_commit="off", full_page_writes="off")) as database:
+        yield database

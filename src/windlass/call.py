@@ -14,7 +14,7 @@ from windlass import blocking
 from windlass.choices import Choices, check_headers
 from windlass.client import Client
 from windlass.context import Middleware
-from windlass.core.errors import DuplicateJob, UnknownParent
+from windlass.core.errors import CapabilityMissing, DuplicateJob, UnknownParent
 from windlass.core.foreign import enc_hook
 from windlass.core.ids import new_id, to_text
 from windlass.core.limit_keys import key_of
@@ -22,6 +22,7 @@ from windlass.core.model import EnqueueAnswer, Enqueued, NewJob
 from windlass.core.options import encode_options
 from windlass.core.task import TaskSpec
 from windlass.job import Job
+from windlass.store.port import Capability, Transactional
 
 log = logging.getLogger("windlass")
 
@@ -115,6 +116,9 @@ class Call(Generic[R_co]):
         """Store a job with these arguments. Raises as `Task.enqueue`."""
         job = self.recipe.new_job(self.payload, self.limit_key)
         client = self.recipe.client
+        connection = self.recipe.choices.connection
+        if connection is not None:
+            return self._stored(job, await _transactional(client).enqueue_in(connection, (job,)))
         stored = self.recipe.job(job, (await send(client, (job,), len(self.payload)))[0])
         if client.inline is not None:
             await client.inline.run()
@@ -124,10 +128,26 @@ class Call(Generic[R_co]):
         """As `enqueue`, blocking."""
         job = self.recipe.new_job(self.payload, self.limit_key)
         client = self.recipe.client
+        connection = self.recipe.choices.connection
+        if connection is not None:
+            return self._stored(job, _transactional(client).enqueue_in_sync(connection, (job,)))
         stored = self.recipe.job(job, blocking.run(lambda: send(client, (job,), len(self.payload)))[0])
         if client.inline is not None:
             client.inline.run_sync()
         return cast("Job[R_co]", stored)
+
+    def _stored(self, job: NewJob, answers: list[EnqueueAnswer]) -> Job[R_co]:
+        return cast("Job[R_co]", self.recipe.job(job, answers[0]))
+
+
+def _transactional(client: Client) -> Transactional:
+    """The store, if it can store jobs inside a transaction of the user's own. Raises `CapabilityMissing`."""
+    store = client.origin
+    if Capability.TRANSACTIONAL not in store.capabilities or not isinstance(store, Transactional):
+        raise CapabilityMissing(
+            f"connection=: {store.url} cannot store a job inside your own transaction; a store in PostgreSQL can"
+        )
+    return store
 
 
 async def send(client: Client, jobs: Sequence[NewJob], size: int) -> list[EnqueueAnswer]:

@@ -44,6 +44,8 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
     limit_by: str | None = None
     """A limit key, in place of the one that an argument makes."""
     headers: dict[str, str] | None = None
+    connection: Any = None
+    """The user's own, inside whose transaction jobs are stored."""
 
     def merged(self, newer: Choices) -> Choices:
         """What both say; where they differ, what ``newer`` says. Raises `InvalidOption` if they contradict."""
@@ -99,6 +101,7 @@ def choose(
     result_ttl: Seconds | None = None,
     limit_by: str | None = None,
     headers: Mapping[str, str] | None = None,
+    connection: object = None,
 ) -> Choices:
     """Check options as people give them, each by itself; `windlass.Task.options` says what each means. `Choices.merged`
     checks them together. Raises `InvalidOption`."""
@@ -117,6 +120,7 @@ def choose(
         keep=None if result_ttl is None else check_keep(result_ttl, "result_ttl"),
         limit_by=None if limit_by is None else check_limit_key(limit_by),
         headers=None if headers is None else check_headers(headers),
+        connection=connection,
     )
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _USER = re.compile(r"^([a-z][a-z0-9+.-]*://[^/?#:@]*:).*@", re.IGNORECASE | re.DOTALL)
 _SECRET = re.compile(r"([?&;][^=&;]*(?:pass|pwd|secret|token|key)[^=&;]*=)[^&;#]*", re.IGNORECASE)
 _REDIS = ("redis", "rediss", "valkey", "valkeys", "unix")
-_LATER = ("postgres", "postgresql", "amqp", "amqps", "hub", "tcp")
+_LATER = ("amqp", "amqps", "hub", "tcp")
 
 
 def connect(url: str, settings: Settings) -> Store:
@@ -28,6 +28,7 @@ def connect(url: str, settings: Settings) -> Store:
     * ``sqlite:///relative.db`` and ``sqlite:////absolute.db``: a file.
     * ``redis://[user:password@]host[:port]/[db]``, ``rediss://`` with TLS, ``unix:///path/of/the.sock``; ``valkey://``
       and ``valkeys://`` are the same. Options: ``?namespace=name&timeout=seconds&ca=file``.
+    * ``postgresql://user@host/database``: a schema of a database; ``windlass migrate`` creates it.
 
     Raises `InvalidURL`, which shows the URL without its password, and `MissingExtra`.
     """
@@ -74,7 +75,10 @@ def _split(url: object) -> tuple[str, str]:
 
 
 def _known() -> str:
-    return "known are memory://[name], sqlite:///relative.db, sqlite:////absolute.db and redis://host[:port]/[db]"
+    return (
+        "known are memory://[name], sqlite:///relative.db, sqlite:////absolute.db, redis://host[:port]/[db] and "
+        "postgresql://host/database"
+    )
 
 
 def _memory_name(url: str, rest: str) -> str:
@@ -136,13 +140,35 @@ def _open_sqlite(url: str, rest: str, settings: Settings) -> Store:
     return SQLiteStore(path, settings)
 
 
+def _check_postgres(url: str, rest: str) -> None:
+    del rest
+    from windlass.store.postgres.address import parse
+
+    parse(url)
+
+
+def _open_postgres(url: str, rest: str, settings: Settings) -> Store:
+    _check_postgres(url, rest)
+    try:
+        from windlass.store.postgres.store import PostgresStore
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "asyncpg":
+            raise
+        raise MissingExtra(f"{redact(url)!a} needs asyncpg: pip install windlass[postgres]") from error
+    return PostgresStore(url, settings)
+
+
 _OPENERS: dict[str, Callable[[str, str, Settings], Store]] = {
     "memory": _open_memory,
     "sqlite": _open_sqlite,
     **dict.fromkeys(_REDIS, _open_redis),
+    "postgresql": _open_postgres,
+    "postgres": _open_postgres,
 }
 _CHECKS: dict[str, Callable[[str, str], object]] = {
     "memory": _memory_name,
     "sqlite": _sqlite_path,
     **dict.fromkeys(_REDIS, _redis_url),
+    "postgresql": _check_postgres,
+    "postgres": _check_postgres,
 }

@@ -47,6 +47,8 @@ class _Chunk:
         recipe = call.recipe
         if recipe.client is not client:
             raise UsageError(f"enqueue_many: task {recipe.spec.name!r} belongs to another App")
+        if recipe.choices.connection is not None:
+            raise UsageError("enqueue_many: calls with connection= are enqueued one by one: await call.enqueue()")
         payload = call.payload
         self.jobs.append(recipe.new_job(payload, call.limit_key))
         self.recipes.append(recipe)

@@ -82,6 +82,7 @@ class Task(Generic[P, R_co]):
         result_ttl: Seconds | None = None,
         limit_by: str | None = None,
         headers: Mapping[str, str] | None = None,
+        connection: object = None,
     ) -> Self:
         """The same task, whose jobs differ in these: ``await send.options(priority=9).enqueue(...)``.
 
@@ -103,6 +104,9 @@ class Task(Generic[P, R_co]):
             limit_by: a limit key, ``group`` or ``group:value``, whose limits apply; in place of the one that the task's
                 own ``limit_by`` makes.
             headers: text that travels along, for middleware.
+            connection: your own connection to the database of the store, with a transaction open: the job is stored
+                if and when that is committed. Of asyncpg, psycopg 3 or SQLAlchemy; PostgreSQL only, else `enqueue`
+                raises `CapabilityMissing`.
 
         Raises:
             InvalidOption: a value is impossible, or two contradict each other.
@@ -121,6 +125,7 @@ class Task(Generic[P, R_co]):
             result_ttl=result_ttl,
             limit_by=limit_by,
             headers=headers,
+            connection=connection,
         )
         return type(self)(self._recipe.client, self._recipe.spec, self._recipe.choices.merged(chosen))
 

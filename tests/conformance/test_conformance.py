@@ -12,6 +12,7 @@ from windlass.core.model import Settings
 from windlass.core.redis_url import RedisURL
 from windlass.store.memory import MemoryStore
 from windlass.store.port import Store
+from windlass.store.postgres.store import PostgresStore
 from windlass.store.redis import RedisStore
 from windlass.store.sqlite import SQLiteStore
 from windlass.testing.conformance import Check, Env, checks
@@ -36,6 +37,10 @@ STORES: dict[str, tuple[Store, MakeStore]] = {
     "redis-otherwise": (
         RedisStore(RedisURL(host="nowhere")),
         lambda request, clock: RedisStore(request.getfixturevalue("redis_url"), OTHER_SETTINGS, clock),
+    ),
+    "postgres": (
+        PostgresStore("postgresql://nowhere"),
+        lambda request, clock: request.getfixturevalue("postgres_database").store(clock=clock),
     ),
 }
 """One of each, to be asked for its capabilities, and what makes one that is empty."""

@@ -102,7 +102,7 @@ def test_apps_that_are_not_there(session: Session) -> None:
     (session.folder / "needs.py").write_text("import surely_not_installed\n")
     (session.folder / "leaves.py").write_text("raise SystemExit(3)\n")
     (session.folder / "empty.py").write_text("app = 3\n")
-    (session.folder / "elsewhere.py").write_text("from windlass import App\napp = App('postgresql://me:secret@db/x')\n")
+    (session.folder / "elsewhere.py").write_text("from windlass import App\napp = App('amqp://me:secret@db/x')\n")
     for place in (
         "tasks",
         "tasks.py",
@@ -133,7 +133,7 @@ def test_stores_that_are_not_there(session: Session) -> None:
         "sqlite://two-slashes.db",
         "windlass.db",
         "memory://",
-        "postgresql://me:secret@db.example.org/jobs",
+        "amqp://me:secret@db.example.org/jobs",
         "sqllite:///jobs.db",
         "gopher://x",
         "",
@@ -143,7 +143,7 @@ def test_stores_that_are_not_there(session: Session) -> None:
     session.run("queues", "ls", WINDLASS_URL="sqlite:///typo.db")
     assert session.run("queues", "ls", "--url", "sqlite:///text.db").returncode == 1
     assert session.run("migrate", "--url", "sqlite:////nowhere/at/all.db").returncode == 1
-    assert "secret" not in "".join(session.transcript).replace("postgresql://me:secret@", "", 1)
+    assert "secret" not in "".join(session.transcript).replace("amqp://me:secret@", "", 1)
     session.check("stores_that_are_not_there")
 
 

@@ -19,10 +19,12 @@ from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 import windlass.store.memory.cascade
 import windlass.store.memory.settle
+import windlass.store.postgres.store
 import windlass.store.redis.store
 import windlass.store.sqlite.edges
 import windlass.store.sqlite.settle
 from tests.property.killing import kill_at_every_statement
+from tests.servers.database import Database
 from windlass.core.model import Settings
 from windlass.core.redis_url import RedisURL
 from windlass.store.memory import MemoryStore
@@ -81,11 +83,17 @@ def make_redis(redis_url: RedisURL) -> MakeStore:
 
 
 @pytest.fixture
+def make_postgres(postgres_database: Database) -> MakeStore:
+    """PostgreSQL stores, one after the other."""
+    return postgres_database.store
+
+
+@pytest.fixture
 def one_edge_per_call(monkeypatch: pytest.MonkeyPatch) -> None:
     """One edge per call in place of 256, so that small graphs meet the cursors."""
     for module in (windlass.store.memory.cascade, windlass.store.sqlite.edges):
         monkeypatch.setattr(module.Cascade.__init__, "__defaults__", (1,))
-    for module in (windlass.store.memory.settle, windlass.store.sqlite.settle):
+    for module in (windlass.store.memory.settle, windlass.store.sqlite.settle, windlass.store.postgres.store):
         monkeypatch.setattr(module, "MAX_EDGES_PER_CALL", 1)
     monkeypatch.setattr(windlass.store.redis.store, "MAX_EDGES_PER_CALL", 1)
 
@@ -122,10 +130,21 @@ def test_redis_agrees_with_memory(make_redis: MakeStore) -> None:
     run(store_machine(make_redis, make_memory), always(100))
 
 
+@pytest.mark.timeout(180)
+def test_postgres_agrees_with_memory(make_postgres: MakeStore) -> None:
+    run(store_machine(make_postgres, make_memory), always(40))
+
+
 @pytest.mark.timeout(120)
 @pytest.mark.usefixtures("one_edge_per_call")
 def test_redis_is_sound_while_edges_wait_behind_cursors(make_redis: MakeStore) -> None:
     run(store_machine(make_redis, None, drains=False), always(60))
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.usefixtures("one_edge_per_call")
+def test_postgres_is_sound_while_edges_wait_behind_cursors(make_postgres: MakeStore) -> None:
+    run(store_machine(make_postgres, None, drains=False), always(20))
 
 
 @pytest.mark.soak
@@ -144,6 +163,11 @@ def test_soak_redis(pytestconfig: pytest.Config, make_redis: MakeStore) -> None:
 
 
 @pytest.mark.soak
+def test_soak_postgres(pytestconfig: pytest.Config, make_postgres: MakeStore) -> None:
+    run(store_machine(make_postgres, make_memory), soak(400), pytestconfig.option.seed)
+
+
+@pytest.mark.soak
 def test_soak_killed(pytestconfig: pytest.Config, make_sqlite: MakeStore) -> None:
     machine = store_machine(make_sqlite, make_memory, interrupt=kill_at_every_statement)
     run(machine, soak(300), pytestconfig.option.seed)
@@ -151,7 +175,7 @@ def test_soak_killed(pytestconfig: pytest.Config, make_sqlite: MakeStore) -> Non
 
 @pytest.mark.soak
 @pytest.mark.usefixtures("one_edge_per_call")
-@pytest.mark.parametrize("store", ["memory", "sqlite", "redis"])
+@pytest.mark.parametrize("store", ["memory", "sqlite", "redis", "postgres"])
 def test_soak_cursors(pytestconfig: pytest.Config, store: str, request: pytest.FixtureRequest) -> None:
     make: MakeStore = make_memory if store == "memory" else request.getfixturevalue(f"make_{store}")
     run(store_machine(make, None, drains=False), soak(1_000), pytestconfig.option.seed)

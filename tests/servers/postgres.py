@@ -63,6 +63,7 @@ class PostgresServer(Server):
     def is_ready(self) -> bool:
         """Whether it accepts sessions."""
         found = subprocess.run(
-            [find_binary("pg_isready", "postgresql"), "-q", "-h", "127.0.0.1", "-p", str(self.port)], check=False
+            [find_binary("pg_isready", "postgresql"), "-q", "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres"],
+            check=False,
         )
         return found.returncode == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -98,9 +99,12 @@ class Server(ABC):
 
     def kill(self) -> None:
         """End it, and all its processes, with SIGKILL."""
-        for process in self._family():
-            process.send_signal(signal.SIGKILL)
+        family = self._family()
+        for process in family:
+            with contextlib.suppress(psutil.NoSuchProcess):  # the others may go when their parent has gone
+                process.send_signal(signal.SIGKILL)
         self._end(signal.SIGKILL)
+        psutil.wait_procs(family[1:], _PATIENCE)  # nobody else would: what they share is free only then
 
     def pause(self) -> None:
         """Stop it, and all its processes, with SIGSTOP: connections stay, and nobody answers."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers.postgres import PostgresServer
 from tests.servers.proxy import Proxy, Weather
 from tests.servers.redis import RedisServer
 from tests.servers.server import Server
@@ -65,8 +66,13 @@ def _redis(port: int) -> str:
     return f"redis://127.0.0.1:{port}/0?namespace=crash"
 
 
+def _postgres(port: int) -> str:
+    return f"postgresql://postgres@127.0.0.1:{port}/postgres?schema=crash"
+
+
 STORES: dict[str, tuple[Callable[[], Server], Callable[[int], str]]] = {
     "redis": (RedisServer, _redis),
+    "postgres": (PostgresServer, _postgres),
 }
 
 

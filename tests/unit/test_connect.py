@@ -28,7 +28,12 @@ from windlass.core.model import Settings
         ("sqlite:///x.db?mode=ro", "takes no options"),
         ("sqlite:///x%00.db", "names no file"),
         ("memory://two words", "the name may have"),
-        ("postgresql://localhost/db", "postgresql:// is not in this version"),
+        ("amqp://localhost", "amqp:// is not in this version"),
+        ("postgresql://host/db?schema=My-Own", "schema='My-Own': expected a-z, 0-9 and _"),
+        ("postgresql://host/db?pool=many", "pool='many': expected the number of connections"),
+        ("postgresql://host/db?pooler=session", "pooler='session': expected transaction"),
+        ("postgresql://host/db?sslrootcert=/nowhere", "sslrootcert='/nowhere'"),
+        ("postgresql://u:secret@[::1/db?schema=1", "store URL 'postgresql://u:***@[::1/db?schema=1'"),
         (None, "expected a str, got NoneType"),
         (42, "expected a str, got int"),
     ],
@@ -76,7 +81,7 @@ def test_passwords_do_not_show(url: str, shown: str) -> None:
     assert redact(url) == shown
 
 
-@given(st.text("se:/@?#&=cret.", max_size=12), st.sampled_from(["redis", "rediss", "nonsense", "postgresql"]))
+@given(st.text("se:/@?#&=cret.", max_size=12), st.sampled_from(["amqp", "rediss", "nonsense"]))
 def test_no_password_gets_into_a_message(noise: str, scheme: str) -> None:
     url = f"{scheme}://user:{noise}hunter2{noise}@host/0"
     try:
@@ -84,6 +89,35 @@ def test_no_password_gets_into_a_message(noise: str, scheme: str) -> None:
     except InvalidURL as error:
         said = str(error)
     assert "hunter2" not in said
+
+
+@given(st.text("se:/@?#&=cret.", max_size=12))
+def test_no_password_gets_into_what_a_database_is_called(noise: str) -> None:
+    try:
+        store = connect(f"postgresql://user:{noise}hunter2{noise}@host/db?listen=postgresql://u:hunter2@h/", Settings())
+    except InvalidURL as error:
+        said = str(error)
+    else:
+        said = f"{store.url} {store!r}"
+    assert "hunter2" not in said
+
+
+def test_a_missing_driver_says_what_to_install() -> None:
+    code = """
+import sys
+sys.modules["asyncpg"] = None
+from windlass.connect import check_url, connect
+from windlass.core.errors import MissingExtra
+from windlass.core.model import Settings
+check_url("postgresql://host/db")
+try:
+    connect("postgresql://u:secret@host/db", Settings())
+except MissingExtra as error:
+    assert str(error) == "'postgresql://u:***@host/db' needs asyncpg: pip install windlass[postgres]", error
+else:
+    raise AssertionError
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_checking_a_url_imports_no_adapter() -> None:

@@ -78,6 +78,8 @@ class Enqueuer:
         self._flusher: asyncio.Task[None] | None = None
         self._leader: _Call | None = None
         """The caller that is sending its own jobs, if one is."""
+        self._lonely: set[_Call] = set()
+        """The callers whose jobs are on their way by themselves."""
         self._alone = True
         """The last batch was one caller's: the next caller is probably alone again."""
         self._offset: Instant = 0
@@ -93,12 +95,17 @@ class Enqueuer:
             EnqueueUnknown: the store did not answer for `RETRY_FOR` seconds; the jobs may be stored.
             StoreUnavailable: it did not answer, and the jobs were never sent.
         """
+        if _has_keys(jobs):
+            return await self._apart(jobs, size)
         if self._alone and self._leader is None and self._flusher is None:
             return await self._lead(jobs, size)
         return await self.submit(jobs, size)
 
     def submit(self, jobs: Sequence[NewJob], size: int) -> asyncio.Future[list[EnqueueAnswer]]:
         """As `enqueue`, without the waiting."""
+        # A full batch has no room for anybody else's jobs either: the caller sees to it that there are few of them.
+        if len(jobs) == MAX_BATCH or _has_keys(jobs):
+            return asyncio.get_running_loop().create_task(self._apart(jobs, size), name="windlass-enqueue-apart")
         call = _Call(jobs, size, self._clock(), asyncio.get_running_loop().create_future())
         self._waiting.append(call)
         if self._leader is None:
@@ -107,8 +114,23 @@ class Enqueuer:
 
     async def aclose(self) -> None:
         """Wait until nothing is on its way any more."""
-        while self._flusher is not None or self._leader is not None:
-            await asyncio.wait({self._flusher or self._leader.answers})  # type: ignore[union-attr]
+        while self._flusher is not None or self._leader is not None or self._lonely:
+            under_way = {call.answers for call in self._lonely}
+            if self._flusher is not None or self._leader is not None:
+                under_way.add(self._flusher or self._leader.answers)  # type: ignore[arg-type, union-attr]
+            await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+
+    async def _apart(self, jobs: Sequence[NewJob], size: int) -> list[EnqueueAnswer]:
+        """Send jobs by themselves, at once. Those with unique keys because the store may have to wait for whoever holds
+        a key, and nobody else should."""
+        call = _Call(jobs, size, self._clock(), asyncio.get_running_loop().create_future())
+        self._lonely.add(call)
+        try:
+            await self._flush([call])
+        finally:
+            self._lonely.discard(call)
+            call.answers.cancel()  # where the caller was cancelled; otherwise they are there
+        return call.answers.result()
 
     async def _lead(self, jobs: Sequence[NewJob], size: int) -> list[EnqueueAnswer]:
         """Send the caller's own jobs in its own task: a task of ours would cost two more turns of the loop. Whoever
@@ -216,6 +238,10 @@ class Enqueuer:
             if call.arrived <= began:
                 call.fail(error)
         self._waiting = deque(call for call in self._waiting if not call.answers.done())
+
+
+def _has_keys(jobs: Sequence[NewJob]) -> bool:
+    return any([job.unique is not None for job in jobs])  # noqa: C419 - twice as fast
 
 
 def _unknown(call: _Call, why: str) -> EnqueueUnknown:

@@ -26,13 +26,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from enum import Flag, auto
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from windlass.core.clock import Instant, Span
 from windlass.core.model import (
     ClaimAnswer,
     ClaimRequest,
     Edge,
+    EnqueueAnswer,
     EnqueueResult,
     NewJob,
     Note,
@@ -325,6 +326,22 @@ class Notifier(Protocol):
 
     def subscribe(self, channels: Collection[str], wake: Callable[[], None]) -> Subscription:
         """Have ``wake`` called on the store's event loop after hints on any of these channels. Starts armed."""
+
+
+@runtime_checkable
+class Transactional(Protocol):
+    """What a store with `Capability.TRANSACTIONAL` can do in addition: through a connection of the user's own, to the
+    same database, inside a transaction that the user has begun, and ends.
+
+    It need not be opened. Nothing is retried, and what the user's driver raises is raised as it is."""
+
+    async def enqueue_in(self, connection: object, jobs: Sequence[NewJob]) -> list[EnqueueAnswer]:
+        """Store jobs without parents as `JobStore.enqueue` does, if the transaction is committed; workers hear of it
+        then. Waits for other transactions that hold one of the unique keys. Raises `UsageError` for a connection of
+        an unknown kind, and for one without a transaction."""
+
+    def enqueue_in_sync(self, connection: object, jobs: Sequence[NewJob]) -> list[EnqueueAnswer]:
+        """As `enqueue_in`, for connections that block."""
 
 
 class Store(JobStore, Insights, Notifier, Protocol):

@@ -1,4 +1,5 @@
-"""SQL from named files: ``sql/<dialect>/*.sql`` holds statements, ``sql/<dialect>/migrations/*.sql`` the layout.
+"""SQL from named files: ``sql/<dialect>/*.sql`` holds statements, ``sql/<dialect>/migrations/*.sql`` the layout,
+``sql/<dialect>/functions/*.sql`` what runs inside the server.
 
 A statement begins at a line ``-- name: what_it_does`` and ends before the next one. Other comments are dropped, so
 that they may explain as much as they like.
@@ -49,3 +50,9 @@ def migrations(dialect: str) -> tuple[Migration, ...]:
         number, _, title = file.stem.partition("_")
         steps.append(Migration(int(number), title.replace("_", " "), file.read_text("utf-8")))
     return tuple(steps)
+
+
+@cache
+def functions(dialect: str) -> tuple[str, ...]:
+    """Load the scripts with the functions of a dialect that has such, in the order of their files' names."""
+    return tuple(file.read_text("utf-8") for file in sorted((_FOLDER / dialect / "functions").glob("*.sql")))

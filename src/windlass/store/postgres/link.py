@@ -1,0 +1,126 @@
+"""A store object's link to its server, and what it knows from one call to the next. Of one event loop at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from windlass.core.errors import StoreUnavailable, UsageError
+from windlass.store.postgres import schema
+from windlass.store.postgres.address import Address
+from windlass.store.postgres.floors import Floors
+from windlass.store.postgres.pool import PATIENCE, Pool
+from windlass.store.postgres.statements import statements_of
+from windlass.store.postgres.teller import Teller
+from windlass.store.postgres.wake import Listener
+
+
+class Link:
+    """Opened by the first call, for the loop on which that is made."""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.sql = statements_of(address.schema)
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.pool: Pool | None = None
+        self.listener: Listener | None = None
+        self._opening: asyncio.Future[None] | None = None
+        self._closed = False
+        self._let_go()
+
+    def _let_go(self) -> None:
+        self.pool = self.listener = self.loop = self._opening = None
+        self.floors = Floors()
+        self.ready, self.finished = Teller("ready", self._tell), Teller("finished", self._tell)
+
+    async def call(self, name: str, *arguments: Any, patience: float = PATIENCE) -> list[Any]:
+        """Carry out a named statement, and return its rows."""
+        pool = self.pool
+        if pool is None or self.loop is not asyncio.get_running_loop():
+            pool = await self.connected()
+        return await pool.fetch(self.sql[name], arguments, patience)
+
+    async def _tell(self, kinds: list[str], said: list[str]) -> None:
+        await self.call("tell", kinds, said)
+
+    def listening(self) -> Listener:
+        """What listens for hints, on the running loop; begins to, if need be."""
+        self._check_loop()
+        if self.listener is None:
+            self.loop = asyncio.get_running_loop()
+            self.listener = Listener(self.address)
+            self.listener.start()
+        return self.listener
+
+    async def connected(self) -> Pool:
+        """The pool, on the running loop, after a look at the layout."""
+        self._check_loop()
+        if self.pool is not None:
+            return self.pool
+        if self._opening is None:
+            self.loop = asyncio.get_running_loop()
+            self._opening = self.loop.create_task(self._open(), name="windlass-postgres-connect")
+        opening = self._opening
+        try:
+            await asyncio.shield(opening)
+        finally:
+            if opening.done() and self._opening is opening:
+                self._opening = None  # it may be tried again
+        if self.pool is None:
+            raise self._was_closed()
+        return self.pool
+
+    def _check_loop(self) -> None:
+        if self._closed:
+            raise self._was_closed()
+        if self.loop is None or self.loop is asyncio.get_running_loop():
+            return
+        if not self.loop.is_closed():
+            raise UsageError(
+                f"{self.address.shown}: this store object belongs to another event loop; make a twin() for this one"
+            )
+        # Its loop ended without closing it: what belonged to that loop goes, and all is opened anew.
+        self.drop()
+
+    def _was_closed(self) -> StoreUnavailable:
+        return StoreUnavailable(f"{self.address.shown}: this store object was closed")
+
+    async def _open(self) -> None:
+        pool = Pool(self.address)
+        try:
+            if not (await pool.fetch(self.sql["has_meta"], ()))[0][0]:
+                raise schema.no_layout(self.address.shown, self.address.schema)
+            rows = await pool.fetch(self.sql["read_version"], ())
+            schema.check_version(rows[0][0] if rows else 0, self.address.shown)
+        except BaseException:
+            await pool.close()
+            raise
+        if self._closed:
+            await pool.close()
+            return
+        self.pool = pool
+
+    async def close(self) -> None:
+        """Tell what is still to be told, and let go of everything, for good."""
+        self._closed = True
+        if self.loop is not None and self.loop is not asyncio.get_running_loop():
+            self.drop()
+            return
+        for teller in (self.ready, self.finished):
+            await teller.close()
+        if self.listener is not None:
+            await self.listener.close()
+        if self._opening is not None:
+            await asyncio.wait([self._opening])
+        if self.pool is not None:
+            await self.pool.close()
+        self._let_go()
+
+    def drop(self) -> object:
+        """Forget what belongs to another loop or process, without a word to the server; answers it, to be kept."""
+        dropped = (self.pool, self.listener, self._opening, self.loop, self.ready, self.finished)
+        for one in (self.pool, self.listener, self.ready, self.finished):
+            if one is not None:
+                one.abandon()
+        self._let_go()
+        return dropped

@@ -1,0 +1,277 @@
+-- Storing jobs.
+
+-- More than that ago first sent (windlass.core.model.STALE_AFTER): raised, so that nothing of the transaction stays.
+CREATE FUNCTION check_age(t bigint, first_sent bigint) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF first_sent < t - 240000000 THEN
+        RAISE EXCEPTION 'first sent % s ago, too long to repeat it safely: look the jobs up by id',
+            round((t - first_sent) / 1000000.0) USING ERRCODE = 'WL001';
+    END IF;
+END $$;
+
+-- Jobs without unique keys and parents, in one go. `due` is a delay where it is negative: microseconds from now, with the
+-- sign turned; so is `expiry` where it is not positive.
+-- Whoever sends an id for the second time waits here for whoever sent it first, and then stores nothing.
+CREATE FUNCTION enqueue_plain(
+    clock bigint, first_sent bigint, keep bigint, told boolean, own boolean,
+    ids uuid[], tasks text[], queues text[], requires text[], task_numbers bigint[], queue_numbers bigint[], lanes bigint[],
+    ranks bigint[], payloads bytea[], options bytea[], limit_keys text[], dues bigint[], expiries bigint[]
+) RETURNS void LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    t bigint := instant(clock);
+    fresh uuid[];
+    expired uuid[];
+BEGIN
+    PERFORM check_age(t, first_sent);
+    BEGIN
+        INSERT INTO bodies (id, enqueued_at, task, queue, requires, limit_key, options, payload)
+        SELECT g.id, t, g.task, g.queue, g.requires, g.limit_key, g.options, g.payload
+        FROM unnest(ids, tasks, queues, enqueue_plain.requires, limit_keys, enqueue_plain.options, payloads)
+            AS g (id, task, queue, requires, limit_key, options, payload);
+    EXCEPTION WHEN unique_violation THEN
+        -- Some are stored already. (ON CONFLICT from the start would cost all others a third.)
+        WITH stored AS (
+            INSERT INTO bodies (id, enqueued_at, task, queue, requires, limit_key, options, payload)
+            SELECT g.id, t, g.task, g.queue, g.requires, g.limit_key, g.options, g.payload
+            FROM unnest(ids, tasks, queues, enqueue_plain.requires, limit_keys, enqueue_plain.options, payloads)
+                AS g (id, task, queue, requires, limit_key, options, payload)
+            ON CONFLICT DO NOTHING RETURNING id
+        ) SELECT coalesce(array_agg(x.id), '{}') INTO fresh FROM stored x;
+    END;
+    INSERT INTO jobs (n, pos, lane, queue, task, id, state, aside, lined, limit_key, due_at, expires_at)
+    SELECT s.n, s.rank << 49 | CASE WHEN s.due > t THEN 0 ELSE s.n END, s.lane, s.queue, s.task, s.id,
+        CASE WHEN s.due > t THEN 1 ELSE 2 END, s.limit_key IS NOT NULL, own OR s.limit_key IS NULL, s.limit_key, s.due,
+        s.expiry
+    FROM (
+        SELECT nextval('sequences') AS n, g.id, g.lane, g.queue, g.task, g.rank, g.limit_key,
+            CASE WHEN g.due < 0 THEN t - g.due ELSE g.due END AS due,
+            CASE WHEN g.expiry <= 0 THEN t - g.expiry ELSE g.expiry END AS expiry
+        FROM unnest(ids, lanes, queue_numbers, task_numbers, ranks, limit_keys, dues, expiries) WITH ORDINALITY
+            AS g (id, lane, queue, task, rank, limit_key, due, expiry, k)
+        WHERE fresh IS NULL OR (g.id = ANY (fresh) AND g.k = array_position(ids, g.id))  -- an id may come twice
+        OFFSET 0
+    ) s;
+    IF own AND limit_keys IS NOT NULL THEN PERFORM open_lines(coalesce(fresh, ids)); END IF;
+    IF expiries IS NOT NULL THEN
+        expired := ARRAY(
+            SELECT j.id FROM unnest(ids) AS g (id) JOIN jobs j ON j.id = g.id
+            WHERE j.attempt = 0 AND j.state < 3 AND j.expires_at <= t AND (fresh IS NULL OR j.id = ANY (fresh))
+        );
+        PERFORM finish(t, expired, 6::smallint, 2::smallint, enqueue_plain.keep);
+    END IF;
+    IF dues IS NOT NULL AND EXISTS (SELECT FROM unnest(dues) AS g (due) WHERE g.due < 0 OR g.due > t) THEN
+        PERFORM tell_scheduled(min(CASE WHEN g.due < 0 THEN t - g.due ELSE g.due END))
+        FROM unnest(dues) AS g (due) WHERE g.due < 0 OR g.due > t;
+    END IF;
+    IF told THEN
+        PERFORM tell('ready', g.queue) FROM (SELECT DISTINCT q.queue FROM unnest(queues) AS q (queue)) g;
+    END IF;
+END $$;
+
+-- How each of these jobs ended, if it has; NULL for one that the store does not have. The rows found are locked: their jobs
+-- neither finish nor are replayed nor purged before this transaction ends. A job is looked for again if it moved meanwhile.
+CREATE FUNCTION hold_parents(ids uuid[], OUT held uuid[], OUT states smallint[]) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    wanted uuid[] := ARRAY(SELECT DISTINCT unnest(ids));
+    more_ids uuid[];
+    more_states smallint[];
+BEGIN
+    held := '{}';
+    states := '{}';
+    FOR try IN 1..10 LOOP
+        WITH found AS MATERIALIZED (
+            SELECT j.id, j.state FROM jobs j WHERE j.id = ANY (wanted) ORDER BY j.id FOR KEY SHARE
+        ) SELECT coalesce(array_agg(f.id), '{}'), coalesce(array_agg(f.state), '{}') INTO more_ids, more_states FROM found f;
+        held := held || more_ids;
+        states := states || more_states;
+        wanted := ARRAY(SELECT unnest(wanted) EXCEPT SELECT unnest(more_ids));
+        EXIT WHEN cardinality(wanted) = 0;
+        WITH found AS MATERIALIZED (
+            SELECT d.id, d.state FROM done d WHERE d.id = ANY (wanted) ORDER BY d.id FOR KEY SHARE
+        ) SELECT coalesce(array_agg(f.id), '{}'), coalesce(array_agg(f.state), '{}') INTO more_ids, more_states FROM found f;
+        held := held || more_ids;
+        states := states || more_states;
+        wanted := ARRAY(SELECT unnest(wanted) EXCEPT SELECT unnest(more_ids));
+        EXIT WHEN cardinality(wanted) = 0 OR NOT EXISTS (SELECT FROM bodies b WHERE b.id = ANY (wanted));
+    END LOOP;
+END $$;
+
+-- Stores edges to one dependant, in order, as its parents stand. A parent is kept for it unless it has finished itself.
+CREATE FUNCTION add_edges(
+    dependant uuid, parents uuid[], policies smallint[], held uuid[], states smallint[], finished boolean
+) RETURNS void LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+BEGIN
+    INSERT INTO edges (parent, child, n, policy, outcome, closed)
+    SELECT p.id, dependant, nextval('sequences'), p.policy,
+        CASE WHEN states[array_position(held, p.id)] > 3 THEN states[array_position(held, p.id)] END, finished
+    FROM unnest(parents, policies) AS p (id, policy)
+    ON CONFLICT DO NOTHING;
+    UPDATE jobs SET linked = true WHERE id = ANY (parents) AND NOT linked;
+    -- Retention starts when the last dependant has finished, so that a finished parent leaves the purge index.
+    UPDATE done SET linked = true, keep = coalesce(keep, purge_at - finished_at),
+        purge_at = CASE WHEN finished THEN purge_at END
+    WHERE id = ANY (parents) AND (NOT linked OR NOT finished);
+END $$;
+
+-- One job that may have more to it: a unique key, parents. Answers 0 stored, 1 duplicate (of `holder`), 2 unknown parent,
+-- 3 busy: another transaction, which has not ended, holds the lock on its unique key (`patient`: wait for it instead).
+-- Nothing is written before all that may refuse the job has been looked at. Jobs that it finished are appended to `ended`.
+CREATE FUNCTION enqueue_one(
+    t bigint, keep bigint, patient boolean, own boolean, new_id uuid, new_task text, new_queue text, new_requires text,
+    task_number bigint, queue_number bigint, lane_number bigint, rank bigint, payload bytea, options bytea,
+    new_limit_key text, due bigint, expiry bigint, new_key text, until smallint, replaces boolean, parents uuid[],
+    policies smallint[], INOUT ended uuid[], OUT answer integer, OUT holder uuid
+) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    held uuid[];
+    states smallint[];
+    h record;
+    first_state smallint := 2;
+    why smallint := 0;
+    says integer;
+    stored integer;
+    number bigint;
+BEGIN
+    answer := 0;
+    IF EXISTS (SELECT FROM bodies WHERE id = new_id) THEN RETURN; END IF;
+    IF cardinality(parents) > 0 THEN
+        SELECT f.held, f.states INTO held, states FROM hold_parents(parents) f;
+        IF NOT parents <@ held THEN answer := 2; RETURN; END IF;
+    END IF;
+    IF new_key IS NOT NULL THEN
+        IF patient THEN
+            PERFORM pg_advisory_xact_lock(lock_number('key/' || new_task || '/' || new_key));
+        ELSIF NOT pg_try_advisory_xact_lock(lock_number('key/' || new_task || '/' || new_key)) THEN
+            answer := 3;
+            RETURN;
+        END IF;
+        SELECT j.id, j.state INTO h FROM jobs j WHERE j.task = task_number AND j.key = new_key FOR UPDATE;
+        IF FOUND THEN
+            IF NOT coalesce(replaces, false) OR h.state = 3 THEN
+                answer := 1;
+                holder := h.id;
+                RETURN;
+            END IF;
+            ended := ended || finish(t, ARRAY[h.id], 6::smallint, 4::smallint, enqueue_one.keep);
+            IF h.id = ANY (parents) THEN
+                states[array_position(held, h.id)] := 6;
+            END IF;
+        END IF;
+    END IF;
+    due := CASE WHEN due < 0 THEN t - due ELSE due END;
+    expiry := CASE WHEN expiry <= 0 THEN t - expiry ELSE expiry END;
+    number := nextval('sequences');
+    INSERT INTO bodies (id, enqueued_at, task, queue, requires, limit_key, unique_key, unique_until, options, payload)
+    VALUES (new_id, t, new_task, new_queue, new_requires, new_limit_key, new_key, until, enqueue_one.options,
+        enqueue_one.payload)
+    ON CONFLICT DO NOTHING;
+    GET DIAGNOSTICS stored = ROW_COUNT;
+    IF stored = 0 THEN RETURN; END IF;
+    -- Of two edges to the same parent, the first counts.
+    IF cardinality(parents) > 0 THEN
+        PERFORM add_edges(new_id, parents, policies, held, states, false);
+        says := verdict(new_id);
+        first_state := CASE says WHEN 0 THEN 0 WHEN 1 THEN 2 ELSE 6 END;
+        why := CASE WHEN says = 2 THEN 3 ELSE 0 END;
+    END IF;
+    IF first_state <> 6 AND expiry <= t THEN
+        first_state := 6;
+        why := 2;
+    END IF;
+    IF first_state = 2 AND due > t THEN first_state := 1; END IF;
+    INSERT INTO jobs (n, pos, lane, queue, task, id, state, aside, lined, linked, key, limit_key, due_at, expires_at)
+    VALUES (
+        number, rank << 49 | CASE WHEN first_state = 2 THEN number ELSE 0 END, lane_number, queue_number, task_number, new_id,
+        least(first_state, 3), new_limit_key IS NOT NULL, own OR new_limit_key IS NULL, coalesce(cardinality(parents) > 0, false), new_key,
+        new_limit_key, due, expiry
+    );
+    IF own AND new_limit_key IS NOT NULL AND first_state = 2 THEN PERFORM open_lines(ARRAY[new_id]); END IF;
+    IF first_state = 6 THEN
+        ended := ended || finish(t, ARRAY[new_id], 6::smallint, why, enqueue_one.keep);
+    ELSIF first_state = 1 THEN
+        PERFORM tell_scheduled(due);
+    ELSIF first_state = 2 THEN
+        PERFORM tell('ready', new_queue);
+    END IF;
+    -- A parent that is ready was locked for a moment, in which a claim may have passed over it.
+    IF cardinality(parents) > 0 THEN
+        PERFORM tell_ready(ARRAY(SELECT p.id FROM unnest(held, states) AS p (id, state) WHERE p.state = 2));
+    END IF;
+END $$;
+
+-- Jobs one by one, in order. Parents of all are flat: `parent_of` is the place of the dependant in the call.
+CREATE FUNCTION enqueue_each(
+    clock bigint, first_sent bigint, keep bigint, edges_most integer, patient boolean, own boolean,
+    ids uuid[], tasks text[], queues text[], requires text[], task_numbers bigint[], queue_numbers bigint[], lanes bigint[],
+    ranks bigint[], payloads bytea[], options bytea[], limit_keys text[], dues bigint[], expiries bigint[],
+    keys text[], untils smallint[], replaces boolean[], parent_of integer[], parent_ids uuid[], parent_policies smallint[]
+) RETURNS TABLE (answer integer, holder uuid) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    t bigint := instant(clock);
+    ended uuid[] := '{}';
+    parents uuid[];
+    policies smallint[];
+    one record;
+BEGIN
+    PERFORM check_age(t, first_sent);
+    FOR i IN 1..cardinality(ids) LOOP
+        SELECT array_agg(p.id ORDER BY p.k), array_agg(p.policy ORDER BY p.k) INTO parents, policies
+        FROM unnest(parent_of, parent_ids, parent_policies) WITH ORDINALITY AS p (child, id, policy, k) WHERE p.child = i;
+        SELECT e.ended, e.answer, e.holder INTO one FROM enqueue_one(
+            t, enqueue_each.keep, patient, own, ids[i], tasks[i], queues[i], requires[i], task_numbers[i], queue_numbers[i],
+            lanes[i], ranks[i], payloads[i], options[i], limit_keys[i], dues[i], expiries[i], keys[i], untils[i],
+            replaces[i], parents, policies, ended
+        ) e;
+        ended := one.ended;
+        answer := one.answer;
+        holder := one.holder;
+        RETURN NEXT;
+    END LOOP;
+    PERFORM cascade(t, ended, edges_most, enqueue_each.keep);
+END $$;
+
+-- Edges to stored jobs, in order: 0 added, 1 unknown parent, 2 not waiting.
+CREATE FUNCTION enqueue_edges(
+    clock bigint, first_sent bigint, keep bigint, edges_most integer,
+    parents uuid[], dependants uuid[], policies smallint[]
+) RETURNS SETOF integer LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    t bigint := instant(clock);
+    ended uuid[] := '{}';
+    held uuid[];
+    states smallint[];
+    child jobs%ROWTYPE;
+    found_it boolean;
+BEGIN
+    PERFORM check_age(t, first_sent);
+    PERFORM FROM jobs WHERE id = ANY (dependants) ORDER BY id FOR NO KEY UPDATE;
+    FOR i IN 1..cardinality(parents) LOOP
+        SELECT * INTO child FROM jobs WHERE id = dependants[i];
+        found_it := FOUND;
+        IF EXISTS (SELECT FROM edges WHERE parent = parents[i] AND child = dependants[i])
+            AND EXISTS (SELECT FROM bodies WHERE id = dependants[i])
+        THEN
+            RETURN NEXT 0;
+            CONTINUE;
+        END IF;
+        IF NOT found_it OR child.state <> 0 THEN
+            RETURN NEXT 2;
+            CONTINUE;
+        END IF;
+        SELECT f.held, f.states INTO held, states FROM hold_parents(parents[i:i]) f;
+        IF cardinality(held) = 0 THEN
+            RETURN NEXT 1;
+            CONTINUE;
+        END IF;
+        PERFORM add_edges(dependants[i], parents[i:i], policies[i:i], held, states, false);
+        IF judge(t, dependants[i], enqueue_edges.keep) THEN ended := ended || dependants[i]; END IF;
+        RETURN NEXT 0;
+    END LOOP;
+    PERFORM cascade(t, ended, edges_most, enqueue_edges.keep);
+END $$;

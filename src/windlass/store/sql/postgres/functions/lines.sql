@@ -1,0 +1,56 @@
+-- The lines of limit keys follow the jobs' states by themselves; but only where a statement names the column `aside`, as all
+-- do that may move a job with a limit key, so that claims of other jobs pay nothing. Whoever inserts jobs calls `open_lines`.
+
+CREATE FUNCTION open_lines(ids uuid[]) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM lock_limits();
+    INSERT INTO lines (lane, task, key, rank, turn)
+    SELECT j.lane, j.task, j.limit_key, j.pos >> 49, j.pos & 562949953421311 FROM jobs j
+    WHERE j.id = ANY (ids) AND j.state = 2 AND NOT j.suspect AND j.limit_key IS NOT NULL AND j.lined
+    ORDER BY j.pos & 562949953421311 ON CONFLICT DO NOTHING;
+END $$;
+
+CREATE FUNCTION open_line() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM open_lines(ARRAY[NEW.id]);
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION close_line(old jobs) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM lock_limits();
+    DELETE FROM lines l
+    WHERE l.lane = OLD.lane AND l.task = OLD.task AND l.key = OLD.limit_key AND l.rank = OLD.pos >> 49 AND NOT EXISTS (
+        SELECT FROM jobs j WHERE j.state = 2 AND NOT j.suspect AND j.aside AND j.lined
+            AND j.lane = OLD.lane AND j.task = OLD.task AND j.limit_key = OLD.limit_key
+            AND j.pos >= (OLD.pos >> 49 << 49) AND j.pos < (((OLD.pos >> 49) + 1) << 49)
+    );
+END $$;
+
+CREATE FUNCTION reopen_lines(its_key text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM lock_limits();
+    UPDATE lines SET barred_at = NULL, barred_under = NULL
+    WHERE key = its_key AND barred_at IS NOT NULL AND barred_until IS NULL;
+END $$;
+
+CREATE FUNCTION leave_lines() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    -- In a stranger's transaction an empty line stays; the claim that finds it so closes it.
+    IF current_setting('windlass.beside_lines', true) = 'on' THEN RETURN NULL; END IF;
+    IF OLD.state = 3 THEN
+        PERFORM reopen_lines(OLD.limit_key);
+    ELSE
+        PERFORM close_line(OLD);
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER lines_1_leave AFTER UPDATE OF aside ON jobs FOR EACH ROW WHEN (
+    OLD.limit_key IS NOT NULL AND OLD.state <> NEW.state AND (OLD.state = 3 OR (OLD.state = 2 AND NOT OLD.suspect))
+) EXECUTE FUNCTION leave_lines();
+CREATE TRIGGER lines_1_delete AFTER DELETE ON jobs FOR EACH ROW
+WHEN (OLD.limit_key IS NOT NULL AND (OLD.state = 3 OR (OLD.state = 2 AND NOT OLD.suspect))) EXECUTE FUNCTION leave_lines();
+CREATE TRIGGER lines_2_open AFTER UPDATE OF aside ON jobs FOR EACH ROW WHEN (
+    NEW.limit_key IS NOT NULL AND NEW.state = 2 AND NOT NEW.suspect AND NEW.lined AND (OLD.state <> 2 OR NOT OLD.lined)
+) EXECUTE FUNCTION open_line();

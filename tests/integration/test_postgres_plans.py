@@ -1,0 +1,170 @@
+"""How the server finds its rows: by indexes, whatever statistics say.
+
+Small tables, and statistics that were taken when they were empty, are where a planner goes astray: both are made here,
+and the plans are read that the functions were really carried out with.
+"""
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import pytest
+
+from tests.servers.database import migrated
+from tests.servers.postgres import PostgresServer
+from windlass.core.clock import SECOND
+from windlass.core.ids import new_id
+from windlass.core.lifecycle import Outcome
+from windlass.core.model import ClaimRequest, Lane, NewJob, Parent, Session, Settlement, Unique
+from windlass.core.records import Limit, LimitScope
+from windlass.store.postgres.store import PostgresStore
+
+BIG = ("jobs", "bodies", "done", "edges", "lines", "errors", "notes")
+"""Tables that may be large."""
+SETTINGS = {
+    "fsync": "off",
+    "autovacuum": "off",  # so that statistics stay as they are
+    "shared_preload_libraries": "auto_explain",
+    "auto_explain.log_min_duration": "0",
+    "auto_explain.log_nested_statements": "on",
+    "auto_explain.log_level": "log",
+}
+
+
+class Plans:
+    """A store, and the plans of what it does."""
+
+    def __init__(self, server: PostgresServer, store: PostgresStore, admin: Any) -> None:
+        self._server = server
+        self.store = store
+        self.admin = admin
+        self._read = 0
+        self.session = new_id()
+        self.request = 0
+
+    def since(self) -> str:
+        """What the server has logged since this was asked last."""
+        text = self._server.log.read_text(errors="replace")
+        new, self._read = text[self._read :], len(text)
+        return new
+
+    async def fill(self, jobs: int, **more: Any) -> None:
+        for start in range(0, jobs, 1000):
+            batch = [NewJob(id=new_id(), task="t", payload=b"{}", **more) for _ in range(min(1000, jobs - start))]
+            await self.store.enqueue(batch, first_sent=await self.store.now())
+
+    async def step(self, limit: int = 100, outcome: Outcome = Outcome.SUCCEEDED, held: Any = ()) -> Any:
+        """Settle, and claim more."""
+        self.request += 1
+        request = ClaimRequest(self.request, (Lane("default", "", limit),))
+        settlements = [
+            Settlement(job.id, job.token, outcome, b"1" if outcome is Outcome.SUCCEEDED else None) for job in held
+        ]
+        result = await self.store.settle(self.session, settlements, request)
+        assert result.claim is not None
+        return result.claim.jobs
+
+
+@asynccontextmanager
+async def _opened(server: PostgresServer) -> AsyncIterator[Plans]:
+    store, admin = PostgresStore(f"{server.url}?pool=1"), await asyncpg.connect(server.url)
+    try:
+        plans = Plans(server, store, admin)
+        await store.open(Session(id=plans.session, node="n", pid=1))
+        yield plans
+    finally:
+        await store.aclose()
+        await admin.close()
+
+
+@pytest.fixture
+async def plans() -> AsyncIterator[Plans]:
+    server = PostgresServer(**SETTINGS)
+    with migrated(server):
+        async with _opened(server) as made:
+            await made.admin.execute("ANALYZE")  # of empty tables
+            yield made
+
+
+def scans(log: str) -> list[str]:
+    """Tables that were read from end to end."""
+    return [table for table in re.findall(r"Seq Scan on (\w+)", log) if table in BIG]
+
+
+async def test_no_verb_reads_a_table_from_end_to_end(plans: Plans) -> None:
+    store = plans.store
+    await plans.fill(50)
+    await plans.fill(5, limit_key="g:1")
+    await plans.fill(5, delay=SECOND, expires_in=9 * SECOND)
+    parent = NewJob(id=new_id(), task="t", payload=b"{}", unique=Unique("k"))
+    child = NewJob(id=new_id(), task="t", payload=b"{}", parents=(Parent(parent.id),))
+    await store.enqueue([parent, child], first_sent=await store.now())
+    await store.put_limit(Limit(scope=LimitScope.KEY, name="g", concurrency=1))
+    held: Any = ()
+    for outcome in (Outcome.RETRY, Outcome.SUCCEEDED, Outcome.RELEASED, Outcome.SUCCEEDED, Outcome.DEAD):
+        held = await plans.step(20, outcome, held)
+    await store.renew(plans.session, [(job.id, job.token) for job in held[1:]], plans.request)
+    await store.unclaim(plans.session, plans.request)
+    await store.observe()
+    await store.reap(await store.observe())
+    await store.promote()
+    await store.release_edges()
+    await store.purge()
+    await store.cancel([parent.id])
+    await store.replay([parent.id, child.id])
+    await store.skip(parent.id, b"1")
+    await store.delete([parent.id])
+    await store.close(plans.session)
+    log = plans.since()
+    assert "Index Scan using jobs_ready on jobs" in log, "plans are in the log"
+    assert scans(log) == []
+
+
+async def test_settling_goes_by_the_primary_key(plans: Plans) -> None:
+    """However few jobs there were when the plan was made, and however many have run since: an index of what runs would
+    have every dead entry looked at."""
+    await plans.fill(3000)
+    held: Any = ()
+    for _ in range(12):
+        held = await plans.step(200, held=held)
+    await plans.admin.execute("ANALYZE")
+    plans.since()
+    for _ in range(3):
+        held = await plans.step(200, held=held)
+    log = plans.since()
+    (settle, *_) = [part for part in log.split("Query Text: ") if part.startswith("WITH gone AS")]
+    delete = settle[settle.index("Delete on jobs") :]
+    assert "Index Scan using jobs_pkey on jobs" in delete
+    assert "jobs_held" not in delete
+
+
+async def test_a_claim_looks_at_what_it_takes_and_no_more(plans: Plans) -> None:
+    """Rows read by the index of what is ready, while a hundred thousand wait."""
+    await plans.admin.execute("""
+        WITH new AS (
+            INSERT INTO windlass.bodies (id, enqueued_at, task, queue, requires, payload)
+            SELECT gen_random_uuid(), 1, 't', 'default', '', '{}' FROM generate_series(1, 100000) RETURNING id
+        )
+        INSERT INTO windlass.jobs (id, n, pos, lane, queue, task, state)
+        SELECT id, s, (4::bigint << 49) | s, windlass.number_of(E'default\\n'), windlass.number_of('default'),
+            windlass.number_of('t'), 2
+        FROM (SELECT id, nextval('windlass.sequences') AS s FROM new) numbered
+    """)
+    for stale in (True, False):
+        if not stale:
+            await plans.admin.execute("ANALYZE")
+        for _ in range(8):  # plans are made anew for some calls
+            assert len(await plans.step(50)) == 50
+        plans.since()
+        assert len(await plans.step(50)) == 50
+        log = plans.since()
+        parts = log.split("Query Text: ")
+        (pick, *_) = [part for part in parts if part.startswith("picked := ARRAY(") and "BETWEEN" not in part]
+        assert "Index Scan using jobs_ready on jobs" in pick
+        assert "Sort" not in pick, "the index gives the order"
+        (take, *_) = [part for part in parts if part.startswith("WITH sized AS")]
+        assert "Index Scan using jobs_pkey on jobs" in take
+        assert "Index Scan using bodies_pkey on bodies" in take
+        assert scans(log) == []
