@@ -37,6 +37,8 @@ TURNS = ("tests/conformance", "-k", "sqlite-turns")
 LINES = ("tests/integration/test_sqlite_lines.py",)
 BOUNDS = ("tests/integration/test_sqlite_bounds.py",)
 LIMITS = ("tests/conformance", "-k", "sqlite-turns or sqlite-limits")
+REDIS = ("tests/conformance", "-k", "redis-")
+REDIS_FAULTS = ("tests/integration/test_redis_faults.py",)
 PAUSING = ("tests/integration/test_engine_batching.py", "-k", "pause")
 WALKS = ("tests/integration/test_sqlite_walks.py", "tests/conformance", "-k", "walk or sqlite-insights")
 TOLD = ("tests/integration/test_engine_commands.py", "tests/system/test_workers_told.py")
@@ -1304,5 +1306,85 @@ MUTANTS: list[Mutant] = [
         old="        if surplus > MAX_LOG:\n",
         new="        if False:\n",
         tests=PROCESS_UNITS,
+    ),
+    Mutant(
+        name="redis: no deadline",
+        breaks="a call that hangs is given up",
+        file="store/redis/connections.py",
+        old="asyncio.timeout(deadline or self.deadline)",
+        new="asyncio.timeout(3600)",
+        tests=REDIS_FAULTS,
+    ),
+    Mutant(
+        name="redis: a claim is sent again",
+        breaks="a claim whose answer was lost is not repeated",
+        file="store/redis/caller.py",
+        old="            if not repeatable:\n                raise\n",
+        new="",
+        tests=REDIS_FAULTS,
+    ),
+    Mutant(
+        name="redis: nobody is woken after the hints' connection was lost",
+        breaks="hints make up for what was missed",
+        file="store/redis/wake.py",
+        old="                if again:\n",
+        new="                if False:\n",
+        tests=REDIS_FAULTS,
+    ),
+    Mutant(
+        name="redis: scripts that a server forgot are not sent again",
+        breaks="NOSCRIPT loads the script",
+        file="store/redis/caller.py",
+        old="is_unknown_script(answers[at]) or moved_to(answers[at])",
+        new="moved_to(answers[at])",
+        tests=REDIS_FAULTS,
+    ),
+    Mutant(
+        name="redis: settle may not run where memory is short",
+        breaks="a full server drains",
+        file="store/lua/settle.lua",
+        old="#!lua flags=allow-oom",
+        new="#!lua",
+        tests=REDIS_FAULTS,
+    ),
+    Mutant(
+        name="redis: an edge leaves the record of its running parent as it was",
+        breaks="what is not plain any more is settled by what the job says",
+        file="store/lua/_finish.lua",
+        old="  is_not_plain_any_more(parent)\n",
+        new="",
+        tests=REDIS,
+    ),
+    Mutant(
+        name="redis: a plain end does not look at the token",
+        breaks="one winner: the proof is session and token",
+        file="store/lua/settle.lua",
+        old="if its_token == token then",
+        new="if its_token then",
+        tests=REDIS,
+    ),
+    Mutant(
+        name="redis: what runs is counted at its start only",
+        breaks="running counts are of what runs",
+        file="store/lua/settle.lua",
+        old="    count_starts(queue, task, nil, -number)\n",
+        new="",
+        tests=REDIS,
+    ),
+    Mutant(
+        name="redis: lines keep their turn when they end",
+        breaks="a line that comes again begins anew",
+        file="store/lua/_job.lua",
+        old="  call('HDEL', ns .. 'T:' .. job.lane, line)\n",
+        new="",
+        tests=REDIS,
+    ),
+    Mutant(
+        name="redis: certificates are taken as they come",
+        breaks="TLS is verified",
+        file="store/redis/connections.py",
+        old="ssl_ca_certs=url.ca,",
+        new='ssl_ca_certs=url.ca, ssl_cert_reqs="none", ssl_check_hostname=False,',
+        tests=("tests/integration/test_redis_places.py", "-k", "certificates"),
     ),
 ]

@@ -5,7 +5,7 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from windlass.connect import check_url, connect, redact
@@ -82,6 +82,7 @@ def test_passwords_do_not_show(url: str, shown: str) -> None:
 
 
 @given(st.text("se:/@?#&=cret.", max_size=12), st.sampled_from(["amqp", "rediss", "nonsense"]))
+@settings(deadline=None)  # the first call may import a driver
 def test_no_password_gets_into_a_message(noise: str, scheme: str) -> None:
     url = f"{scheme}://user:{noise}hunter2{noise}@host/0"
     try:
@@ -92,6 +93,7 @@ def test_no_password_gets_into_a_message(noise: str, scheme: str) -> None:
 
 
 @given(st.text("se:/@?#&=cret.", max_size=12))
+@settings(deadline=None)  # the first call may import a driver
 def test_no_password_gets_into_what_a_database_is_called(noise: str) -> None:
     try:
         store = connect(f"postgresql://user:{noise}hunter2{noise}@host/db?listen=postgresql://u:hunter2@h/", Settings())

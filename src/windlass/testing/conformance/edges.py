@@ -251,3 +251,18 @@ async def check_a_job_that_replaces_its_own_parent_is_cancelled(env: Env) -> Non
     await env.expect(holder, State.CANCELLED, "replaced")
     record = await env.expect(job_id, State.CANCELLED, "it replaced its own parent, and so can never run")
     same(record.reason, Reason.PARENT, "reason")
+
+
+async def check_a_parent_that_runs_already_releases_those_who_come_meanwhile(env: Env) -> None:
+    """By a new job, and by an edge to a waiting one; the parent had no edges when it was claimed."""
+    ids = await env.put_all(env.jobs(2))
+    worker = await env.worker()
+    one, other = await worker.claim()
+    child = await env.put(parents=[one.id], queue="later")
+    waiting = await env.put(parents=[one.id], queue="later")
+    await env.enqueue(edges=[Edge(other.id, waiting)])
+    same(await env.states([child, waiting]), [State.WAITING] * 2, "states while the parents run")
+    await worker.settle_all(ended(one), ended(other))
+    same(await env.states([child, waiting]), [State.READY] * 2, "states once the parents have succeeded")
+    records = [await env.read(parent) for parent in ids]
+    same([record.purge_at for record in records], [None, None], "retention of the parents, others waiting for it")
