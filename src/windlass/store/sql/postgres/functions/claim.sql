@@ -68,6 +68,7 @@ DECLARE
     some_ranges boolean := cardinality(range_lanes) > 0;
     looked_at bigint := pg_stat_get_xact_tuples_returned('jobs_ready'::regclass);
     picked uuid[];
+    any_expired boolean;
     head claimed;
     w walk;
     limited boolean;
@@ -85,6 +86,11 @@ BEGIN
         RETURN;
     END IF;
     SELECT count(*) > 0, coalesce(bool_or(l.scope > 0), false) INTO limited, everywhere FROM limits l;
+    any_expired := EXISTS (
+        SELECT FROM jobs j WHERE j.state < 3 AND j.attempt = 0 AND j.expires_at IS NOT NULL AND j.expires_at <= t
+    );
+    -- They are the janitors' to cancel: have them do it now, lest they stand before everybody for long.
+    IF any_expired THEN PERFORM tell('scheduled', ''); END IF;
     w.taken := 0;
     w.bytes := most_bytes;
     w.more := false;
@@ -122,6 +128,22 @@ BEGIN
                     ) p
                     WHERE r.lane = i LIMIT want
                 );
+            ELSIF any_expired THEN
+                -- The same, looking at a bounded number of jobs.
+                picked := ARRAY(
+                    SELECT j.id FROM (
+                        SELECT x.id, x.pos FROM jobs x
+                        WHERE x.state = 2 AND NOT x.suspect AND NOT x.aside AND x.lane = lanes[i] ORDER BY x.pos LIMIT want + 2000
+                    ) near JOIN jobs j ON j.id = near.id
+                    WHERE j.state + 0 = 2 AND (j.expires_at IS NULL OR j.expires_at > t OR j.attempt > 0)
+                    ORDER BY near.pos LIMIT want FOR NO KEY UPDATE OF j SKIP LOCKED
+                );
+                IF cardinality(picked) < want AND EXISTS (
+                    SELECT FROM jobs x WHERE x.state = 2 AND NOT x.suspect AND NOT x.aside AND x.lane = lanes[i]
+                    ORDER BY x.pos OFFSET want + 2000 LIMIT 1
+                ) THEN
+                    w.more := true;
+                END IF;
             ELSE
                 picked := ARRAY(
                     SELECT j.id FROM jobs j

@@ -4,10 +4,12 @@
 CREATE FUNCTION open_lines(ids uuid[]) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM lock_limits();
-    INSERT INTO lines (lane, task, key, rank, turn)
-    SELECT j.lane, j.task, j.limit_key, j.pos >> 49, j.pos & 562949953421311 FROM jobs j
+    INSERT INTO lines AS l (lane, task, key, rank, turn)
+    SELECT j.lane, j.task, j.limit_key, j.pos >> 49, min(j.pos & 562949953421311) FROM jobs j
     WHERE j.id = ANY (ids) AND j.state = 2 AND NOT j.suspect AND j.limit_key IS NOT NULL AND j.lined
-    ORDER BY j.pos & 562949953421311 ON CONFLICT DO NOTHING;
+    GROUP BY j.lane, j.task, j.limit_key, j.pos >> 49
+    ON CONFLICT (lane, task, key, rank) DO UPDATE SET turn = excluded.turn
+        WHERE NOT l.had_turn AND excluded.turn < l.turn;
 END $$;
 
 CREATE FUNCTION open_line() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -16,15 +18,25 @@ BEGIN
     RETURN NULL;
 END $$;
 
+-- A job has left its line, which ends with its last job; as long as it has had no turn it stands by its first.
 CREATE FUNCTION close_line(old jobs) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    first bigint;
 BEGIN
     PERFORM lock_limits();
-    DELETE FROM lines l
-    WHERE l.lane = OLD.lane AND l.task = OLD.task AND l.key = OLD.limit_key AND l.rank = OLD.pos >> 49 AND NOT EXISTS (
-        SELECT FROM jobs j WHERE j.state = 2 AND NOT j.suspect AND j.aside AND j.lined
-            AND j.lane = OLD.lane AND j.task = OLD.task AND j.limit_key = OLD.limit_key
-            AND j.pos >= (OLD.pos >> 49 << 49) AND j.pos < (((OLD.pos >> 49) + 1) << 49)
-    );
+    SELECT j.pos & 562949953421311 INTO first FROM jobs j
+    WHERE j.state = 2 AND NOT j.suspect AND j.aside AND j.lined
+        AND j.lane = old.lane AND j.task = old.task AND j.limit_key = old.limit_key
+        AND j.pos >= (old.pos >> 49 << 49) AND j.pos < (((old.pos >> 49) + 1) << 49)
+    ORDER BY j.pos LIMIT 1;
+    IF first IS NULL THEN
+        DELETE FROM lines l
+        WHERE l.lane = old.lane AND l.task = old.task AND l.key = old.limit_key AND l.rank = old.pos >> 49;
+    ELSE
+        UPDATE lines l SET turn = first
+        WHERE l.lane = old.lane AND l.task = old.task AND l.key = old.limit_key AND l.rank = old.pos >> 49
+            AND NOT l.had_turn AND l.turn <> first;
+    END IF;
 END $$;
 
 CREATE FUNCTION reopen_lines(its_key text) RETURNS void LANGUAGE plpgsql AS $$

@@ -297,7 +297,7 @@ BEGIN
         IF kl.scope IS NOT NULL THEN PERFORM spend_token(kl, l.key, t); END IF;
         IF keyed THEN
             -- Behind all others; if that was its last job, the line is gone already.
-            UPDATE lines x SET turn = nextval('sequences')
+            UPDATE lines x SET turn = nextval('sequences'), had_turn = true
             WHERE x.lane = its_lane AND x.task = l.task AND x.key = l.key AND x.rank = l.rank;
             l_rank := l.rank;
             l_turn := l.turn;

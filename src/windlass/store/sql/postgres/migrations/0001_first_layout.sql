@@ -174,7 +174,9 @@ CREATE TABLE lines (
     task bigint NOT NULL,
     key text COLLATE "C" NOT NULL,
     rank smallint NOT NULL,                 -- 9 - priority
-    turn bigint NOT NULL,                   -- a sequence: that of the job that opened the line, or of its last turn
+    -- Where it stands: a sequence, drawn at its last turn, or that of its first job as long as it has had none.
+    turn bigint NOT NULL,
+    had_turn boolean NOT NULL DEFAULT false,
     -- Set while the line is barred, because its key is at its limit: since when, under which version of the limits, and
     -- until when, if it is a rate's bar. Without an end, the end of a running job of the key ends it.
     barred_at bigint,
