@@ -5,6 +5,7 @@ PY := .venv/bin/python
 SEED ?=
 MINUTES ?=
 PYTEST_ARGS ?=
+WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint format types layers docs docs-examples mutants bench soak wheel-check lock clean venv venv-runtime servers
@@ -15,8 +16,8 @@ help: ## show this list
 demo: venv-runtime ## index the standard library with a few workers: the quickest look at Windlass
 	@$(PY) examples/stdlib_index/demo.py
 
-test: venv servers ## the whole test suite (PYTEST_ARGS="-k name" for a part)
-	@$(PY) -m pytest $(PYTEST_ARGS)
+test: venv servers ## the whole test suite (PYTEST_ARGS="-k name" for a part, WORKERS=0 for one process)
+	@$(PY) -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 lint: venv ## ruff: rules and format, nothing changed
 	@$(PY) -m ruff check .
