@@ -203,7 +203,7 @@ class Counting:
 def fill(path: Path, count: int) -> None:
     """Store dead jobs, oldest first."""
     with sqlite3.connect(path) as db:
-        db.execute("INSERT INTO lanes VALUES (1, 'default', '')")
+        db.execute("INSERT INTO lanes (n, queue, requires) VALUES (1, 'default', '')")
         db.execute("INSERT INTO tasks VALUES (1, 't')")
         rows = (
             (number, (1_800_000_000_000 + number).to_bytes(6, "big") + bytes(10), int(State.DEAD), number)
