@@ -49,6 +49,23 @@ async def test_an_idle_job_waits_for_nothing(store: Store) -> None:
         assert time.monotonic() - began < 0.5, "the poll comes only each second"
 
 
+async def test_the_end_of_a_quick_job_goes_with_the_next_claim_and_not_after_it(store: Store) -> None:
+    async def noop() -> None: ...
+
+    switch = Switch(store)
+    async with running(switch, spec(noop)) as worker:  # type: ignore[arg-type]
+        await worker.signals.wait_for("idle")
+        await enqueue(store, new_job("noop"))
+        await worker.settled(1)
+        trips = [name for name, _ in switch.calls if name in ("claim", "settle")]
+    settle = trips.index("settle")
+    assert trips[:settle].count("claim") <= 3, (
+        "two that found nothing while it came to rest, and the one that brought the job"
+    )
+    (args,) = switch.named("settle")
+    assert args[2] is not None, "and the look for more came along"
+
+
 async def test_a_slow_lane_is_never_claimed_ahead_beside_a_fast_one(store: Store) -> None:
     async def fast() -> None: ...
 

@@ -412,6 +412,8 @@ class Worker:
             answer = await pump.trip()
             if answer is not None:
                 self._heard(answer)
+                if answer.jobs:
+                    await asyncio.sleep(0)  # what ends at its first step goes with the next claim, not after it
             if self._claimer.limits_changed:
                 await self._claimer.give_back_paused(self._store)
             if pump.settled >= self._successor.jobs and not self._stopping:
