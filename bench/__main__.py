@@ -26,6 +26,7 @@ MODULES = (
     "sleepers",
     "depth",
     "postgres",
+    "herd",
     "start",
     "idle",
     "imports",
