@@ -7,7 +7,6 @@ import os
 import resource
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 log = logging.getLogger("windlass.engine")
 
@@ -91,7 +90,8 @@ class Successor:
 def resident_memory() -> int:
     """Bytes of memory that this process occupies; where the system does not tell, the most that it ever did."""
     try:
-        pages = int(Path("/proc/self/statm").read_bytes().split()[1])
+        with open("/proc/self/statm", "rb") as statm:  # noqa: PTH123 - pathlib is slow to import
+            pages = int(statm.read().split()[1])
     except OSError:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if os.uname().sysname == "Darwin" else peak * 1024
