@@ -31,6 +31,8 @@ from planted_faults import MUTANTS, Mutant
 ROOT = Path(__file__).parent.parent
 LIMIT = 300
 """Seconds for the tests of one mutant. One that hangs is caught, too."""
+BASELINE_LIMIT = 1200
+"""Seconds for the tests of all of them, without a mutant."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def _baseline(chosen: Sequence[Mutant]) -> str:
     tests = sorted({test for mutant in chosen for test in mutant.tests if test.startswith("tests/")})
     with tempfile.TemporaryDirectory(prefix="windlass-mutant-") as folder:
         shutil.copytree(ROOT / "src", Path(folder) / "src", ignore=shutil.ignore_patterns("__pycache__"))
-        code, output = _pytest(Path(folder) / "src", tests, stop_early=False)
+        code, output = _pytest(Path(folder) / "src", [*tests, "-n", "2", "--dist", "worksteal"], BASELINE_LIMIT)
     return "" if code == 0 else f"the tests fail without any mutant:\n{output}"
 
 
@@ -101,7 +103,7 @@ def _try(mutant: Mutant) -> Verdict:
         shutil.copytree(ROOT / "src", source, ignore=shutil.ignore_patterns("__pycache__"))
         if trouble := _plant(mutant, source):
             return Verdict(mutant, "", trouble)
-        code, output = _pytest(source, mutant.tests, stop_early=True)
+        code, output = _pytest(source, [*mutant.tests, "-x"], LIMIT)
     took = time.monotonic() - started
     if code in (0, 1):
         return Verdict(mutant, _first_failure(output) if code else "", took=took)
@@ -142,15 +144,14 @@ def _file(mutant: Mutant, source: Path) -> Path:
     return source / "windlass" / mutant.file
 
 
-def _pytest(source: Path, tests: Sequence[str], *, stop_early: bool) -> tuple[int, str]:
+def _pytest(source: Path, arguments: Sequence[str], limit: float) -> tuple[int, str]:
     """Run tests against ``source``; answers pytest's exit code (-1: too long) and what it said."""
-    command = [sys.executable, "-m", "pytest", "-q", "--no-header", "--tb=no", "-p", "no:cacheprovider", *tests]
-    command += ["-x"] if stop_early else []
+    command = [sys.executable, "-m", "pytest", "-q", "--no-header", "--tb=no", "-p", "no:cacheprovider", *arguments]
     env = {**os.environ, "PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1", "WINDLASS_NO_SHRINK": "1"}
     try:
-        done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=LIMIT, check=False)
+        done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=limit, check=False)
     except subprocess.TimeoutExpired:
-        return -1, ""
+        return -1, f"no answer within {limit:g} s"
     return done.returncode, done.stdout + done.stderr
 
 
