@@ -60,7 +60,6 @@ PROCESS_UNITS = (
     "tests/unit/test_lanes.py",
     "tests/integration/test_process_output.py",
 )
-CURSORS = ("tests/property/test_state_machine.py", "-k", "sqlite and cursors")
 
 MUTANTS: list[Mutant] = [
     Mutant(
@@ -913,7 +912,7 @@ MUTANTS: list[Mutant] = [
         file="store/sqlite/edges.py",
         old="                for left in self._finished:\n",
         new="                for left in [job]:\n",
-        tests=CURSORS,
+        tests=("tests/conformance", "-k", "sqlite-cascades"),
     ),
     Mutant(
         name="sqlite: unclaim forgets the old position",

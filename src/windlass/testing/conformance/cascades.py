@@ -131,6 +131,15 @@ async def check_a_wide_cancellation_is_bounded(env: Env) -> None:
     same(await _count(env, children, State.CANCELLED), MANY, "cancelled in the end")
 
 
+async def check_a_cancellation_goes_on_behind_each_dependant_that_it_cancelled(env: Env) -> None:
+    parent = await env.put()
+    children = await env.put_all(env.jobs(MANY, parents=[parent]))
+    grandchildren = await env.put_all([env.job(parents=[child]) for child in children])
+    await env.store.cancel([parent])
+    await _drain(env.store)
+    same(await _count(env, grandchildren, State.CANCELLED), MANY, "dependants of dependants cancelled in the end")
+
+
 async def check_a_job_with_many_parents_goes_once(env: Env) -> None:
     parents = await env.put_all(env.jobs(MANY))
     child = await env.put(parents=parents, queue="later")
