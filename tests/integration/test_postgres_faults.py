@@ -15,7 +15,7 @@ from tests.servers.postgres import PostgresServer
 from tests.servers.proxy import Proxy, Weather
 from windlass.core.errors import SchemaMismatch, StoreError, StoreReadOnly, StoreUnavailable
 from windlass.core.ids import new_id
-from windlass.core.lifecycle import Outcome
+from windlass.core.lifecycle import Outcome, State
 from windlass.core.model import ClaimRequest, Lane, NewJob, Session, Settlement
 from windlass.store.postgres import link, pool, schema, wake
 from windlass.store.postgres.store import PostgresStore
@@ -398,6 +398,23 @@ def test_a_store_whose_loop_has_ended_is_opened_anew(url: str) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------ the layout
+
+
+async def test_a_claim_that_took_a_job_outlives_a_crash_of_the_server() -> None:
+    """Else others are given the job while the lease of who runs it still holds."""
+    with PostgresServer(wal_writer_delay="10s") as server:
+        async with opened(server.url) as store:
+            await store.migrate()
+            job_id = await put(store)
+            session = Session(id=os.urandom(16), node="here", pid=1)
+            await store.open(session)
+            (claimed,) = (await store.claim(session.id, ClaimRequest(1, (Lane("default"),)))).jobs
+            server.kill()
+        server.start()
+        async with opened(server.url) as store:
+            (record,) = await store.get_jobs([job_id])
+    assert record is not None
+    assert (record.state, record.session, record.token) == (State.RUNNING, session.id, claimed.token)
 
 
 async def test_a_database_without_a_layout_says_what_to_do(url: str) -> None:

@@ -47,14 +47,16 @@ CREATE FUNCTION claim(
 ) RETURNS SETOF claimed LANGUAGE plpgsql AS $$
 DECLARE
     refused smallint;
+    answered bigint;
 BEGIN
-    -- A claim that a crash of the server undoes is one whose session loses a job: nothing that anybody was told of ends. So
-    -- nobody waits for the disk here. What the worker settles later takes the claim to the disk with it.
-    PERFORM set_config('synchronous_commit', 'off', true);
     IF NOT spend_request(s, request, alone) THEN refused := judge_request(s, request, alone); END IF;
     RETURN QUERY SELECT * FROM take(
         instant(clock), s, request, refused, lanes, queues, untils, alone, most_bytes, range_lanes, range_firsts, range_lasts
     );
+    GET DIAGNOSTICS answered = ROW_COUNT;
+    -- A claim that took jobs waits for the disk: if a crash of the server undid it, others would be given the same jobs while
+    -- the lease of this session still holds. One that found nothing has its last row only, and waits for nothing.
+    IF answered < 2 THEN PERFORM set_config('synchronous_commit', 'off', true); END IF;
 END $$;
 
 -- A claim of a session that is locked. With ranges (see windlass.store.postgres.floors), it looks only at those positions of
