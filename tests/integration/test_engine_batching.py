@@ -20,7 +20,7 @@ from tests.integration.engine_harness import (
     spec,
 )
 from windlass.core.clock import SECOND
-from windlass.core.records import Limit, LimitScope
+from windlass.core.records import Limit, LimitScope, Rate
 from windlass.store.port import Store
 from windlass.store.sqlite import SQLiteStore
 
@@ -64,6 +64,18 @@ async def test_the_end_of_a_quick_job_goes_with_the_next_claim_and_not_after_it(
     )
     (args,) = switch.named("settle")
     assert args[2] is not None, "and the look for more came along"
+
+
+async def test_a_worker_is_back_when_a_rate_lets_the_next_job_start(store: Store) -> None:
+    async def noop() -> None: ...
+
+    await store.put_limit(Limit(scope=LimitScope.QUEUE, name="default", rate=Rate(count=20)))
+    await enqueue(store, *(new_job("noop") for _ in range(12)))
+    began = time.monotonic()
+    async with running(store, spec(noop)) as worker:
+        await worker.settled(12)
+    took = time.monotonic() - began
+    assert 0.5 < took < 4, "twelve at twenty a second; a poll for each would take eleven seconds"
 
 
 async def test_a_slow_lane_is_never_claimed_ahead_beside_a_fast_one(store: Store) -> None:

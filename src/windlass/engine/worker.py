@@ -76,6 +76,8 @@ class Worker:
         self._finishing = False
         """Nothing runs any more; what is in the outbox goes, then the claim loop ends."""
         self._obeyed: set[str] = set()
+        self._retry_at = math.inf
+        """When a rate lets something start that the last claim did not get, on the monotonic clock."""
         self._session_hints: Subscription | None = None
         self._services: list[Service] = []
         self._lease_guard: asyncio.TimerHandle | None = None
@@ -422,19 +424,18 @@ class Worker:
                 continue
             if not self._stopping and self._claimer.became_free(self._holding):
                 continue
-            await self._sleep(answer)
+            await self._sleep()
 
     def _heard(self, answer: ClaimAnswer) -> None:
         """Draw the conclusions from the answer to a claim."""
+        self._retry_at = math.inf if answer.retry_in is None else time.monotonic() + answer.retry_in / SECOND
         if answer.refused in (Refusal.REVOKED, Refusal.UNKNOWN_SESSION):
             self._revoke()
         elif self._claimer.hear(answer):
             self._begin_stop(self._config.grace)
 
-    async def _sleep(self, answer: ClaimAnswer | None) -> None:
-        pause = POLL
-        if answer is not None and answer.retry_in is not None:
-            pause = min(pause, max(0.001, answer.retry_in / SECOND))
+    async def _sleep(self) -> None:
+        pause = min(POLL, max(0.001, self._retry_at - time.monotonic()))
         self._signals.emit("idle")
         if await self._pump.sleep(pause):
             self._claimer.look = True
