@@ -25,7 +25,7 @@ MODULES = (
     "executors",
     "sleepers",
     "depth",
-    "postgres",
+    "on_postgres",
     "herd",
     "start",
     "idle",

@@ -13,12 +13,12 @@ from bench import drain as drains
 from bench import enqueue as enqueues
 from bench import roundtrip
 from bench.figure import Aim, Group, Metric, Probe
-from bench.redis_server import redis_server
+from tests.servers.redis import RedisServer
 
 
 def _served(probe: Callable[..., dict[str, float]], folder: Path, **arguments: object) -> dict[str, float]:
-    with redis_server(folder) as port:
-        os.environ["BENCH_URL"] = f"redis://127.0.0.1:{port}/0"
+    with RedisServer("--appendfsync", "everysec") as server:
+        os.environ["BENCH_URL"] = server.url
         return probe(folder, **arguments)
 
 
@@ -44,8 +44,9 @@ def trips(folder: Path, *, trips: int) -> dict[str, float]:
 
 def depth(folder: Path, *, few: int, many: int, measured: int) -> dict[str, float]:
     """Cost per job of settle with claim, while few and while many wait; taken in turns."""
-    with redis_server(folder) as port:
-        urls = {count: f"redis://127.0.0.1:{port}/0?namespace=n{count}" for count in (few, many)}
+    del folder  # the server has one of its own
+    with RedisServer("--appendfsync", "everysec") as server:
+        urls = {count: f"{server.url}?namespace=n{count}" for count in (few, many)}
         return uvloop.run(depths.compare(urls, few, many, measured))
 
 

@@ -75,7 +75,7 @@ def drain(folder: Path, *, jobs: int, slots: int) -> dict[str, float]:
 
 
 def _with_server(folder: Path, measure: Any) -> dict[str, float]:
-    from bench.postgres import server
+    from bench.on_postgres import server
 
     del folder
     with server() as running:

@@ -17,7 +17,7 @@ import uvloop
 from uuid_utils import uuid7
 
 from bench.floors.queue import decode, encode, payload
-from bench.redis_server import redis_server
+from tests.servers.redis import RedisServer
 
 BATCH = 200
 SCRIPTS = {
@@ -156,6 +156,7 @@ class Floor:
 
 def bulk(folder: Path, *, floor: str, jobs: int) -> dict[str, float]:
     """Jobs per second in batches of 1,000."""
+    del folder  # the server has one of its own
 
     async def run(port: int) -> float:
         stored = Floor(port, floor)
@@ -166,12 +167,13 @@ def bulk(folder: Path, *, floor: str, jobs: int) -> dict[str, float]:
         await stored.client.aclose()
         return seconds
 
-    with redis_server(folder) as port:
-        return {"bulk": jobs / uvloop.run(run(port))}
+    with RedisServer("--appendfsync", "everysec") as server:
+        return {"bulk": jobs / uvloop.run(run(server.port))}
 
 
 def coroutines(folder: Path, *, floor: str, jobs: int, at_once: int) -> dict[str, float]:
     """Jobs per second from so many coroutines, each awaiting one enqueue after the other; gathered meanwhile."""
+    del folder  # the server has one of its own
 
     async def run(port: int) -> float:
         stored = Floor(port, floor)
@@ -205,8 +207,8 @@ def coroutines(folder: Path, *, floor: str, jobs: int, at_once: int) -> dict[str
         await stored.client.aclose()
         return seconds
 
-    with redis_server(folder) as port:
-        return {"coroutines": jobs / uvloop.run(run(port))}
+    with RedisServer("--appendfsync", "everysec") as server:
+        return {"coroutines": jobs / uvloop.run(run(server.port))}
 
 
 async def _fill(stored: Floor, jobs: int) -> None:
@@ -216,6 +218,7 @@ async def _fill(stored: Floor, jobs: int) -> None:
 
 def drain(folder: Path, *, floor: str, jobs: int, slots: int) -> dict[str, float]:
     """Jobs per second of claim, run, encode and settle, one after the other."""
+    del folder  # the server has one of its own
 
     async def add(a: int, b: int) -> int:
         return a + b
@@ -239,12 +242,13 @@ def drain(folder: Path, *, floor: str, jobs: int, slots: int) -> dict[str, float
         await stored.client.aclose()
         return seconds
 
-    with redis_server(folder) as port:
-        return {"drain": jobs / uvloop.run(run(port))}
+    with RedisServer("--appendfsync", "everysec") as server:
+        return {"drain": jobs / uvloop.run(run(server.port))}
 
 
 def trips(folder: Path, *, trips: int) -> dict[str, float]:
     """Enqueue, claim, run, settle, all here and one after the other: three round trips and no waking."""
+    del folder  # the server has one of its own
     from bench.roundtrip import WARM_UP, percentiles
 
     async def run(port: int) -> list[float]:
@@ -260,5 +264,5 @@ def trips(folder: Path, *, trips: int) -> dict[str, float]:
         await stored.client.aclose()
         return took[WARM_UP:]
 
-    with redis_server(folder) as port:
-        return percentiles(uvloop.run(run(port)))
+    with RedisServer("--appendfsync", "everysec") as server:
+        return percentiles(uvloop.run(run(server.port)))

@@ -9,15 +9,13 @@ import argparse
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 import venv
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+
+from tests.servers.redis import RedisServer
 
 HERE = Path(__file__).parent
 PACKAGES = {
@@ -38,41 +36,14 @@ def make_environment(folder: Path, names: list[str]) -> Path:
     return programs
 
 
-@contextmanager
-def redis_server(folder: Path) -> Iterator[int]:
-    """Run a private server, with nothing written to disk; gives its port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
-    server = subprocess.Popen(["redis-server", *options], stdout=subprocess.DEVNULL)
-    try:
-        _wait_for(port)
-        yield port
-    finally:
-        server.terminate()
-        server.wait()
-
-
-def _wait_for(port: int) -> None:
-    until = time.monotonic() + 10
-    while time.monotonic() < until:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        except OSError:
-            time.sleep(0.05)
-    raise SystemExit("redis-server did not start")
-
-
 def measure(name: str, programs: Path, folder: Path, jobs: int) -> dict[str, float]:
     """Enqueue with no worker, drain with one, and measure the round trip while idle."""
     environment = {**os.environ, "PYTHONPATH": str(HERE), "PEER_FOLDER": str(folder), "PATH": _path(programs)}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     if name == "huey":
         return _drive(name, programs, folder, environment, jobs)
-    with redis_server(folder) as port:
-        return _drive(name, programs, folder, {**environment, "PEER_PORT": str(port)}, jobs)
+    with RedisServer("--appendonly", "no") as server:
+        return _drive(name, programs, folder, {**environment, "PEER_PORT": str(server.port)}, jobs)
 
 
 def _drive(name: str, programs: Path, folder: Path, environment: dict[str, str], jobs: int) -> dict[str, float]:
