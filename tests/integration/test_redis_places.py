@@ -4,7 +4,6 @@ import asyncio
 import multiprocessing
 import os
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 
 from tests.integration.redis_harness import enqueue, store_on, url_of
 from tests.integration.sqlite_harness import new_job, open_session, request
+from tests.servers.certificates import make_certificates
 from tests.servers.redis import RedisCluster, RedisServer
 from tests.servers.server import free_port
 from windlass.core.errors import StoreReadOnly, StoreUnavailable
@@ -81,19 +81,7 @@ async def test_an_access_list_as_the_manual_has_it() -> None:
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An authority of our own, and a certificate by it for 127.0.0.1."""
-    folder = tmp_path_factory.mktemp("tls")
-
-    def openssl(*arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-
-    new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-    openssl("req", "-x509", *new_key, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=ours",
-            "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign")  # fmt: skip
-    openssl("req", *new_key, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=server")
-    (folder / "names").write_text("subjectAltName=IP:127.0.0.1")
-    openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
-            "-out", "server.pem", "-extfile", "names")  # fmt: skip
-    return folder
+    return make_certificates(tmp_path_factory.mktemp("tls"), "127.0.0.1")
 
 
 @pytest.fixture
