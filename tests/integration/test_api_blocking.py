@@ -269,7 +269,7 @@ def test_a_store_goes_with_its_event_loop(tmp_path: Path) -> None:
     out = run_script(
         tmp_path,
         """
-        import asyncio, gc, os, threading
+        import asyncio, gc, os, threading, time
         from windlass import App
         app = App()
 
@@ -279,16 +279,28 @@ def test_a_store_goes_with_its_event_loop(tmp_path: Path) -> None:
         async def main(n):
             return await double.enqueue(n)
 
-        def count():
-            for thread in threading.enumerate():
-                if thread is not threading.current_thread():
-                    thread.join(10)  # what was told to end needs a moment
-            return threading.active_count(), len(os.listdir("/proc/self/fd"))
+        def open_files():
+            found = []
+            for name in os.listdir("/proc/self/fd"):
+                try:
+                    found.append(os.readlink(f"/proc/self/fd/{name}"))
+                except OSError:
+                    pass  # that of the listing itself
+            return sorted(found)
 
-        asyncio.run(main(0)); gc.collect()
-        before = count()
-        jobs = [asyncio.run(main(n)) for n in range(20)]; gc.collect()
-        assert count() == before, (before, count())
+        def held():
+            gc.collect()
+            return [thread.name for thread in threading.enumerate()], open_files()
+
+        asyncio.run(main(0))
+        for thread in threading.enumerate()[1:]:
+            thread.join()
+        before = held()
+        jobs = [asyncio.run(main(n)) for n in range(20)]
+        until = time.monotonic() + 10  # what was told to end needs a moment
+        while (now := held()) != before and time.monotonic() < until:
+            time.sleep(0.01)
+        assert now == before, (before, now)
         with app.start_worker_thread():
             print(sum(job.result_sync(10) for job in jobs))
         """,
