@@ -38,7 +38,7 @@ class Pulse:
 
 
 class Heartbeat:
-    """One renewal each third of a lease, until stopped or until `is_hung` says so; it also sees to the ``watch``.
+    """One renewal each third of a lease, until stopped or until `is_lost` says why; it also sees to the ``watch``.
 
     ``on_renewal`` is called on the worker's loop after each renewal.
     """
@@ -50,14 +50,14 @@ class Heartbeat:
         watch: LoopWatch,
         *,
         on_renewal: Callable[[Pulse], None],
-        is_hung: Callable[[float], bool],
+        is_lost: Callable[[float], str | None],
         on_hung: Callable[[], None],
     ) -> None:
         self._origin = store
         self._lease = store.settings.lease / SECOND
         self._holding = holding
         self._on_renewal = on_renewal
-        self._is_hung = is_hung
+        self._is_lost = is_lost
         self._on_hung = on_hung
         self._watch = watch
         self._worker_loop = asyncio.get_running_loop()
@@ -108,8 +108,8 @@ class Heartbeat:
         looking = self._own_loop.create_task(self._look_at_loop())
         try:
             while not self._stopping:
-                if self._is_hung(time.monotonic()):
-                    log.error("the event loop is hung while a job is past its timeout: the lease is given up")
+                if (why := self._is_lost(time.monotonic())) is not None:
+                    log.error("%s: the lease is given up", why)
                     self._on_hung()
                     return
                 await self._renew(store)

@@ -36,9 +36,14 @@ class Service:
         await asyncio.wait({task})
 
     async def wait(self) -> None:
-        """Wait until the service ends by itself, or is stopped."""
+        """Wait until the service ends by itself, is stopped, or is cancelled by somebody else."""
         if self._task is not None:
             await asyncio.wait({self._task})
+
+    @property
+    def ended(self) -> bool:
+        """Whether it was started and runs no more."""
+        return self._task is not None and self._task.done()
 
     async def _keep_running(self) -> None:
         back_off = FIRST_BACK_OFF

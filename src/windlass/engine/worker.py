@@ -45,6 +45,10 @@ COURTESY = 1.0
 """Seconds for which attempts that were cancelled at the end of the grace time may clean up."""
 
 
+class WorkerDown(Exception):
+    """A task has cancelled what is the worker's."""
+
+
 class Worker:
     """Claims jobs from a store and runs them, until stopped. It works through a twin of the store, of its own, so that
     nobody closes the store under it.
@@ -132,7 +136,7 @@ class Worker:
             lambda: self._holding,
             self._watch,
             on_renewal=self._renewed,
-            is_hung=self._is_hung,
+            is_lost=self._is_lost,
             on_hung=self._config.on_hung,
         )
         await self._open_session()
@@ -195,10 +199,24 @@ class Worker:
         return self._store
 
     async def wait(self) -> None:
-        """Wait until the worker has stopped. Raises `SchemaMismatch` if it stopped because the store was migrated."""
-        await self._stopped.wait()
+        """Wait until the worker has stopped. Raises `SchemaMismatch` if it stopped because the store was migrated, and
+        `WorkerDown` if a task has cancelled what is the worker's."""
+        waits: list[asyncio.Future[object]] = [asyncio.ensure_future(self._stopped.wait())]
+        waits += [asyncio.ensure_future(service.wait()) for service in self._services]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            if self._is_down():
+                raise WorkerDown
+            await self._stopped.wait()
+        finally:
+            for wait in waits:
+                wait.cancel()
         if self._mismatch is not None:
             raise self._mismatch
+
+    def _is_down(self) -> bool:
+        """Whether somebody has cancelled a service."""
+        return not self._stopping and any(service.ended for service in self._services)
 
     async def _end_running(self) -> None:
         """Cancel what runs; what does not end at once is given back in its absence."""
@@ -228,6 +246,20 @@ class Worker:
             log.warning("the session could not be closed (%s); its jobs come back when its lease is over", error)
         await self._runner.aclose()
         await self._store.aclose()
+
+    async def abandon(self) -> None:
+        """End everything here, as far as that is possible, and say nothing to the store: for a worker that something
+        has brought down. Its session is reaped like that of a dead process. Idempotent."""
+        for service in self._services:
+            await service.stop()
+        self._runner.end_all(EndReason.LOST)
+        if self._lease_guard is not None:
+            self._lease_guard.cancel()
+        await self._heartbeat.stop()
+        self._unsubscribe()
+        await self._runner.aclose()
+        await self._store.aclose()
+        self._stopped.set()
 
     @staticmethod
     async def _first(*events: asyncio.Event, timeout: float) -> None:
@@ -388,10 +420,16 @@ class Worker:
         self._runner.give_back_buffer()
         self._runner.end_all(EndReason.LEASE)
 
-    def _is_hung(self, now: float) -> bool:
-        """Whether the loop stands still while a job is past its timeout and grace. Called in the heartbeat's thread."""
-        if now - self._watch.ticked_at < self._lease:
-            return False
+    def _is_lost(self, now: float) -> str | None:
+        """Say why the worker is of no more use, if it is not. Called in the heartbeat's thread."""
+        if self._is_down():
+            return "a task has cancelled what is the worker's"
+        if now - self._watch.ticked_at >= self._lease and self._has_overdue(now):
+            return "the event loop is hung while a job is past its timeout"
+        return None
+
+    def _has_overdue(self, now: float) -> bool:
+        """Whether an attempt is past its timeout and grace."""
         try:
             running = list(self._runner.running.values())
         except RuntimeError:
