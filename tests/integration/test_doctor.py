@@ -13,7 +13,7 @@ from windlass.core.errors import UnknownTask
 from windlass.core.graph import EdgePolicy
 from windlass.core.ids import to_text
 from windlass.core.lifecycle import Outcome, State
-from windlass.core.model import Lane, Parent
+from windlass.core.model import Edge, Lane, Parent
 from windlass.core.records import Backlog, Limit, LimitScope, Rate
 from windlass.core.remote import encode_error
 from windlass.doctor import Finding, Kind, examine, examine_job
@@ -368,6 +368,21 @@ async def test_waiting_for_a_dead_parent_to_be_replayed(env: Env) -> None:
     )
     assert await about(env, job, PARENT=parent) == f"! job JOB (t), waiting in queue default: {said}"
     assert await overview(env, JOB=job, PARENT=parent) == [f"! job JOB (t), waiting in queue default: {said}"]
+
+
+async def test_waiting_in_a_circle(env: Env) -> None:
+    top = await env.put()
+    first = await env.put(parents=[top])
+    second = await env.put(parents=[first])
+    third = await env.put(parents=[second], task="third")
+    behind = await env.put(parents=[third], task="behind")
+    await env.enqueue(edges=[Edge(third, first)])
+
+    said = "waiting for itself, by way of job SECOND and job FIRST; `windlass jobs cancel` lets go of it"
+    names = {"FIRST": first, "SECOND": second, "THIRD": third}
+    assert await about(env, third, **names) == f"! job JOB (third), waiting in queue default: {said}"
+    assert f"! job THIRD (third), waiting in queue default: {said}" in await overview(env, **names)
+    assert "waiting for itself" in await about(env, behind)
 
 
 async def test_waiting_for_parents_whose_end_nobody_carried_on(env: Env) -> None:

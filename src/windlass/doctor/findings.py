@@ -26,6 +26,8 @@ class Kind(StrEnum):
     OVERDUE = "overdue"
     PARENT_MISSING = "parent-missing"
     PARENT_FAILED = "parent-failed"
+    CIRCLE = "circle"
+    """It waits for itself, by way of others."""
     EDGES_LEFT = "edges-left"
     """Its parents have finished, and nobody has carried that on."""
     LOST_WORKER = "lost-worker"

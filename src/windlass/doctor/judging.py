@@ -202,6 +202,10 @@ def _last_error(job: JobRecord) -> str:
 
 def _explain_waiting(job: JobRecord, evidence: Evidence) -> Cause:
     parents = sorted(evidence.parents.get(job.id, ()), key=lambda parent: parent.id)
+    circle = _circle(job.id, evidence)
+    if circle:
+        way = "" if len(circle) == 1 else f", by way of {' and '.join(f'job {to_text(one)}' for one in circle[1:])}"
+        return Cause(Kind.CIRCLE, f"waiting for itself{way}", "`windlass jobs cancel` lets go of it")
     missing = [parent for parent in parents if parent.state is None]
     if missing:
         text = f"waiting for job {to_text(missing[0].id)}, which the store does not have"
@@ -222,6 +226,21 @@ def _explain_waiting(job: JobRecord, evidence: Evidence) -> Cause:
         return Cause(Kind.EDGES_LEFT, text, stuck=False)
     text = "its parents have finished, and no worker is live to carry that on"
     return Cause(Kind.EDGES_LEFT, text, "start one with `windlass worker`")
+
+
+def _circle(id: bytes, evidence: Evidence) -> list[bytes]:
+    """A way from the job along parents that wait, back to itself, as far as their edges were read; empty: there is
+    none."""
+    ways, seen = [[id]], {id}
+    while ways:
+        way = ways.pop(0)
+        for parent in evidence.parents.get(way[-1], ()):
+            if parent.id == id:
+                return way
+            if parent.state is State.WAITING and parent.id not in seen:
+                seen.add(parent.id)
+                ways.append([*way, parent.id])
+    return []
 
 
 def _has_failed(parent: ParentRecord) -> bool:

@@ -127,11 +127,25 @@ async def _ancestors(store: Store, job: JobRecord) -> tuple[list[JobRecord], dic
     """The job, and of each generation above it one that is unfinished."""
     chain: list[JobRecord] = [job]
     parents: dict[bytes, list[ParentRecord]] = {}
-    while chain[-1].state is State.WAITING and len(chain) < GENERATIONS:
+    while chain[-1].state is State.WAITING and len(chain) < GENERATIONS and chain[-1].id not in parents:
         found = parents[chain[-1].id] = await store.open_parents(chain[-1].id)
         unfinished = sorted(parent.id for parent in found if parent.state is not None and not parent.state.is_finished)
         above = [one for one in await store.get_jobs(unfinished[:1]) if one is not None]
         if not above:
             break
         chain += above
+    await _read_around(store, job, parents)
     return chain, parents
+
+
+async def _read_around(store: Store, job: JobRecord, parents: dict[bytes, list[ParentRecord]]) -> None:
+    """Read the parents of some more of those that the job waits for, the nearest first: it may be among them."""
+    nearest, seen = [job.id], {job.id}
+    for one in nearest:
+        if one not in parents:
+            if len(parents) == CLOSELY:
+                return
+            parents[one] = await store.open_parents(one)
+        new = [each.id for each in parents[one] if each.state is State.WAITING and each.id not in seen]
+        nearest += new
+        seen.update(new)

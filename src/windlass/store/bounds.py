@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence, Sized
 
 from windlass.core.errors import UsageError
-from windlass.core.model import MAX_BATCH, MAX_LANES, ClaimRequest, Settlement
+from windlass.core.model import MAX_BATCH, MAX_LANES, ClaimRequest, Edge, Settlement
 from windlass.core.records import Limit
 
 
@@ -13,6 +13,14 @@ def check_batch(verb: str, records: Sized) -> None:
     """Raise `UsageError` for a batch of more than `MAX_BATCH` records."""
     if len(records) > MAX_BATCH:
         raise UsageError(f"{verb}: {len(records)} records in one call; at most {MAX_BATCH} are allowed")
+
+
+def check_edges(edges: Sequence[Edge]) -> None:
+    """Raise `UsageError` for too many edges, and for one from a job to itself."""
+    check_batch("enqueue", edges)
+    for edge in edges:
+        if edge.parent == edge.dependant:
+            raise UsageError(f"enqueue: an edge from job {edge.parent.hex()} to itself: it would wait for ever")
 
 
 def check_limit(verb: str, limit: int) -> None:

@@ -91,6 +91,10 @@ class JobStore(Protocol):
         as ``cancelled(expired)``. Jobs of the call may be parents of later ones. Parents are locked: one that is
         finished counts at once. Per job all or nothing; jobs do not depend on each other's success.
 
+        New jobs cannot wait for each other in a circle; with edges that are added they can, and then wait for ever. A
+        store refuses an edge from a job to itself (`UsageError`), and does not look for longer circles: that is for
+        whoever adds edges (and the doctor finds them).
+
         With a unique key that an unfinished job of the same task holds, nothing is stored (``DUPLICATE``), or, with
         ``replace`` and a holder that is waiting, scheduled or ready, that one becomes ``cancelled(replaced)``.
 

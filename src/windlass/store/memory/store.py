@@ -40,7 +40,7 @@ from windlass.core.records import (
     SessionRecord,
     SkipAnswer,
 )
-from windlass.store.bounds import check_batch, check_distinct, check_limit, check_record, check_request
+from windlass.store.bounds import check_batch, check_distinct, check_edges, check_limit, check_record, check_request
 from windlass.store.memory import claim, enqueue, insights, janitor, operators, sessions, settle
 from windlass.store.memory.data import Data, Step
 from windlass.store.memory.wake import Subscription
@@ -161,7 +161,7 @@ class MemoryStore:
     ) -> EnqueueResult:
         """See `JobStore.enqueue`."""
         check_batch("enqueue", jobs)
-        check_batch("enqueue", edges)
+        check_edges(edges)
         return self._do(enqueue.enqueue, jobs, edges, first_sent)
 
     async def claim(self, session: bytes, request: ClaimRequest) -> ClaimAnswer:

@@ -48,7 +48,7 @@ from windlass.core.records import (
     SessionRecord,
     SkipAnswer,
 )
-from windlass.store.bounds import check_batch, check_distinct, check_limit, check_record, check_request
+from windlass.store.bounds import check_batch, check_distinct, check_edges, check_limit, check_record, check_request
 from windlass.store.port import Capability
 from windlass.store.postgres import attempts, enqueue, fork, insights, schema, strangers
 from windlass.store.postgres.address import parse
@@ -148,7 +148,7 @@ class PostgresStore:
         """See `JobStore.enqueue`. One trip where no job has a unique key or parents, or all have; else one for each run
         of such jobs."""
         check_batch("enqueue", jobs)
-        check_batch("enqueue", edges)
+        check_edges(edges)
         answers: list[EnqueueAnswer] = []
         for part in enqueue.parts(jobs):
             if part.plain:

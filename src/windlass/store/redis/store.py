@@ -42,7 +42,7 @@ from windlass.core.records import (
     SkipAnswer,
 )
 from windlass.core.redis_url import RedisURL
-from windlass.store.bounds import check_batch, check_distinct, check_limit, check_record, check_request
+from windlass.store.bounds import check_batch, check_distinct, check_edges, check_limit, check_record, check_request
 from windlass.store.port import Capability
 from windlass.store.redis import batches, fork, insights
 from windlass.store.redis.caller import Arguments, Caller
@@ -223,7 +223,7 @@ class RedisStore:
     ) -> EnqueueResult:
         """See `JobStore.enqueue`."""
         check_batch("enqueue", jobs)
-        check_batch("enqueue", edges)
+        check_edges(edges)
         calls = [batches.jobs_to_store(part) for part in batches.parts(jobs)]
         calls += [batches.edges_to_store(part) for part in batches.parts(edges)]
         head = first_sent, STALE_AFTER

@@ -43,7 +43,7 @@ from windlass.core.records import (
     SessionRecord,
     SkipAnswer,
 )
-from windlass.store.bounds import check_batch, check_distinct, check_limit, check_record, check_request
+from windlass.store.bounds import check_batch, check_distinct, check_edges, check_limit, check_record, check_request
 from windlass.store.port import Capability
 from windlass.store.sqlite import edges, enqueue, fork, janitor, operators, sessions, settle
 from windlass.store.sqlite.claim import claim
@@ -199,7 +199,7 @@ class SQLiteStore:
     ) -> EnqueueResult:
         """See `JobStore.enqueue`."""
         check_batch("enqueue", jobs)
-        check_batch("enqueue", edges)
+        check_edges(edges)
         if not edges and (len(jobs) <= _PART or all(map(enqueue.is_plain, jobs))):
             return await self._write(lambda tx: enqueue.enqueue(tx, jobs, first_sent=first_sent))
         verbs = [partial(enqueue.enqueue, jobs=part, first_sent=first_sent) for part in _parts(jobs)]

@@ -266,3 +266,11 @@ async def check_a_parent_that_runs_already_releases_those_who_come_meanwhile(env
     same(await env.states([child, waiting]), [State.READY] * 2, "states once the parents have succeeded")
     records = [await env.read(parent) for parent in ids]
     same([record.purge_at for record in records], [None, None], "retention of the parents, others waiting for it")
+
+
+async def check_an_edge_from_a_job_to_itself_is_refused(env: Env) -> None:
+    parent = await env.put()
+    waiting = await env.put(parents=[parent])
+    other = env.job()
+    await raises(UsageError, env.enqueue([other], [Edge(waiting, waiting)]), "an edge to itself")
+    same(await env.store.get_jobs([other.id]), [None], "a job of the same call")
