@@ -178,7 +178,7 @@ class ClaimRequest(msgspec.Struct, frozen=True):
     alone: bool = False
     """Ask for one suspect job, to run with nothing beside it."""
     max_bytes: int = MAX_CALL_BYTES
-    """Stop before the payloads together are larger than this; one job always comes."""
+    """Stop before the payloads together are larger than this; one job always comes. At least 1."""
 
 
 class ClaimedJob(msgspec.Struct, frozen=True, gc=False):

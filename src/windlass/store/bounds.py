@@ -2,17 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Sized
+from collections.abc import Callable, Sequence, Sized
+from typing import Any
 
-from windlass.core.errors import UsageError
-from windlass.core.model import MAX_BATCH, MAX_LANES, ClaimRequest, Edge, Settlement
+from windlass.core.errors import StoreError, UsageError
+from windlass.core.model import (
+    MAX_BATCH,
+    MAX_LANES,
+    MAX_PRIORITY,
+    ClaimRequest,
+    Edge,
+    NewJob,
+    Parent,
+    Settlement,
+    Unique,
+)
 from windlass.core.records import Limit
+
+UNFIT = (StoreError, TypeError, ValueError, ArithmeticError, AttributeError)
+"""What stores and drivers raise for records that cannot be."""
 
 
 def check_batch(verb: str, records: Sized) -> None:
     """Raise `UsageError` for a batch of more than `MAX_BATCH` records."""
     if len(records) > MAX_BATCH:
         raise UsageError(f"{verb}: {len(records)} records in one call; at most {MAX_BATCH} are allowed")
+
+
+def check_places(jobs: Sequence[NewJob]) -> None:
+    """Raise `UsageError` for an id or a priority that cannot be: what a store may take without noticing."""
+    for job in jobs:
+        if len(job.id) != 16 or not 0 <= job.priority <= MAX_PRIORITY:
+            check_jobs([job])
+
+
+def check_jobs(jobs: Sequence[NewJob]) -> None:
+    """Raise `UsageError` for what is no job, naming field and value. It costs more than storing jobs does: to be asked
+    where a store has failed, to find out why."""
+    for job in jobs:
+        for name, good, expected in _FIELDS:
+            value = getattr(job, name)
+            if not good(value):
+                raise UsageError(f"enqueue: job with {name}={value!r:.100}: expected {expected}")
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, bytes) and len(value) == 16
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and -(2**62) < value < 2**62
+
+
+def _is_text(value: object) -> bool:
+    try:
+        return isinstance(value, str) and "\0" not in value and value.encode() is not None
+    except UnicodeEncodeError:
+        return False
+
+
+_FIELDS: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    ("id", _is_id, "16 bytes"),
+    ("priority", lambda value: _is_number(value) and 0 <= value <= MAX_PRIORITY, f"0 to {MAX_PRIORITY}"),
+    *((name, _is_text, "text without NUL and lone surrogates") for name in ("task", "queue", "requires")),
+    ("limit_key", lambda value: value is None or _is_text(value), "text without NUL and lone surrogates, or None"),
+    ("unique", lambda value: value is None or (isinstance(value, Unique) and _is_text(value.key)), "a Unique or None"),
+    ("payload", lambda value: isinstance(value, bytes), "bytes"),
+    ("options", lambda value: value is None or isinstance(value, bytes), "bytes or None"),
+    ("delay", _is_number, "an integer of microseconds"),
+    *(
+        (name, lambda value: value is None or _is_number(value), "an integer of microseconds, or None")
+        for name in ("at", "expires_in", "expires_at")
+    ),
+    ("parents", lambda value: all(isinstance(one, Parent) and _is_id(one.id) for one in value), "Parents with ids"),
+)
 
 
 def check_edges(edges: Sequence[Edge]) -> None:
@@ -36,7 +99,9 @@ def check_record(limit: Limit) -> None:
 
 
 def check_request(request: ClaimRequest) -> None:
-    """Raise `UsageError` for a claim of more than `MAX_LANES` lanes."""
+    """Raise `UsageError` for a claim of more than `MAX_LANES` lanes, or of no bytes."""
+    if request.max_bytes < 1:
+        raise UsageError(f"claim: max_bytes={request.max_bytes}; expected at least 1")
     if len(request.lanes) > MAX_LANES:
         raise UsageError(f"claim: {len(request.lanes)} lanes in one call; at most {MAX_LANES} are allowed")
 

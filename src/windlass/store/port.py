@@ -101,6 +101,9 @@ class JobStore(Protocol):
         Idempotent by id: a job whose id is stored answers ``STORED``, whatever it says; an edge that is stored answers
         ``ADDED``. ``first_sent`` is when the call was first sent, in the store's clock as the caller knows it from
         `now`; more than `STALE_AFTER` ago, the call raises `StaleEnqueue` and stores nothing.
+
+        What is no job raises `UsageError`: ids of other than 16 bytes, priorities beyond 0 to 9, text that UTF-8 cannot
+        say, numbers beyond 62 bits, payload and options that are not bytes. Other jobs of the call may be stored then.
         """
 
     async def claim(self, session: bytes, request: ClaimRequest) -> ClaimAnswer:
@@ -231,7 +234,8 @@ class JobStore(Protocol):
         so that nobody ever sees half of them armed (decision 0021). A batch is cut between jobs."""
 
     async def skip(self, id: bytes, result: bytes) -> SkipAnswer:
-        """Declare a waiting, scheduled or ready job succeeded with this result. A repeated call answers ``STARTED``."""
+        """Declare a waiting, scheduled or ready job succeeded with this result: JSON that fits the task, which the
+        caller sees to. A repeated call answers ``STARTED``."""
 
     async def delete(self, ids: Sequence[bytes]) -> int:
         """Purge finished jobs by hand, before their retention is over, but not within `KEEP_AT_LEAST` of finishing and

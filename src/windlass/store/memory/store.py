@@ -40,7 +40,15 @@ from windlass.core.records import (
     SessionRecord,
     SkipAnswer,
 )
-from windlass.store.bounds import check_batch, check_distinct, check_edges, check_limit, check_record, check_request
+from windlass.store.bounds import (
+    check_batch,
+    check_distinct,
+    check_edges,
+    check_jobs,
+    check_limit,
+    check_record,
+    check_request,
+)
 from windlass.store.memory import claim, enqueue, insights, janitor, operators, sessions, settle
 from windlass.store.memory.data import Data, Step
 from windlass.store.memory.wake import Subscription
@@ -162,6 +170,7 @@ class MemoryStore:
         """See `JobStore.enqueue`."""
         check_batch("enqueue", jobs)
         check_edges(edges)
+        check_jobs(jobs)
         return self._do(enqueue.enqueue, jobs, edges, first_sent)
 
     async def claim(self, session: bytes, request: ClaimRequest) -> ClaimAnswer:

@@ -48,7 +48,17 @@ from windlass.core.records import (
     SessionRecord,
     SkipAnswer,
 )
-from windlass.store.bounds import check_batch, check_distinct, check_edges, check_limit, check_record, check_request
+from windlass.store.bounds import (
+    UNFIT,
+    check_batch,
+    check_distinct,
+    check_edges,
+    check_jobs,
+    check_limit,
+    check_places,
+    check_record,
+    check_request,
+)
 from windlass.store.port import Capability
 from windlass.store.postgres import attempts, enqueue, fork, insights, schema, strangers
 from windlass.store.postgres.address import parse
@@ -149,6 +159,14 @@ class PostgresStore:
         of such jobs."""
         check_batch("enqueue", jobs)
         check_edges(edges)
+        try:
+            check_places(jobs)
+            return await self._enqueue(jobs, edges, first_sent)
+        except UNFIT:
+            check_jobs(jobs)
+            raise
+
+    async def _enqueue(self, jobs: Sequence[NewJob], edges: Sequence[Edge], first_sent: Instant) -> EnqueueResult:
         answers: list[EnqueueAnswer] = []
         for part in enqueue.parts(jobs):
             if part.plain:
@@ -271,11 +289,13 @@ class PostgresStore:
     async def enqueue_in(self, connection: object, jobs: Sequence[NewJob]) -> list[EnqueueAnswer]:
         """See `Transactional.enqueue_in`."""
         check_batch("enqueue", jobs)
+        check_jobs(jobs)
         return await strangers.enqueue_in(connection, self._link.sql["enqueue_in"], jobs, self._settings.keep)
 
     def enqueue_in_sync(self, connection: object, jobs: Sequence[NewJob]) -> list[EnqueueAnswer]:
         """See `Transactional.enqueue_in_sync`."""
         check_batch("enqueue", jobs)
+        check_jobs(jobs)
         return strangers.enqueue_in_sync(connection, self._link.sql["enqueue_in"], jobs, self._settings.keep)
 
     # -------------------------------------------------------------------------------- sessions and janitor

@@ -42,7 +42,17 @@ from windlass.core.records import (
     SkipAnswer,
 )
 from windlass.core.redis_url import RedisURL
-from windlass.store.bounds import check_batch, check_distinct, check_edges, check_limit, check_record, check_request
+from windlass.store.bounds import (
+    UNFIT,
+    check_batch,
+    check_distinct,
+    check_edges,
+    check_jobs,
+    check_limit,
+    check_places,
+    check_record,
+    check_request,
+)
 from windlass.store.port import Capability
 from windlass.store.redis import batches, fork, insights
 from windlass.store.redis.caller import Arguments, Caller
@@ -224,6 +234,14 @@ class RedisStore:
         """See `JobStore.enqueue`."""
         check_batch("enqueue", jobs)
         check_edges(edges)
+        try:
+            check_places(jobs)
+            return await self._enqueue(jobs, edges, first_sent)
+        except UNFIT:
+            check_jobs(jobs)
+            raise
+
+    async def _enqueue(self, jobs: Sequence[NewJob], edges: Sequence[Edge], first_sent: Instant) -> EnqueueResult:
         calls = [batches.jobs_to_store(part) for part in batches.parts(jobs)]
         calls += [batches.edges_to_store(part) for part in batches.parts(edges)]
         head = first_sent, STALE_AFTER

@@ -43,7 +43,16 @@ from windlass.core.records import (
     SessionRecord,
     SkipAnswer,
 )
-from windlass.store.bounds import check_batch, check_distinct, check_edges, check_limit, check_record, check_request
+from windlass.store.bounds import (
+    UNFIT,
+    check_batch,
+    check_distinct,
+    check_edges,
+    check_jobs,
+    check_limit,
+    check_record,
+    check_request,
+)
 from windlass.store.port import Capability
 from windlass.store.sqlite import edges, enqueue, fork, janitor, operators, sessions, settle
 from windlass.store.sqlite.claim import claim
@@ -200,6 +209,13 @@ class SQLiteStore:
         """See `JobStore.enqueue`."""
         check_batch("enqueue", jobs)
         check_edges(edges)
+        try:
+            return await self._enqueue(jobs, edges, first_sent)
+        except UNFIT:
+            check_jobs(jobs)
+            raise
+
+    async def _enqueue(self, jobs: Sequence[NewJob], edges: Sequence[Edge], first_sent: Instant) -> EnqueueResult:
         if not edges and (len(jobs) <= _PART or all(map(enqueue.is_plain, jobs))):
             return await self._write(lambda tx: enqueue.enqueue(tx, jobs, first_sent=first_sent))
         verbs = [partial(enqueue.enqueue, jobs=part, first_sent=first_sent) for part in _parts(jobs)]

@@ -91,6 +91,7 @@ async def check_payloads_are_bounded_together(env: Env) -> None:
     same([job.id for job in await worker.claim(lanes=lanes, max_bytes=400)], [other], "claimed: one as large as that")
     fitting = [await env.put(payload=big) for _ in range(2)]
     same([job.id for job in await worker.claim(lanes=lanes, max_bytes=800)], fitting, "claimed: two that just fit")
+    await raises(UsageError, worker.ask(max_bytes=0), "a claim of no bytes")
 
 
 async def check_only_ready_jobs_are_given(env: Env) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
+
 from windlass.core.clock import MINUTE, SECOND
 from windlass.core.errors import UsageError
 from windlass.core.lifecycle import State
@@ -222,3 +226,23 @@ async def check_jobs_that_are_stored_together_keep_their_order(env: Env) -> None
     ids = await env.put_all(batch)
     claimed = [job.id for job in await worker.claim()]
     same(claimed, ids, "order of claiming")
+
+
+async def check_what_is_no_job_is_refused(env: Env) -> None:
+    """By `UsageError`; what becomes of other jobs of the call is not said."""
+    wrong: list[dict[str, Any]] = [
+        *({"id": one} for one in (b"x", b"x" * 17)),
+        *({"priority": one} for one in (-1, 10, 2**70)),
+        *({name: "\ud800"} for name in ("task", "queue", "requires", "limit_key")),
+        *({"payload": one} for one in ("{}", None)),
+        {"options": "{}"},
+        *({name: 2**70} for name in ("delay", "at", "expires_in", "expires_at")),
+        {"at": "noon"},
+        {"unique": Unique("\ud800")},
+        {"unique": "k"},
+    ]
+    for fields in wrong:
+        job = msgspec.structs.replace(env.job(), **fields)
+        await raises(UsageError, env.enqueue([job]), f"a job with {fields}")
+    same(await env.claim_ids(), [], "claimable")
+    await env.put()
