@@ -15,7 +15,7 @@ from windlass.bulk import JobSelection
 from windlass.call import Call
 from windlass.choices import NONE, OnConflict, Seconds, Until, check_keep, choose
 from windlass.client import Client
-from windlass.connect import check_url, connect, redact
+from windlass.connect import connect, redact, settled_url
 from windlass.context import Middleware
 from windlass.core.clock import SECOND, instant, span
 from windlass.core.errors import InvalidOption, UsageError
@@ -86,11 +86,12 @@ class App:
         """Make an app. Nothing is opened yet.
 
         Args:
-            url: the store, such as ``sqlite:///windlass.db``; ``None``: what ``WINDLASS_URL`` says at first use, or
-                else the file ``windlass.db`` in the working directory.
+            url: the store, such as ``sqlite:///windlass.db`` (a file in the present working directory); ``None``: what
+                ``WINDLASS_URL`` says at first use, or else the file ``windlass.db`` in the working directory then.
             middleware: hooks around enqueueing and attempts.
             version: of your application, shown beside its workers.
-            result_ttl: how long finished jobs and their results are kept, unless the task says otherwise (1 day).
+            result_ttl: how long finished jobs and their results are kept, unless the task says otherwise (1 day); less
+                than 5 minutes counts as 5.
             dead_ttl: the same for dead jobs (7 days).
             lease: how long a worker may go without a sign of life before its jobs are taken back (9 s).
             max_lost: how many workers a job may take down while running alone before it is dead.
@@ -101,9 +102,7 @@ class App:
             InvalidURL: the URL is not understood.
             InvalidOption: an option is impossible.
         """
-        if url is not None:
-            check_url(url)
-        self._url = url
+        self._url = None if url is None else settled_url(url)
         self._defaults = TaskDefaults(
             keep=check_keep(result_ttl, "result_ttl"),
             keep_dead=check_keep(dead_ttl, "dead_ttl"),
@@ -171,6 +170,7 @@ class App:
         unique_until: Until | None = None,
         on_conflict: OnConflict | None = None,
         limit_by: str | None = None,
+        secret: Iterable[str] = (),
     ) -> TaskDecorator: ...
 
     def task(self, function: Callable[..., Any] | None = None, **options: Any) -> Any:
@@ -189,7 +189,7 @@ class App:
             priority: 9 is first, 0 last, within the queue.
             retry: the policy when an attempt fails, or one for each type of exception; default: no retry.
             timeout: longest run of one attempt, seconds; default: none.
-            result_ttl: how long finished jobs are kept, at least 5 minutes; default: as the app says.
+            result_ttl: how long finished jobs are kept; less than 5 minutes counts as 5. Default: as the app says.
             dead_ttl: the same for dead jobs.
             max_snoozes: after so many snoozes the job is dead.
             errors: exception classes that `Job.result` may raise again as what they are, beyond common built-ins.
@@ -199,6 +199,8 @@ class App:
             limit_by: the name of a parameter: jobs with the same argument share the limits of the key
                 ``parameter:argument``, which `set_limit` sets. The argument must be text or a whole number in JSON, or
                 ``None``: no key.
+            secret: names of parameters whose arguments nobody is shown: the command line and what else shows jobs have
+                ``***`` in their place. They are stored as they are.
 
         Raises:
             InvalidName: the name is not allowed, or taken.

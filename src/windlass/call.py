@@ -75,7 +75,7 @@ class Recipe:
                 hook.enqueue(self.spec.name, headers)
             except Exception:
                 log.exception("middleware %s failed before enqueueing %s", type(hook).__name__, self.spec.name)
-        return encode_options(self._choices.for_worker(check_headers(headers)))
+        return encode_options(self._choices.for_worker(check_headers(headers), self.spec))
 
     def job(self, new: NewJob, answer: EnqueueAnswer) -> Job[object]:
         """Turn the store's answer into a `Job`. Raises `DuplicateJob` if asked to, and `UnknownParent`."""

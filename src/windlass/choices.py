@@ -67,7 +67,7 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
             queue=spec.queue if self.queue is None else self.queue,
             requires=spec.requires,
             priority=spec.priority if self.priority is None else self.priority,
-            options=encode_options(self.for_worker(self.headers)),
+            options=encode_options(self.for_worker(self.headers, spec)),
             delay=self.delay or 0,
             at=self.at,
             expires_in=self.expires_in,
@@ -79,8 +79,10 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
     def unique_for(self, key: str) -> Unique:
         return Unique(key, _UNTIL[self.unique_until or "finished"], self.on_conflict == "replace")
 
-    def for_worker(self, headers: dict[str, str] | None) -> JobOptions:
-        return JobOptions(retry=self.retry, timeout=self.timeout, keep=self.keep, headers=headers or None)
+    def for_worker(self, headers: dict[str, str] | None, spec: TaskSpec) -> JobOptions:
+        return JobOptions(
+            retry=self.retry, timeout=self.timeout, keep=self.keep, headers=headers or None, secret=spec.secret
+        )
 
 
 NONE = Choices()
@@ -165,7 +167,8 @@ def check_timeout(timeout: Seconds) -> Span:
 
 
 def check_keep(keep: Seconds, what: str) -> Span:
-    """Return a retention as a span, or raise `InvalidOption`: an id stays known for some minutes at least."""
+    """Return a retention as a span, or raise `InvalidOption`. What is shorter counts as `KEEP_AT_LEAST`: so long an id
+    stays known in any case."""
     return max(span(keep, what), KEEP_AT_LEAST)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -47,6 +48,18 @@ def check_url(url: str) -> None:
     """Raise `InvalidURL` where `connect` would, without importing an adapter."""
     scheme, rest = _split(url)
     _CHECKS[scheme](url, rest)
+
+
+def settled_url(url: str) -> str:
+    """The same URL, checked as `check_url` does; one of a relative path with that path as it is meant from the present
+    working directory."""
+    check_url(url)
+    scheme, rest = _split(url)
+    if scheme != "sqlite" or rest.startswith("//"):
+        return url
+    from urllib.parse import quote
+
+    return f"{url.partition('://')[0]}:///{quote(os.getcwd())}/{rest[1:]}"  # noqa: PTH109 - pathlib costs import time
 
 
 def redact(url: str) -> str:

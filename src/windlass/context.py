@@ -80,7 +80,7 @@ class Current:
 
     def progress(self, fraction: float, message: str | None = None) -> None:
         """Report how far the job is: 0 to 1, and a word about it (at most 500 characters are kept)."""
-        if not 0 <= fraction <= 1:
+        if isinstance(fraction, bool) or not isinstance(fraction, (int, float)) or not 0 <= fraction <= 1:
             raise UsageError(f"progress({fraction!r}): expected a number between 0 and 1")
         self._sink.note(self._job, progress=float(fraction), message=message and _storable(message[:500]), log="")
 

@@ -67,19 +67,26 @@ class EnqueueMany(Generic[R_co]):
     __slots__ = ("_calls", "_client", "_used")
 
     def __init__(self, client: Client, calls: Calls[R_co]) -> None:
+        self._used = True  # nobody need be warned of one that cannot be
+        check_calls(calls)
         self._client = client
         self._calls = calls
         self._used = False
 
-    def __await__(self) -> Generator[Any, None, list[Job[R_co]]]:
+    def _use(self) -> None:
+        if self._used:
+            raise UsageError("enqueue_many(...) was awaited or iterated before: keep the jobs that it gave then")
         self._used = True
+
+    def __await__(self) -> Generator[Any, None, list[Job[R_co]]]:
+        self._use()
         return self._collect().__await__()
 
     async def _collect(self) -> list[Job[R_co]]:
         return [job async for chunk in self._chunks() for job in chunk]
 
     def __aiter__(self) -> AsyncIterator[Job[R_co]]:
-        self._used = True
+        self._use()
         return self._one_by_one()
 
     async def _one_by_one(self) -> AsyncIterator[Job[R_co]]:
@@ -115,6 +122,14 @@ class EnqueueMany(Generic[R_co]):
             warnings.warn("enqueue_many(...) was neither awaited nor iterated: nothing was enqueued", stacklevel=2)
 
 
+def check_calls(calls: object) -> None:
+    """Raise `UsageError` for what cannot be iterated."""
+    if isinstance(calls, Call):
+        raise UsageError("enqueue_many: expected several calls, got one: write enqueue_many([call]), or call.enqueue()")
+    if not isinstance(calls, (Iterable, AsyncIterable)):
+        raise UsageError(f"enqueue_many: expected an iterable of task.bind(...), got {type(calls).__name__}")
+
+
 async def _chunked(client: Client, calls: Calls[Any]) -> AsyncIterator[_Chunk]:
     chunk = _Chunk()
     if isinstance(calls, AsyncIterable):
@@ -143,6 +158,7 @@ def _chunked_sync(client: Client, calls: Iterable[Call[Any]]) -> Iterator[_Chunk
 
 def enqueue_many_sync(client: Client, calls: Iterable[Call[R]]) -> Iterator[Job[R]]:
     """As `EnqueueMany`, blocking; the source is iterated in the caller's own thread."""
+    check_calls(calls)
     on_the_way: deque[tuple[_Chunk, Future[list[EnqueueAnswer]]]] = deque()
     for chunk in _chunked_sync(client, calls):
         on_the_way.append((chunk, _submit(client, chunk)))

@@ -48,6 +48,7 @@ def task_spec(
     max_snoozes: int = 1000,
     errors: Iterable[type[BaseException]] = (),
     limit_by: str | None = None,
+    secret: Iterable[str] = (),
 ) -> TaskSpec:
     """Check what ``@app.task(...)`` was told. Raises `InvalidName` and `InvalidOption`."""
     name = _task_name(function) if name is None else check_task(name)
@@ -69,6 +70,7 @@ def task_spec(
         max_snoozes=check_between("max_snoozes", max_snoozes, 0, 1_000_000),
         errors=_check_errors(errors),
         limit_by=check_limit_by(signature, function, limit_by),
+        secret=_check_secret(name, function, secret, limit_by),
     )
 
 
@@ -127,6 +129,21 @@ def _check_aliases(aliases: Iterable[str]) -> tuple[str, ...]:
     if isinstance(aliases, str):
         raise InvalidName(f"aliases={aliases!r}: expected a list of names, such as [{aliases!r}]")
     return tuple(check_task(alias) for alias in aliases)
+
+
+def _check_secret(
+    task: str, function: Callable[..., Any], secret: Iterable[str], limit_by: str | None
+) -> tuple[str, ...]:
+    """Check the names of parameters whose arguments nobody is shown."""
+    if isinstance(secret, str):
+        raise InvalidOption(f"task {task!r}: secret={secret!r}: expected a list of names, such as [{secret!r}]")
+    there, found = inspect.signature(function).parameters, tuple(secret)
+    for name in found:
+        if name not in there:
+            raise InvalidOption(f"task {task!r}: secret: it has no parameter {name!r}; there are: {', '.join(there)}")
+    if limit_by in found:
+        raise InvalidOption(f"task {task!r}: limit_by={limit_by!r} is secret, and a limit key is shown to everybody")
+    return found
 
 
 def check_between(what: str, value: int | Span, low: int, high: int) -> int:

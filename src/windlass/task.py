@@ -100,7 +100,7 @@ class Task(Generic[P, R_co]):
                 `DuplicateJob`, or ``"replace"`` that job if it has not started.
             retry: the policy when an attempt fails.
             timeout: longest run of one attempt.
-            result_ttl: how long the finished job and its result are kept, at least 5 minutes.
+            result_ttl: how long the finished job and its result are kept; less than 5 minutes counts as 5.
             limit_by: a limit key, ``group`` or ``group:value``, whose limits apply; in place of the one that the task's
                 own ``limit_by`` makes.
             headers: text that travels along, for middleware.

@@ -7,6 +7,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -17,6 +18,7 @@ from windlass import (
     Dead,
     DuplicateJob,
     InvalidArguments,
+    InvalidOption,
     Job,
     JobCancelled,
     JobNotFound,
@@ -24,9 +26,11 @@ from windlass import (
     RemoteError,
     ResultTimeout,
     Retry,
+    StoreUnavailable,
     UsageError,
     current,
 )
+from windlass.cli import details
 from windlass.core.model import MAX_BATCH
 from windlass.store.port import Store
 
@@ -243,6 +247,69 @@ async def test_the_life_of_a_job_can_be_watched(app: App) -> None:
     assert info.enqueued_at <= info.started_at <= info.finished_at
 
 
+async def test_progress_that_is_none_fails_the_attempt_in_words(app: App) -> None:
+    @app.task
+    async def reports(fraction: Any) -> None:
+        current().progress(fraction)
+
+    async with app.worker():
+        for wrong in ("x", None, True, -0.1, 1.1):
+            with pytest.raises(RemoteError, match="expected a number between 0 and 1"):
+                await (await reports.enqueue(wrong)).result(SOON)
+
+
+async def test_a_relative_path_is_meant_from_where_the_app_was_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a dir").mkdir()
+    monkeypatch.chdir(tmp_path / "a dir")
+    app = App("sqlite:///jobs.db")
+    monkeypatch.chdir(tmp_path)
+    await app.task(name="t")(lambda: None).enqueue()
+    await app.aclose()
+    assert (tmp_path / "a dir" / "jobs.db").exists()
+    assert not (tmp_path / "jobs.db").exists()
+
+
+async def test_a_file_that_is_deleted_in_use_is_named(tmp_path: Path) -> None:
+    app = App(f"sqlite:///{tmp_path}/w.db")
+    task = app.task(name="t")(lambda: None)
+    await task.enqueue()
+    for file in list(tmp_path.glob("*.db*")):  # noqa: ASYNC240
+        file.unlink()
+    with pytest.raises(StoreUnavailable, match="deleted or replaced"):
+        await app.jobs(everything=True).count()
+    await app.aclose()
+
+
+async def test_secret_arguments_are_shown_to_nobody(app: App) -> None:
+    @app.task(secret=["password"])
+    async def login(user: str, password: str) -> str:
+        return password
+
+    job = await login.enqueue("ann", "hunter2")
+    [found] = await (await app.store()).get_jobs([UUID(job.id).bytes])
+    assert found is not None
+    for shown in (str(details.fields(found)), str(details.record(found))):
+        assert "hunter2" not in shown
+        assert "ann" in shown
+        assert "***" in shown
+    async with app.worker():
+        assert await job.result(SOON) == "hunter2"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({"secret": "password"}, "a list of names"), ({"secret": ["pass"]}, "user, password"),
+     ({"secret": ["user"], "limit_by": "user"}, "shown to everybody")],
+)  # fmt: skip
+def test_secrets_that_cannot_be(app: App, options: dict[str, Any], said: str) -> None:
+    def login(user: str, password: str) -> None: ...
+
+    with pytest.raises(InvalidOption, match=said):
+        app.task(**options)(login)
+
+
 async def test_cancelling(app: App) -> None:
     running = asyncio.Event()
 
@@ -420,6 +487,26 @@ async def test_what_is_no_call_is_refused_with_advice(app: App) -> None:
         with pytest.raises(UsageError, match=said):
             await app.enqueue_many([wrong])  # type: ignore[list-item]
     coroutine.close()
+    with pytest.raises(UsageError, match=r"write enqueue_many\(\[call\]\)"):
+        app.enqueue_many(double.bind(1))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="got NoneType"):
+        app.enqueue_many(None)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="got one"):
+        await asyncio.to_thread(app.enqueue_many_sync, double.bind(1))  # type: ignore[arg-type]
+
+
+async def test_enqueue_many_enqueues_once(app: App) -> None:
+    @app.task
+    async def double(n: int) -> int:
+        return 2 * n
+
+    many = app.enqueue_many([double.bind(1), double.bind(2)])
+    assert len(await many) == 2
+    with pytest.raises(UsageError, match="awaited or iterated before"):
+        await many
+    with pytest.raises(UsageError, match="awaited or iterated before"):
+        [job async for job in many]
+    assert await app.jobs(everything=True).count() == 2
 
 
 async def test_enqueue_many_that_nobody_awaits_warns(app: App) -> None:

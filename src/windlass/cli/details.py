@@ -9,11 +9,14 @@ import msgspec
 from windlass.cli.output import iso
 from windlass.core.ids import to_text
 from windlass.core.model import ErrorRecord
+from windlass.core.options import decode_options
 from windlass.core.records import JobRecord, Reason
 from windlass.core.text import shorten
 
 SHOWN = 4000
 """Characters of arguments or of a result that people are shown; `--json` has all."""
+
+HIDDEN = "***"
 
 
 def record(job: JobRecord) -> dict[str, object]:
@@ -26,7 +29,7 @@ def record(job: JobRecord) -> dict[str, object]:
         "state": job.state.word,
         "reason": None if job.reason is Reason.NONE else job.reason.name.lower(),
         "priority": job.priority,
-        "arguments": _value(job.payload),
+        "arguments": _arguments(job),
         "options": _value(job.options),
         "result": _value(job.result),
         "errors": [_error(error) for error in job.errors],
@@ -61,7 +64,7 @@ def fields(job: JobRecord) -> list[tuple[str, object]]:
         ("queue", job.queue),
         ("requires", job.requires),
         ("priority", job.priority),
-        ("arguments", _text(job.payload)),
+        ("arguments", _text(_shown(job))),
         ("options", _text(job.options)),
         ("result", _text(job.result)),
         ("attempt", job.attempt),
@@ -76,6 +79,22 @@ def fields(job: JobRecord) -> list[tuple[str, object]]:
         *((f"error {error.get('attempt', '')}".strip(), _error_text(error)) for error in errors),
         ("log", job.log.rstrip("\n")),
     ]
+
+
+def _arguments(job: JobRecord) -> object:
+    return _value(_shown(job))
+
+
+def _shown(job: JobRecord) -> bytes:
+    """The arguments, without those that are secret."""
+    secret = decode_options(job.options).secret
+    if not secret:
+        return job.payload
+    try:
+        arguments = json.loads(job.payload)
+        return json.dumps({name: HIDDEN if name in secret else value for name, value in arguments.items()}).encode()
+    except (ValueError, AttributeError, RecursionError):
+        return HIDDEN.encode()  # whatever this is, it may be in there
 
 
 def _state(job: JobRecord) -> str:

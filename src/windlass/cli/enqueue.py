@@ -57,10 +57,10 @@ def enqueue(
 
     An argument that begins with a dash comes after --, as in: windlass enqueue tasks.add -- -1 2
     """
-    positional = [_parse(text, f"argument {number}") for number, text in enumerate(arguments, 1)]
-    named = _parse_named(kwargs)
     found = find_app(app)
     wanted = found.find_task(task).options(queue=queue, priority=priority, delay=delay, expires=expires, unique=unique)
+    positional = [_parse(text, f"argument {number}") for number, text in enumerate(arguments, 1)]
+    named = _parse_named(kwargs)
     call = wanted.bind(*positional, **named)
 
     async def act() -> tuple[Job[Any], object]:

@@ -45,6 +45,8 @@ class TaskSpec:
     """Exception classes that results may raise again by name."""
     limit_by: str | None = None
     """The parameter whose argument makes the limit key of each job."""
+    secret: tuple[str, ...] = ()
+    """Parameters whose arguments nobody is shown."""
 
     @property
     def is_coroutine(self) -> bool:
@@ -61,3 +63,5 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     keep: Span | None = None
     headers: dict[str, str] | None = None
     """What middleware and tracing carry along."""
+    secret: tuple[str, ...] = ()
+    """Parameters whose arguments nobody is shown."""

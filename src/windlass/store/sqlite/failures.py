@@ -34,6 +34,10 @@ def translate(error: sqlite3.Error, path: str) -> StoreError:
         return StoreUnavailable(f"{path} is damaged ({error}); restore it from a backup, or try sqlite3's .recover")
     if code == _CANTOPEN:
         return StoreUnavailable(f"cannot open {path}: {_why_not(path)}")
+    if "no such table" in str(error):
+        return StoreUnavailable(
+            f"{path} was deleted or replaced while it was in use: restart all programs that use it ({error})"
+        )
     if is_busy(error):
         return StoreUnavailable(f"{path} is held by another program that is not a windlass process ({error})")
     return StoreError(f"{path}: {error}")
