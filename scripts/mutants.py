@@ -15,6 +15,7 @@ import argparse
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -148,11 +149,17 @@ def _pytest(source: Path, arguments: Sequence[str], limit: float) -> tuple[int, 
     """Run tests against ``source``; answers pytest's exit code (-1: too long) and what it said."""
     command = [sys.executable, "-m", "pytest", "-q", "--no-header", "--tb=no", "-p", "no:cacheprovider", *arguments]
     env = {**os.environ, "PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1", "WINDLASS_NO_SHRINK": "1"}
-    try:
-        done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=limit, check=False)
-    except subprocess.TimeoutExpired:
-        return -1, f"no answer within {limit:g} s"
-    return done.returncode, done.stdout + done.stderr
+    with tempfile.TemporaryFile("w+") as said:
+        # A session of its own, so that servers and workers that a test has started end with it.
+        tests = subprocess.Popen(command, cwd=ROOT, env=env, stdout=said, stderr=said, start_new_session=True)
+        try:
+            code = tests.wait(limit)
+        except subprocess.TimeoutExpired:
+            os.killpg(tests.pid, signal.SIGKILL)
+            tests.wait()
+            return -1, f"no answer within {limit:g} s"
+        said.seek(0)
+        return code, said.read()
 
 
 def _first_failure(output: str) -> str:
