@@ -9,6 +9,7 @@
     │   ├── InvalidResult          a result does not fit the return hint, or JSON cannot say it
     │   ├── InvalidName            a queue, task or key name that the grammar refuses
     │   ├── InvalidOption          an option with an impossible value, or two that contradict each other
+    │   │   └── InvalidCron        a cron expression that is wrong, or can never fire
     │   ├── PayloadTooLarge        arguments or result beyond the limit
     │   ├── DuplicateJob           a unique key is held by an unfinished job (``on_conflict="raise"``)
     │   ├── UnknownParent          an edge names a job that the store does not have
@@ -74,6 +75,17 @@ class InvalidName(UsageError, ValueError):
 
 class InvalidOption(UsageError, ValueError):
     """The option has an impossible value."""
+
+
+class InvalidCron(InvalidOption):
+    """The cron expression is wrong."""
+
+    def __init__(self, expression: str, position: int, what: str) -> None:
+        line = "".join(" " if letter.isspace() else letter for letter in expression)
+        super().__init__(f"cron expression {expression!r}: {what}\n  {line}\n  {' ' * position}^")
+        self.expression = expression
+        self.position = position
+        """Where in the expression, in characters from 0."""
 
 
 class PayloadTooLarge(UsageError, ValueError):
