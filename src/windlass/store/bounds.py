@@ -18,6 +18,7 @@ from windlass.core.model import (
     Unique,
 )
 from windlass.core.records import Limit
+from windlass.core.schedules import MAX_FIRED, Firing, NewSchedule
 
 UNFIT = (StoreError, TypeError, ValueError, ArithmeticError, AttributeError)
 """What stores and drivers raise for records that cannot be."""
@@ -110,3 +111,23 @@ def check_distinct(settlements: Sequence[Settlement]) -> None:
     """Raise `UsageError` if a job is named twice."""
     if len({settlement.id for settlement in settlements}) != len(settlements):
         raise UsageError("settle: a job is named twice; ids within one call must be distinct")
+
+
+def check_schedules(verb: str, schedules: Sequence[NewSchedule] | Sequence[Firing]) -> None:
+    """Raise `UsageError` for too many, or if a schedule is named twice."""
+    check_batch(verb, schedules)
+    if len({schedule.name for schedule in schedules}) != len(schedules):
+        raise UsageError(f"{verb}: a schedule is named twice; names within one call must be distinct")
+
+
+def check_firings(firings: Sequence[Firing]) -> None:
+    """Raise `UsageError` for firings that the port does not allow."""
+    check_schedules("fire", firings)
+    for firing in firings:
+        if not firing.due <= firing.last or (firing.next is not None and firing.next <= firing.last):
+            raise UsageError(f"fire: {firing.name!r}: expected due <= last < next")
+        if len(firing.jobs) > MAX_FIRED:
+            raise UsageError(f"fire: {firing.name!r}: {len(firing.jobs)} jobs; at most {MAX_FIRED} are allowed")
+    jobs = sum(len(firing.jobs) for firing in firings)
+    if jobs > MAX_BATCH:
+        raise UsageError(f"fire: {jobs} jobs in one call; at most {MAX_BATCH} are allowed")

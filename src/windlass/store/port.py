@@ -60,6 +60,15 @@ from windlass.core.records import (
     SessionRecord,
     SkipAnswer,
 )
+from windlass.core.schedules import (
+    DueSchedules,
+    FireAnswer,
+    Firing,
+    NewSchedule,
+    PutAnswer,
+    SchedulePage,
+    ScheduleRecord,
+)
 
 
 class Capability(Flag):
@@ -215,7 +224,8 @@ class JobStore(Protocol):
         dependants, at most ``limit`` edges. Safe to repeat, and for several callers at once."""
 
     async def purge(self, limit: int = 1000) -> Progress:
-        """Delete finished jobs whose retention is over. Safe to repeat, and for several callers at once."""
+        """Delete finished jobs whose retention is over, at most ``limit``, and what is left of as many schedules that
+        were deleted. Safe to repeat, and for several callers at once."""
 
     # ------------------------------------------------------------------------------------------ operators
 
@@ -256,6 +266,42 @@ class JobStore(Protocol):
     async def command(self, session: bytes, command: str) -> bool:
         """Send a command to a session; answers whether the session is known and alive (its lease is not over).
         Idempotent."""
+
+
+class ScheduleStore(Protocol):
+    """Schedules: records that are due at their next fire time, and step to a later one when they fire.
+
+    The store does not know what a definition says; it sees to it that each step is made once. A schedule that was
+    deleted leaves its version and its last fire time behind, which `purge` removes `KEEP_DELETED` later."""
+
+    async def put_schedules(self, schedules: Sequence[NewSchedule]) -> list[PutAnswer]:
+        """Make or change schedules. Each is judged alone, against the version that it names and against the last fire
+        time. Counts go on when a schedule is changed, and begin at 0 when it is made. Repeating a call answers
+        ``STORED`` as long as nobody has changed the schedule again. Names are given once in a call (`UsageError`).
+        Hints ``schedules`` if one is due earlier than any that was."""
+
+    async def delete_schedules(self, names: Sequence[str]) -> int:
+        """Delete schedules; answers how many there were. Their jobs stay. Idempotent."""
+
+    async def get_schedules(self, names: Sequence[str]) -> list[ScheduleRecord | None]:
+        """Read schedules, in the order of the call; ``None`` for one that there is not."""
+
+    async def list_schedules(self, *, limit: int = 100, cursor: str | None = None) -> SchedulePage:
+        """List schedules by name, in the order of its UTF-8 bytes."""
+
+    async def due_schedules(self, limit: int = 100) -> DueSchedules:
+        """List schedules whose next fire time is not after the store's now, at most ``limit``. Changes nothing, and
+        several callers may get the same."""
+
+    async def fire(self, firings: Sequence[Firing]) -> list[FireAnswer]:
+        """Step schedules from one fire time to a later one, and store the jobs of the fire times between.
+
+        Each firing happens wholly or not at all: if the schedule has this version, is not paused, and its next fire
+        time is ``due`` and not after the store's now, then its jobs are stored as by `enqueue` (idempotent by id; one
+        that is not stored, because of a unique key or an unknown parent, counts as skipped), ``last`` and ``next`` are
+        as the firing says, and the counts go on. Otherwise it answers ``STALE``. So a repeated call answers ``STALE``,
+        and of several callers one fires. Schedules are named once in a call; ``due <= last < next``; the jobs of all
+        firings together are at most `MAX_BATCH` (`UsageError`)."""
 
 
 class Insights(Protocol):
@@ -328,9 +374,9 @@ class Notifier(Protocol):
     """Hints that something has happened. A hint, never the truth: it may be late, doubled or lost; poll as well.
 
     Channels: ``ready/<queue>`` (a job became claimable, or a limit may allow more), ``limits`` (a limit record was put:
-    something may be paused that was not), ``scheduled`` (a job became due earlier than any before, or
-    some are expired), ``finished/<job id in hex>``, ``session/<session id in hex>`` (a cancel request or a command
-    waits in `renew`)."""
+    something may be paused that was not), ``scheduled`` (a job became due earlier than any before, or some are
+    expired), ``schedules`` (a schedule is due earlier than any before), ``finished/<job id in hex>``,
+    ``session/<session id in hex>`` (a cancel request or a command waits in `renew`)."""
 
     def subscribe(self, channels: Collection[str], wake: Callable[[], None]) -> Subscription:
         """Have ``wake`` called on the store's event loop after hints on any of these channels. Starts armed."""
@@ -352,7 +398,7 @@ class Transactional(Protocol):
         """As `enqueue_in`, for connections that block."""
 
 
-class Store(JobStore, Insights, Notifier, Protocol):
+class Store(JobStore, ScheduleStore, Insights, Notifier, Protocol):
     """A whole store, and its life."""
 
     @property

@@ -46,6 +46,15 @@ from windlass.core.records import (
     SessionRecord,
     SkipAnswer,
 )
+from windlass.core.schedules import (
+    DueSchedules,
+    FireAnswer,
+    Firing,
+    NewSchedule,
+    PutAnswer,
+    SchedulePage,
+    ScheduleRecord,
+)
 from windlass.store.port import Capability, Store, Subscription
 
 T = TypeVar("T")
@@ -226,6 +235,26 @@ class FaultyStore:
 
     async def command(self, session: bytes, command: str) -> bool:
         return await self._write("command", lambda: self.inner.command(session, command))
+
+    # --------------------------------------------------------------------------------------------------- schedules
+
+    async def put_schedules(self, schedules: Sequence[NewSchedule]) -> list[PutAnswer]:
+        return await self._write("put_schedules", lambda: self.inner.put_schedules(schedules))
+
+    async def delete_schedules(self, names: Sequence[str]) -> int:
+        return await self._write("delete_schedules", lambda: self.inner.delete_schedules(names))
+
+    async def get_schedules(self, names: Sequence[str]) -> list[ScheduleRecord | None]:
+        return await self._read("get_schedules", lambda: self.inner.get_schedules(names))
+
+    async def list_schedules(self, *, limit: int = 100, cursor: str | None = None) -> SchedulePage:
+        return await self._read("list_schedules", lambda: self.inner.list_schedules(limit=limit, cursor=cursor))
+
+    async def due_schedules(self, limit: int = 100) -> DueSchedules:
+        return await self._read("due_schedules", lambda: self.inner.due_schedules(limit))
+
+    async def fire(self, firings: Sequence[Firing]) -> list[FireAnswer]:
+        return await self._write("fire", lambda: self.inner.fire(firings))
 
     # ---------------------------------------------------------------------------------------------------- insights
 

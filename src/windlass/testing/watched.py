@@ -11,9 +11,10 @@ from windlass.core.clock import MINUTE, Instant
 from windlass.core.errors import ResultTimeout
 from windlass.core.ids import to_text
 from windlass.core.lifecycle import State
-from windlass.core.model import Edge, Enqueued, EnqueueResult, NewJob, Session
+from windlass.core.model import Edge, EnqueueAnswer, Enqueued, EnqueueResult, NewJob, Session
 from windlass.core.records import JobRecord, JobResult
 from windlass.core.remote import decode_error
+from windlass.core.schedules import FireAnswer, FireStatus, Firing
 from windlass.store.port import Store, Subscription
 from windlass.testing.clock import VirtualClock, seconds_of
 from windlass.testing.crashes import in_attempt
@@ -44,10 +45,10 @@ class Watched:
     awaited_by_jobs: set[bytes] = field(default_factory=set)
     """Jobs that a running job has begun to wait for."""
 
-    def remember(self, jobs: Sequence[NewJob], answer: EnqueueResult) -> None:
+    def remember(self, jobs: Sequence[NewJob], answers: Sequence[EnqueueAnswer]) -> None:
         """Note what was stored, each job once."""
         with self.lock:
-            for job, said in zip(jobs, answer.jobs, strict=True):
+            for job, said in zip(jobs, answers, strict=True):
                 if said.status is Enqueued.STORED:
                     self.enqueued.setdefault(job.id, job)
                     self.lanes.setdefault((job.queue, job.requires))
@@ -67,8 +68,15 @@ class WatchedStore(FaultyStore):
         self, jobs: Sequence[NewJob], edges: Sequence[Edge] = (), *, first_sent: Instant
     ) -> EnqueueResult:
         answer = await super().enqueue(jobs, edges, first_sent=first_sent)
-        self._watched.remember(jobs, answer)
+        self._watched.remember(jobs, answer.jobs)
         return answer
+
+    async def fire(self, firings: Sequence[Firing]) -> list[FireAnswer]:
+        answers = await super().fire(firings)
+        for firing, answer in zip(firings, answers, strict=True):
+            if answer.status is FireStatus.FIRED:
+                self._watched.remember(firing.jobs, answer.jobs)
+        return answers
 
     async def open(self, session: Session) -> None:
         await super().open(session)
@@ -84,7 +92,7 @@ class WatchedStore(FaultyStore):
             kind, _, name = channel.partition("/")
             if kind == "finished" and in_attempt():
                 watched.awaited_by_jobs.add(bytes.fromhex(name))
-            elif kind in ("ready", "scheduled"):
+            elif kind in ("ready", "scheduled", "schedules"):
                 watched.clock.on_move(_calling(asyncio.get_running_loop(), wake))
         return super().subscribe(channels, wake)
 

@@ -13,7 +13,7 @@ from windlass.core.model import Settings
 from windlass.core.records import Limit, LimitScope
 from windlass.store.memory.lanes import KeyLine, ReadyLane
 from windlass.store.memory.line import Line
-from windlass.store.memory.records import Job, LaneName, Life
+from windlass.store.memory.records import Job, LaneName, Life, Schedule
 from windlass.store.memory.wake import Listeners
 
 
@@ -49,6 +49,11 @@ class Data:
         self.limits: dict[tuple[LimitScope, str], Limit] = {}
         self.buckets: dict[tuple[LimitScope, str], tuple[int, Instant]] = {}
         """Token buckets that are not full: (debt, when it was that)."""
+        self.schedules: dict[str, Schedule] = {}
+        self.due: Line[Schedule] = Line()
+        """Schedules that will fire."""
+        self.deleted: Line[Schedule] = Line()
+        """What is left of schedules that were deleted, by when."""
         self.listeners = Listeners()
 
     def move(self, job: Job, state: State) -> None:

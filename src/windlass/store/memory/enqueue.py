@@ -33,13 +33,13 @@ def enqueue(step: Step, jobs: Sequence[NewJob], edges: Sequence[Edge], first_sen
     if age > STALE_AFTER:
         raise StaleEnqueue(f"first sent {age / 1e6:.0f} s ago, too long to repeat it safely: look the jobs up by id")
     cascade = Cascade(step)
-    answers = [_store(step, new, cascade) for new in jobs]
+    answers = [store_job(step, new, cascade) for new in jobs]
     added = [_add_edge(step, edge, cascade) for edge in edges]
     cascade.run()
     return EnqueueResult(answers, added)
 
 
-def _store(step: Step, new: NewJob, cascade: Cascade) -> EnqueueAnswer:
+def store_job(step: Step, new: NewJob, cascade: Cascade) -> EnqueueAnswer:
     """Store one job. Nothing is changed before all that may refuse it has been looked at."""
     data = step.data
     if new.id in data.jobs:

@@ -123,3 +123,23 @@ class Life:
     def is_alive(self, now: Instant) -> bool:
         """Whether it may be expected to renew again."""
         return not self.revoked and self.lease_until > now
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Schedule:
+    """One schedule. The fields that `ScheduleRecord` has too are explained there."""
+
+    name: str
+    number: int
+    """No two have the same."""
+    version: int = 0
+    definition: bytes = b""
+    paused: bool = False
+    next: Instant | None = None
+    last: Instant | None = None
+    fired: int = 0
+    skipped: int = 0
+    last_job: bytes | None = None
+    changed_at: Instant = 0
+    deleted_at: Instant | None = 0
+    """``None``: it is there. What is new begins as if it had been deleted."""

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from windlass.core.clock import MINUTE, SECOND
 from windlass.core.lifecycle import Outcome
 from windlass.core.records import Limit, LimitScope
+from windlass.core.schedules import NewSchedule
 from windlass.store.port import Store, Subscription
 from windlass.testing.conformance.env import Env
 from windlass.testing.conformance.expect import holds, same
@@ -238,3 +239,14 @@ async def check_what_comes_between_look_and_wait_is_not_missed(env: Env) -> None
         listener.subscription.disarm()
         await worker.end(await worker.claim_one())
         listener.event.clear()
+
+
+async def check_a_schedule_that_is_due_earlier_is_announced(env: Env) -> None:
+    listener = await _listen(env, "schedules")
+    now = await env.now()
+    await env.store.put_schedules([NewSchedule(name="a", definition=b"{}", version=0, next=now + MINUTE)])
+    await listener.hears("the first schedule was made")
+    await env.store.put_schedules([NewSchedule(name="b", definition=b"{}", version=0, next=now + SECOND)])
+    await listener.hears("one that is due earlier was made")
+    await env.store.put_schedules([NewSchedule(name="a", definition=b"{}", version=1, next=now + SECOND // 2)])
+    await listener.hears("one is due earlier than it was")
