@@ -61,7 +61,7 @@ from windlass.store.bounds import (
     check_schedules,
 )
 from windlass.store.memory import claim, enqueue, insights, janitor, operators, sessions, settle
-from windlass.store.memory import schedules as schedules_of
+from windlass.store.memory import schedules as timetable
 from windlass.store.memory.data import Data, Step
 from windlass.store.memory.wake import Subscription
 from windlass.store.port import Capability
@@ -287,32 +287,32 @@ class MemoryStore:
     async def put_schedules(self, schedules: Sequence[NewSchedule]) -> list[PutAnswer]:
         """See `ScheduleStore.put_schedules`."""
         check_schedules("put_schedules", schedules)
-        return self._do(schedules_of.put_schedules, schedules)
+        return self._do(timetable.put_schedules, schedules)
 
     async def delete_schedules(self, names: Sequence[str]) -> int:
         """See `ScheduleStore.delete_schedules`."""
         check_batch("delete_schedules", names)
-        return self._do(schedules_of.delete_schedules, names)
+        return self._do(timetable.delete_schedules, names)
 
     async def get_schedules(self, names: Sequence[str]) -> list[ScheduleRecord | None]:
         """See `ScheduleStore.get_schedules`."""
         check_batch("get_schedules", names)
-        return self._ask(schedules_of.get_schedules, names)
+        return self._ask(timetable.get_schedules, names)
 
     async def list_schedules(self, *, limit: int = 100, cursor: str | None = None) -> SchedulePage:
         """See `ScheduleStore.list_schedules`."""
         check_limit("list_schedules", limit)
-        return self._ask(schedules_of.list_schedules, limit, cursor)
+        return self._ask(timetable.list_schedules, limit, cursor)
 
     async def due_schedules(self, limit: int = 100) -> DueSchedules:
         """See `ScheduleStore.due_schedules`."""
         check_limit("due_schedules", limit)
-        return self._do(schedules_of.due_schedules, limit)
+        return self._do(timetable.due_schedules, limit)
 
     async def fire(self, firings: Sequence[Firing]) -> list[FireAnswer]:
         """See `ScheduleStore.fire`."""
         check_firings(firings)
-        return self._do(schedules_of.fire, firings)
+        return self._do(timetable.fire, firings)
 
     # -------------------------------------------------------------------------------------------- insights
 

@@ -48,7 +48,7 @@ def enqueue(
             _store_ready(tx, jobs)
         return EnqueueResult([STORED] * len(jobs))
     cascade = Cascade(tx)
-    answers = _store(tx, jobs, cascade)
+    answers = store_jobs(tx, jobs, cascade)
     added = [_add_edge(tx, edge, cascade) for edge in edges]
     cascade.run()
     return EnqueueResult(answers, added)
@@ -66,7 +66,7 @@ def is_plain(job: NewJob) -> bool:
     )
 
 
-def _store(tx: Transaction, jobs: Sequence[NewJob], cascade: Cascade) -> list[EnqueueAnswer]:
+def store_jobs(tx: Transaction, jobs: Sequence[NewJob], cascade: Cascade) -> list[EnqueueAnswer]:
     """Store in the order of the call: plain jobs together, each of the others by itself."""
     answers: list[EnqueueAnswer] = []
     for plain, some in groupby(jobs, is_plain):

@@ -6,6 +6,7 @@ from windlass.core.model import Progress
 from windlass.core.records import Reason
 from windlass.store.sqlite.edges import Cascade, Target
 from windlass.store.sqlite.limits import drop_full_buckets
+from windlass.store.sqlite.schedules import forget_deleted
 from windlass.store.sqlite.transaction import Transaction
 from windlass.store.statements import statements
 
@@ -49,7 +50,8 @@ def purge(tx: Transaction, limit: int) -> Progress:
     for n, _, linked in jobs[:limit]:
         delete_job(tx, n, linked)
     drop_full_buckets(tx)
-    return Progress(done=min(len(jobs), limit), more=len(jobs) > limit)
+    more = forget_deleted(tx, limit)
+    return Progress(done=min(len(jobs), limit), more=more or len(jobs) > limit)
 
 
 def delete_job(tx: Transaction, n: int, linked: int) -> None:

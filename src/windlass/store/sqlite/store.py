@@ -43,18 +43,30 @@ from windlass.core.records import (
     SessionRecord,
     SkipAnswer,
 )
+from windlass.core.schedules import (
+    DueSchedules,
+    FireAnswer,
+    Firing,
+    NewSchedule,
+    PutAnswer,
+    SchedulePage,
+    ScheduleRecord,
+)
 from windlass.store.bounds import (
     UNFIT,
     check_batch,
     check_distinct,
     check_edges,
+    check_firings,
     check_jobs,
     check_limit,
     check_record,
     check_request,
+    check_schedules,
 )
 from windlass.store.port import Capability
 from windlass.store.sqlite import edges, enqueue, fork, janitor, operators, sessions, settle
+from windlass.store.sqlite import schedules as timetable
 from windlass.store.sqlite.claim import claim
 from windlass.store.sqlite.insights import Snapshot
 from windlass.store.sqlite.reader import Reader
@@ -341,6 +353,41 @@ class SQLiteStore:
     async def command(self, session: bytes, command: str) -> bool:
         """See `JobStore.command`."""
         return await self._write(lambda tx: sessions.command(tx, session, command))
+
+    # ------------------------------------------------------------------------------------------- schedules
+
+    async def put_schedules(self, schedules: Sequence[NewSchedule]) -> list[PutAnswer]:
+        """See `ScheduleStore.put_schedules`."""
+        check_schedules("put_schedules", schedules)
+        parts = (self._write(partial(timetable.put_schedules, schedules=part)) for part in _parts(schedules))
+        return [answer for answers in await asyncio.gather(*parts) for answer in answers]
+
+    async def delete_schedules(self, names: Sequence[str]) -> int:
+        """See `ScheduleStore.delete_schedules`."""
+        check_batch("delete_schedules", names)
+        parts = (self._write(partial(timetable.delete_schedules, names=part)) for part in _parts(names))
+        return sum(await asyncio.gather(*parts))
+
+    async def get_schedules(self, names: Sequence[str]) -> list[ScheduleRecord | None]:
+        """See `ScheduleStore.get_schedules`."""
+        check_batch("get_schedules", names)
+        return await self._read(lambda snapshot: timetable.get_schedules(snapshot.db, names))
+
+    async def list_schedules(self, *, limit: int = 100, cursor: str | None = None) -> SchedulePage:
+        """See `ScheduleStore.list_schedules`."""
+        check_limit("list_schedules", limit)
+        return await self._read(lambda snapshot: timetable.list_schedules(snapshot.db, limit, cursor))
+
+    async def due_schedules(self, limit: int = 100) -> DueSchedules:
+        """See `ScheduleStore.due_schedules`."""
+        check_limit("due_schedules", limit)
+        return await self._read(lambda snapshot: timetable.due_schedules(snapshot.db, limit, self._clock()))
+
+    async def fire(self, firings: Sequence[Firing]) -> list[FireAnswer]:
+        """See `ScheduleStore.fire`."""
+        check_firings(firings)
+        parts = (self._write(partial(timetable.fire, firings=part)) for part in _parts(firings))
+        return [answer for answers in await asyncio.gather(*parts) for answer in answers]
 
     # -------------------------------------------------------------------------------------------- insights
 

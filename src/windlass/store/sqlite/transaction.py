@@ -23,7 +23,7 @@ MANY = 64
 class Hints:
     """What a transaction did that somebody may be waiting for; sent after the commit."""
 
-    __slots__ = ("due", "everybody", "finished", "limits", "ready", "sessions")
+    __slots__ = ("due", "everybody", "finished", "limits", "ready", "schedules", "sessions")
 
     def __init__(self) -> None:
         self.ready: set[str] = set()
@@ -36,6 +36,8 @@ class Hints:
         """Something changed that may let jobs start anywhere."""
         self.limits = False
         """A limit record was put."""
+        self.schedules = False
+        """A schedule is due earlier than any before."""
         self.sessions: set[bytes] = set()
         """Sessions with something waiting for them in `renew`."""
 
@@ -44,12 +46,18 @@ class Hints:
         self.ready.clear()
         self.finished.clear()
         self.due = None
-        self.everybody = self.limits = False
+        self.everybody = self.limits = self.schedules = False
         self.sessions.clear()
 
     def __bool__(self) -> bool:
         return bool(
-            self.ready or self.everybody or self.finished or self.due is not None or self.sessions or self.limits
+            self.ready
+            or self.everybody
+            or self.finished
+            or self.due is not None
+            or self.sessions
+            or self.limits
+            or self.schedules
         )
 
     def scheduled(self, due: Instant) -> None:

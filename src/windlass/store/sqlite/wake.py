@@ -25,8 +25,15 @@ import msgspec
 from windlass.store.sqlite.page import SharedPage
 from windlass.store.sqlite.transaction import MANY, Hints
 
-READY, DUE, FINISHED, SESSION, LIMITS = "r", "d", "f", "s", "l"
-_KINDS = {"ready": READY, "scheduled": DUE, "finished": FINISHED, "session": SESSION, "limits": LIMITS}
+READY, DUE, FINISHED, SESSION, LIMITS, SCHEDULES = "r", "d", "f", "s", "l", "t"
+_KINDS = {
+    "ready": READY,
+    "scheduled": DUE,
+    "finished": FINISHED,
+    "session": SESSION,
+    "limits": LIMITS,
+    "schedules": SCHEDULES,
+}
 _AWAKE = "-"
 """The name of somebody who waits for nothing."""
 _LARGEST = 65_536
@@ -40,6 +47,7 @@ class _Message(msgspec.Struct, array_like=True):
     due: bool = False
     sessions: list[bytes] | None = []
     limits: bool = False
+    schedules: bool = False
 
 
 _ENCODER = msgspec.msgpack.Encoder()
@@ -218,6 +226,7 @@ class Mailbox:
     def _channels_of(self, message: _Message) -> list[str]:
         channels = ["scheduled"] if message.due else []
         channels += ["limits"] if message.limits else []
+        channels += ["schedules"] if message.schedules else []
         channels += self._named("ready/", message.queues)
         channels += self._named("finished/", _hex(message.jobs))
         channels += self._named("session/", _hex(message.sessions))
@@ -301,6 +310,8 @@ def _kinds_of(hints: Hints) -> set[str]:
         kinds.add(SESSION)
     if hints.limits:
         kinds.add(LIMITS)
+    if hints.schedules:
+        kinds.add(SCHEDULES)
     return kinds
 
 
@@ -311,4 +322,5 @@ def _message(hints: Hints) -> _Message:
         due=hints.due is not None,
         sessions=None if len(hints.sessions) > MANY else list(hints.sessions),
         limits=hints.limits,
+        schedules=hints.schedules,
     )
