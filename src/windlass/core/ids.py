@@ -6,12 +6,20 @@ from uuid import UUID
 
 from uuid_utils import uuid7
 
+from windlass.core.clock import MILLISECOND, Instant
 from windlass.core.errors import UsageError
 
 
 def new_id() -> bytes:
     """Make an id of 16 bytes."""
     return uuid7().bytes
+
+
+def id_from(when: Instant, seed: bytes) -> bytes:
+    """Make the id of something that is always the same, from an instant and 16 bytes that look random."""
+    number = (max(0, when // MILLISECOND) & (1 << 48) - 1) << 80 | int.from_bytes(seed, "big") & (1 << 80) - 1
+    number = number & ~(0xF << 76) | 7 << 76
+    return (number & ~(0x3 << 62) | 0x2 << 62).to_bytes(16, "big")
 
 
 def to_text(id: bytes) -> str:

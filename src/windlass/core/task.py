@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from windlass.core.clock import Span
+from windlass.core.clock import Instant, Span
 from windlass.core.codec import Signature
 from windlass.core.model import DEFAULT_PRIORITY, KEEP, KEEP_DEAD
 from windlass.core.retry import NEVER, Retry, RetryPolicy
@@ -65,3 +65,7 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What middleware and tracing carry along."""
     secret: tuple[str, ...] = ()
     """Parameters whose arguments nobody is shown."""
+    schedule: str | None = None
+    """The schedule that enqueued it."""
+    fire_time: Instant | None = None
+    """The instant at which it was due there."""
