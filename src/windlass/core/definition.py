@@ -90,6 +90,11 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         )
 
     @property
+    def asks_for_last_job(self) -> bool:
+        """Whether it matters if the schedule's last job is unfinished."""
+        return self.policies.overlap in ("queue", "cancel")
+
+    @property
     def is_always_stored(self) -> bool:
         """Whether no unique key can keep its jobs out."""
         return self.unique is None and self.policies.overlap in ("allow", "cancel")

@@ -29,6 +29,7 @@ from windlass.engine.process_pool.place import check_no_worker_starts_here
 from windlass.engine.pump import Pump, log_lost
 from windlass.engine.recycling import Successor, Wear
 from windlass.engine.runner import Runner
+from windlass.engine.scheduler import Scheduler
 from windlass.engine.service import Service
 from windlass.engine.signals import SILENT, Signals
 from windlass.engine.suspects import SuspectTurn
@@ -126,6 +127,7 @@ class Worker:
             place=self._config.place,
         )
         self._janitor = Janitor(self._store, self._signals)
+        self._scheduler = Scheduler(self._store, self._signals)
         self._pump.take = self._take
         self._pump.more_edges = self._janitor.edges_waiting
         self._suspects = SuspectTurn(self._config)
@@ -143,7 +145,11 @@ class Worker:
         wear = Wear(self._config.recycle, time.monotonic(), random.random())  # noqa: S311 - no secret
         self._successor = Successor(wear, self._config.on_worn, self._config.on_recycle)
         self._show_vitals()  # the heartbeat goes on with it: there is something to see before anybody looks
-        self._services = [Service("claim", self._run), Service("janitor", self._janitor.run)]
+        self._services = [
+            Service("claim", self._run),
+            Service("janitor", self._janitor.run),
+            Service("scheduler", self._scheduler.run),
+        ]
         self._heartbeat.start()
         for service in self._services:
             service.start()
@@ -228,13 +234,14 @@ class Worker:
 
     async def _say_goodbye(self) -> None:
         """Bring the last outcomes home, end the services, close the session: releases are the last writes."""
-        claiming, janitor = self._services
+        claiming, *others = self._services
         self._finishing = True
         self._pump.wake()
         patience = LAST_WORDS if self._mismatch is None else 0.0
         await asyncio.wait({asyncio.ensure_future(claiming.wait())}, timeout=patience)
         await claiming.stop()
-        await janitor.stop()
+        for service in others:
+            await service.stop()
         await self._heartbeat.stop()
         if self._lease_guard is not None:
             self._lease_guard.cancel()
@@ -336,6 +343,7 @@ class Worker:
         for job_id in renewal.cancel:
             self._runner.end(job_id, EndReason.CANCEL)
         self._janitor.take_duty(renewal.duty)
+        self._scheduler.take_duty(renewal.duty)
         if self._suspects.hear(renewal.suspects, time.monotonic(), duty=renewal.duty):
             self._pump.wake()
         for command in renewal.commands:
