@@ -88,7 +88,7 @@ class Scheduler:
     # ------------------------------------------------------------------------------------------------ firing
 
     async def fire_due(self) -> DueSchedules:
-        """Fire all that is due. Answers what is not: what this version does not understand, and when the next is due."""
+        """Fire all that is due. Answers what it left: what it does not understand, and when the next is due."""
         while True:
             found = await self._store.due_schedules(min(_BATCH + len(self._strange), MAX_BATCH))
             firings = await self._plan(found)
@@ -142,7 +142,8 @@ class Scheduler:
             return decode(record.definition)
         except InvalidOption as error:
             if self._strange.get(record.name) != record.version:
-                log.error("schedule %r does not fire here, another version may know it: %s", record.name, error)
+                said = "schedule %r does not fire here, another version may know it: %s"
+                log.error(said, record.name, error)  # noqa: TRY400 - the message says it all
                 self._strange[record.name] = record.version
             return None
 

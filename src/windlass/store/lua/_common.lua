@@ -28,6 +28,9 @@
 --   lv                   version of the limits of keys
 --   pa:<id> ta: un:      a job's edges to parents: hash -> policy, mark; how many of each; set of parents kept for it
 --   ar:<id> mg: mk: kf:  zsets of its dependants: to be marked, being marked, marked; set of those it is kept for
+--   S:<name>             hash, a schedule: v version, d definition, p paused, n next, l last, f jobs, k skipped, j last job, c
+--                        changed at, g deleted at;  schedules  zset of names;  schedules_due schedules_gone  zsets of names, by
+--                        next fire time and by deletion
 --   behind               zset of finished jobs with edges still to be marked or closed;  duty  hash
 local call, ns = redis.call, KEYS[1] .. ':'
 local J = ns .. 'j:'

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- KEYS namespace   ARGV head (see _common, _write), limit
 -- -> {jobs deleted, 1 if there is more to do}
---!include _common _write _job _finish _limits
+--!include _common _write _job _finish _limits _schedule
 local MOST_BUCKETS = 1000
 local function due(most) return call('ZRANGEBYSCORE', ns .. 'purge', '-inf', now, 'LIMIT', 0, most) end
 local found = due(tonumber(ARGV[6]))
@@ -17,6 +17,14 @@ for i = 1, #scan[2], 2 do
   end
 end
 if scan[1] == '0' then call('DEL', ns .. 'buckets_at') else call('SET', ns .. 'buckets_at', scan[1]) end
-local more = #due(1) > 0
+
+-- What is left of schedules that were deleted a week ago.
+local KEEP_DELETED = 604800000000
+local function gone(most) return call('ZRANGEBYSCORE', ns .. 'schedules_gone', '-inf', now - KEEP_DELETED, 'LIMIT', 0, most) end
+for _, name in ipairs(gone(tonumber(ARGV[6]))) do
+  call('DEL', schedule_key(name))
+  call('ZREM', ns .. 'schedules_gone', name)
+end
+local more = #due(1) + #gone(1) > 0
 done()
 return {#found, more and 1 or 0}

@@ -82,11 +82,12 @@ def edges_to_store(edges: Sequence[Edge]) -> list[Argument]:
 
 def stored(answers: Sequence[Any]) -> EnqueueResult:
     """What became of all parts of an enqueue."""
-    jobs = [_stored(one) for found, _ in answers for one in found]
+    jobs = [answer_of(one) for found, _ in answers for one in found]
     return EnqueueResult(jobs, [EdgeAnswer(one) for _, found in answers for one in found])
 
 
-def _stored(answer: Any) -> EnqueueAnswer:
+def answer_of(answer: Any) -> EnqueueAnswer:
+    """What became of one job."""
     if answer == 0:
         return STORED
     return _UNKNOWN_PARENT if answer == 2 else EnqueueAnswer(Enqueued.DUPLICATE, answer[1:])

@@ -42,19 +42,31 @@ from windlass.core.records import (
     SkipAnswer,
 )
 from windlass.core.redis_url import RedisURL
+from windlass.core.schedules import (
+    DueSchedules,
+    FireAnswer,
+    Firing,
+    NewSchedule,
+    PutAnswer,
+    SchedulePage,
+    ScheduleRecord,
+)
 from windlass.store.bounds import (
     UNFIT,
     check_batch,
     check_distinct,
     check_edges,
+    check_firings,
     check_jobs,
     check_limit,
     check_places,
     check_record,
     check_request,
+    check_schedules,
 )
 from windlass.store.port import Capability
 from windlass.store.redis import batches, fork, insights
+from windlass.store.redis import schedules as timetable
 from windlass.store.redis.caller import Arguments, Caller
 from windlass.store.redis.connections import Argument, Connections
 from windlass.store.redis.records import SESSION_ENCODER, counted, lane_name, numbers_of
@@ -387,6 +399,40 @@ class RedisStore:
     async def command(self, session: bytes, command: str) -> bool:
         """See `JobStore.command`."""
         return bool(await self._write_one("command", session, command))
+
+    # ------------------------------------------------------------------------------------------- schedules
+
+    async def put_schedules(self, schedules: Sequence[NewSchedule]) -> list[PutAnswer]:
+        """See `ScheduleStore.put_schedules`."""
+        check_schedules("put_schedules", schedules)
+        return timetable.put(await self._write("put_schedules", *map(timetable.to_put, batches.parts(schedules))))
+
+    async def delete_schedules(self, names: Sequence[str]) -> int:
+        """See `ScheduleStore.delete_schedules`."""
+        check_batch("delete_schedules", names)
+        return sum(await self._write("delete_schedules", *batches.parts(names)))
+
+    async def get_schedules(self, names: Sequence[str]) -> list[ScheduleRecord | None]:
+        """See `ScheduleStore.get_schedules`."""
+        check_batch("get_schedules", names)
+        found = await self._ask("get_schedules", *batches.parts(names))
+        return [timetable.record_of(row) for rows in found for row in rows]
+
+    async def list_schedules(self, *, limit: int = 100, cursor: str | None = None) -> SchedulePage:
+        """See `ScheduleStore.list_schedules`."""
+        check_limit("list_schedules", limit)
+        return timetable.page((await self._ask("list_schedules", (cursor or "", limit)))[0])
+
+    async def due_schedules(self, limit: int = 100) -> DueSchedules:
+        """See `ScheduleStore.due_schedules`."""
+        check_limit("due_schedules", limit)
+        return timetable.due((await self._ask("due_schedules", (limit,)))[0])
+
+    async def fire(self, firings: Sequence[Firing]) -> list[FireAnswer]:
+        """See `ScheduleStore.fire`."""
+        check_firings(firings)
+        calls = map(timetable.to_fire, timetable.parts(firings))
+        return timetable.fired(await self._write("fire", *calls))
 
     # -------------------------------------------------------------------------------------------- insights
 
