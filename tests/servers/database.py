@@ -15,8 +15,8 @@ from windlass.core.model import Settings
 from windlass.store.postgres.store import PostgresStore
 
 _TABLES = (
-    "bodies", "jobs", "done", "edges", "releases", "errors", "notes", "sessions", "commands", "limits", "buckets",
-    "lines", "turns",
+    "bodies", "jobs", "done", "edges", "releases", "errors", "notes", "sessions", "schedules", "commands", "limits",
+    "buckets", "lines", "turns",
 )  # fmt: skip
 
 

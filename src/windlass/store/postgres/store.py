@@ -48,19 +48,31 @@ from windlass.core.records import (
     SessionRecord,
     SkipAnswer,
 )
+from windlass.core.schedules import (
+    DueSchedules,
+    FireAnswer,
+    Firing,
+    NewSchedule,
+    PutAnswer,
+    SchedulePage,
+    ScheduleRecord,
+)
 from windlass.store.bounds import (
     UNFIT,
     check_batch,
     check_distinct,
     check_edges,
+    check_firings,
     check_jobs,
     check_limit,
     check_places,
     check_record,
     check_request,
+    check_schedules,
 )
 from windlass.store.port import Capability
 from windlass.store.postgres import attempts, enqueue, fork, insights, schema, strangers
+from windlass.store.postgres import schedules as timetable
 from windlass.store.postgres.address import parse
 from windlass.store.postgres.link import Link
 from windlass.store.postgres.names import lane_number, number_of, uuids
@@ -384,6 +396,43 @@ class PostgresStore:
     async def command(self, session: bytes, command: str) -> bool:
         """See `JobStore.command`."""
         return bool(await self._value("command", self._now(), UUID(session), command))
+
+    # ------------------------------------------------------------------------------------------- schedules
+
+    async def put_schedules(self, schedules: Sequence[NewSchedule]) -> list[PutAnswer]:
+        """See `ScheduleStore.put_schedules`."""
+        check_schedules("put_schedules", schedules)
+        return timetable.put(await self._call("put_schedules", self._now(), *timetable.columns(schedules)))
+
+    async def delete_schedules(self, names: Sequence[str]) -> int:
+        """See `ScheduleStore.delete_schedules`."""
+        check_batch("delete_schedules", names)
+        return int((await self._call("delete_schedules", self._now(), list(names)))[0][0])
+
+    async def get_schedules(self, names: Sequence[str]) -> list[ScheduleRecord | None]:
+        """See `ScheduleStore.get_schedules`."""
+        check_batch("get_schedules", names)
+        return [timetable.record_of(row) for row in await self._call("get_schedules", list(names))]
+
+    async def list_schedules(self, *, limit: int = 100, cursor: str | None = None) -> SchedulePage:
+        """See `ScheduleStore.list_schedules`."""
+        check_limit("list_schedules", limit)
+        return timetable.page(await self._call("list_schedules", cursor or "", limit + 1), limit)
+
+    async def due_schedules(self, limit: int = 100) -> DueSchedules:
+        """See `ScheduleStore.due_schedules`."""
+        check_limit("due_schedules", limit)
+        return timetable.due(await self._call("due_schedules", self._now(), limit + 1), limit)
+
+    async def fire(self, firings: Sequence[Firing]) -> list[FireAnswer]:
+        """See `ScheduleStore.fire`. One trip where no job has a unique key or parents, or all have; else one for each
+        run of such firings."""
+        check_firings(firings)
+        answers: list[FireAnswer] = []
+        for part in timetable.parts(firings):
+            head = self._now(), self._settings.keep, MAX_EDGES_PER_CALL
+            answers += timetable.fired(part, await self._call("fire", *head, *timetable.firing_columns(part)))
+        return answers
 
     # -------------------------------------------------------------------------------------------- insights
 

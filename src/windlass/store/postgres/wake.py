@@ -21,7 +21,7 @@ from windlass.store.postgres.address import Address
 from windlass.store.postgres.failures import DRIVER
 from windlass.store.postgres.pool import detach, open_connection
 
-KINDS = ("ready", "scheduled", "finished", "session", "limits")
+KINDS = ("ready", "scheduled", "schedules", "finished", "session", "limits")
 _PROBE = "probe"
 _EVERY = 15.0
 """Seconds between two words to itself."""
@@ -197,7 +197,7 @@ class Listener:
 
     def _names(self, kind: str, said: str) -> list[str]:
         """The port's channels that a notification concerns."""
-        if kind in ("scheduled", "limits"):
+        if kind in ("scheduled", "schedules", "limits"):
             return [kind]
         if said == "*":
             return [name for name in self._channels if name.startswith(f"{kind}/")]

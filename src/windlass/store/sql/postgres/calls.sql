@@ -73,3 +73,15 @@ SELECT windlass.enqueue_in($1, $2);
 -- name: enqueue
 -- For other languages; no part of Windlass calls it.
 SELECT windlass.enqueue($1, $2);
+
+-- name: put_schedules
+SELECT answer, last FROM windlass.put_schedules($1, $2, $3, $4, $5, $6) ORDER BY place;
+
+-- name: delete_schedules
+SELECT windlass.delete_schedules($1, $2);
+
+-- name: fire
+SELECT firing, job, answer, holder FROM windlass.fire(
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25,
+    $26, $27, $28, $29, $30
+);

@@ -61,6 +61,7 @@ BEGIN
     IF cardinality(part) > 0 THEN PERFORM remove_jobs(part); END IF;
     done := cardinality(part);
     more := EXISTS (SELECT FROM done d WHERE d.purge_at IS NOT NULL AND d.purge_at <= t);
+    more := forget_schedules(t, most) OR more;
     IF EXISTS (SELECT FROM buckets b WHERE b.full_at <= t) THEN PERFORM drop_full_buckets(t); END IF;
     RETURN NEXT;
 END $$;
