@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         EnqueueUnknown,
         IllegalTransition,
         InvalidArguments,
+        InvalidCron,
         InvalidName,
         InvalidOption,
         InvalidResult,
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
         RemoteError,
         ResultTimeout,
         RetryLater,
+        ScheduleExists,
+        ScheduleNotFound,
         SchemaMismatch,
         Snooze,
         StaleEnqueue,
@@ -55,30 +58,52 @@ if TYPE_CHECKING:
         WindlassError,
     )
     from windlass.core.retry import Retry
+    from windlass.core.triggers import (
+        AnyOf,
+        At,
+        Calendar,
+        Cron,
+        Daily,
+        Every,
+        Excluding,
+        Monthly,
+        Trigger,
+        Weekly,
+        Within,
+    )
     from windlass.engine.process_pool.config import ChildProcesses
     from windlass.job import Job, JobInfo, JobProgress, Status
     from windlass.limits import LimitInfo
     from windlass.many import EnqueueMany
+    from windlass.schedules import ScheduleInfo, Schedules
     from windlass.task import CoroutineTask, FunctionTask, Task
 
 __all__ = [
+    "AnyOf",
     "App",
+    "At",
     "BlockingCallInLoop",
     "Bulk",
     "BulkProgress",
+    "Calendar",
     "Call",
     "CapabilityMissing",
     "ChildProcesses",
     "CoroutineTask",
+    "Cron",
     "Current",
+    "Daily",
     "Dead",
     "Directive",
     "DuplicateJob",
     "EnqueueMany",
     "EnqueueUnknown",
+    "Every",
+    "Excluding",
     "FunctionTask",
     "IllegalTransition",
     "InvalidArguments",
+    "InvalidCron",
     "InvalidName",
     "InvalidOption",
     "InvalidResult",
@@ -94,12 +119,17 @@ __all__ = [
     "LimitInfo",
     "Middleware",
     "MissingExtra",
+    "Monthly",
     "PayloadTooLarge",
     "ProcessDied",
     "RemoteError",
     "ResultTimeout",
     "Retry",
     "RetryLater",
+    "ScheduleExists",
+    "ScheduleInfo",
+    "ScheduleNotFound",
+    "Schedules",
     "SchemaMismatch",
     "Snooze",
     "StaleEnqueue",
@@ -109,11 +139,14 @@ __all__ = [
     "StoreReadOnly",
     "StoreUnavailable",
     "Task",
+    "Trigger",
     "UndecodablePayload",
     "UnknownParent",
     "UnknownTask",
     "UsageError",
+    "Weekly",
     "WindlassError",
+    "Within",
     "WorkerThread",
     "current",
 ]
@@ -128,16 +161,19 @@ _HOMES = {
         "windlass.context": "Current Middleware current",
         "windlass.core.errors": (
             "BlockingCallInLoop CapabilityMissing Dead Directive DuplicateJob EnqueueUnknown "
-            "IllegalTransition InvalidArguments InvalidName InvalidOption InvalidResult InvalidURL "
+            "IllegalTransition InvalidArguments InvalidCron InvalidName InvalidOption InvalidResult InvalidURL "
             "JobCancelled JobFailed JobLost JobNotFound MissingExtra PayloadTooLarge ProcessDied RemoteError "
-            "ResultTimeout RetryLater SchemaMismatch Snooze StaleEnqueue StoreError StoreFull StoreReadOnly "
+            "ResultTimeout RetryLater ScheduleExists ScheduleNotFound SchemaMismatch Snooze StaleEnqueue StoreError "
+            "StoreFull StoreReadOnly "
             "StoreUnavailable UndecodablePayload UnknownParent UnknownTask UsageError WindlassError"
         ),
         "windlass.core.retry": "Retry",
+        "windlass.core.triggers": ("AnyOf At Calendar Cron Daily Every Excluding Monthly Trigger Weekly Within"),
         "windlass.engine.process_pool.config": "ChildProcesses",
         "windlass.job": "Job JobInfo JobProgress Status",
         "windlass.limits": "LimitInfo",
         "windlass.many": "EnqueueMany",
+        "windlass.schedules": "ScheduleInfo Schedules",
         "windlass.task": "CoroutineTask FunctionTask Task",
     }.items()
     for name in names.split()

@@ -18,10 +18,10 @@ from windlass.client import Client
 from windlass.connect import connect, redact, settled_url
 from windlass.context import Middleware
 from windlass.core.clock import SECOND, instant, span
-from windlass.core.errors import InvalidOption, UsageError
+from windlass.core.errors import InvalidName, InvalidOption, UsageError
 from windlass.core.ids import from_text
 from windlass.core.model import DEFAULT_PRIORITY, KEEP, KEEP_DEAD, MAX_PAYLOAD, MAX_RESULT, Settings
-from windlass.core.names import check_queue, check_task
+from windlass.core.names import check_queue, check_schedule, check_task
 from windlass.core.records import JobFilter
 from windlass.core.remote import type_name
 from windlass.core.retry import RetryPolicy
@@ -40,7 +40,10 @@ from windlass.task import CoroutineTask, FunctionTask, Task
 if TYPE_CHECKING:
     # Producers need neither; importing them at first use makes the app cheap to import.
     from windlass.background import WorkerThread
+    from windlass.core.definition import Coalesce, Definition, Overlap
+    from windlass.core.triggers import Trigger
     from windlass.engine.worker import Worker
+    from windlass.schedules import Schedules
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -63,6 +66,25 @@ class TaskDecorator(Protocol):
     def __call__(self, function: Callable[P, R], /) -> FunctionTask[P, R]: ...
 
 
+class ScheduledDecorator(Protocol):
+    """What ``@app.scheduled(...)`` is applied as."""
+
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, function: CoroutineTask[[], R], /
+    ) -> CoroutineTask[[], R]: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, function: FunctionTask[[], R], /
+    ) -> FunctionTask[[], R]: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, function: Callable[[], Coroutine[Any, Any, R]], /
+    ) -> CoroutineTask[[], R]: ...
+    @overload
+    def __call__(self, function: Callable[[], R], /) -> FunctionTask[[], R]: ...
+
+
 class App:
     """A set of tasks over one store.
 
@@ -76,6 +98,7 @@ class App:
         *,
         middleware: Iterable[Middleware] = (),
         version: str = "",
+        timezone: str = "UTC",
         result_ttl: Seconds = KEEP / SECOND,
         dead_ttl: Seconds = KEEP_DEAD / SECOND,
         lease: Seconds = 9.0,
@@ -90,6 +113,7 @@ class App:
                 ``WINDLASS_URL`` says at first use, or else the file ``windlass.db`` in the working directory then.
             middleware: hooks around enqueueing and attempts.
             version: of your application, shown beside its workers.
+            timezone: of triggers that say none, an IANA name such as ``"Europe/Berlin"``.
             result_ttl: how long finished jobs and their results are kept, unless the task says otherwise (1 day); less
                 than 5 minutes counts as 5.
             dead_ttl: the same for dead jobs (7 days).
@@ -116,6 +140,8 @@ class App:
             max_lost=check_between("max_lost", max_lost, 1, 1000),
         )
         self.version = version
+        self._timezone = timezone
+        self._declared: dict[str, Definition] = {}
         self._client = Client(self._connect)
         self._tasks: dict[str, Task[..., Any]] = {}
         for one in middleware:
@@ -306,6 +332,85 @@ class App:
             enqueued_from=None if after is None else instant(after, "after"),
         )
         return JobSelection(self._client, wanted, everything=everything)
+
+    # ----------------------------------------------------------------------------------------- schedules
+
+    def schedule(
+        self,
+        name: str,
+        call: Call[Any],
+        trigger: Trigger,
+        *,
+        overlap: Overlap = "allow",
+        coalesce: Coalesce = "latest",
+        misfire_grace: Seconds | None = None,
+        catch_up: int = 100,
+        max_jobs: int | None = None,
+        jitter: Seconds = 0,
+    ) -> None:
+        """Declare a schedule: ``app.schedule("noon", send.bind("ops@example.org"), Daily("12:00"))``.
+
+        A declaration belongs beside the tasks, where modules are imported. Workers make the declared schedules that are
+        not there when they start; `windlass deploy` makes the others say what the code says. What is changed at run
+        time, by `schedules` or the command line, stays.
+
+        Args:
+            name: of the schedule; (schedule, fire time) names one job.
+            call: what its jobs run; its options (queue, priority, retry, ...) are those of its jobs.
+            trigger: when it fires.
+            overlap: what happens at a fire time while the job of the one before is unfinished: ``"allow"`` both,
+                ``"skip"`` the new one, ``"queue"`` one behind it, ``"cancel"`` the one before.
+            coalesce: what becomes of several fire times that were missed, since no worker was there: a job for the
+                ``"latest"``, ``"one"`` job that says it is for the first, or a job for ``"all"``.
+            misfire_grace: a fire time that is met later than this has no job; default: however late.
+            catch_up: with ``coalesce="all"``: the latest so many of those that were missed, at most.
+            max_jobs: after so many jobs the schedule ends.
+            jitter: each job is due up to so much later, always the same part of it for the same fire time.
+
+        Raises:
+            InvalidName: the name is not allowed, or declared twice.
+            InvalidOption: an argument is impossible.
+        """
+        from windlass.declared import declared, definition, policies
+
+        check_schedule(name)
+        if name in self._declared:
+            raise InvalidName(f"schedule {name!r} is declared twice; give one of the two another name")
+        policy = policies(
+            overlap=overlap,
+            coalesce=coalesce,
+            misfire_grace=misfire_grace,
+            catch_up=catch_up,
+            max_jobs=max_jobs,
+            jitter=jitter,
+        )
+        self._declared[name] = declared(definition(call, trigger, self._timezone, policy))
+
+    def scheduled(self, trigger: Trigger, *, name: str | None = None, **policy: Any) -> ScheduledDecorator:
+        """Declare a schedule of the function below, which takes no arguments: ``@app.scheduled(Every(minutes=5))``.
+
+        A plain function becomes a task; a task stays what it is. ``name`` is that of the schedule, by default that of
+        the task; policies are as in `schedule`.
+        """
+
+        def decorate(function: Any) -> Any:
+            task = function if isinstance(function, Task) else self.task(function)
+            self.schedule(task.name if name is None else name, task.bind(), trigger, **policy)
+            return task
+
+        return decorate
+
+    @property
+    def schedules(self) -> Schedules:
+        """The schedules that the store has, to look at and to change at run time."""
+        from windlass.schedules import Schedules
+
+        return Schedules(self._client, self._timezone)
+
+    @property
+    def declared(self) -> Mapping[str, Definition]:
+        """What the code declares as schedules, by name."""
+        return dict(self._declared)
 
     # -------------------------------------------------------------------------------------------- limits
 
@@ -501,6 +606,7 @@ class App:
             queues=weights,
             version=self.version,
             children=children or ChildProcesses(),
+            schedules=self.declared,
             place=find_place(self, self._client.tasks.values(), known_as),
             **options,
         )

@@ -47,6 +47,13 @@ class Recipe:
         """The options that jobs get."""
         return self._choices
 
+    def plain_job(self, payload: bytes, limit_key: str | None) -> NewJob:
+        """Make a job without an id, and without what middleware adds."""
+        unique = (
+            self._choices.unique_for(self._key_of(payload)) if self._choices.unique is True else self._template.unique
+        )
+        return replace(self._template, payload=payload, unique=unique, limit_key=limit_key or self._template.limit_key)
+
     def new_job(self, payload: bytes, limit_key: str | None = None) -> NewJob:
         """Make a job with a fresh id. ``limit_key``: the one that its arguments make, if they make one."""
         template = self._template

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextvars import Context, ContextVar
+from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
+from windlass.core.clock import to_datetime
 from windlass.core.errors import UsageError
 from windlass.core.model import ClaimedJob
+from windlass.core.options import decode_options
 
 
 class NoteSink(Protocol):
@@ -43,6 +46,17 @@ class Current:
     def queue(self) -> str:
         """The queue that the job came from."""
         return self._job.queue
+
+    @property
+    def schedule(self) -> str | None:
+        """The schedule that enqueued the job, if one did."""
+        return decode_options(self._job.options).schedule
+
+    @property
+    def fire_time(self) -> datetime | None:
+        """When the job's schedule was due, in UTC: which may be long ago."""
+        at = decode_options(self._job.options).fire_time
+        return None if at is None else to_datetime(at)
 
     @property
     def attempt(self) -> int:

@@ -12,6 +12,7 @@
     │   │   └── InvalidCron        a cron expression that is wrong, or can never fire
     │   ├── PayloadTooLarge        arguments or result beyond the limit
     │   ├── DuplicateJob           a unique key is held by an unfinished job (``on_conflict="raise"``)
+    │   ├── ScheduleExists         a schedule with this name is there already
     │   ├── UnknownParent          an edge names a job that the store does not have
     │   ├── InvalidURL             a store URL that nobody can serve
     │   ├── MissingExtra           an optional dependency is not installed
@@ -26,6 +27,7 @@
     │   ├── StaleEnqueue           a repeated enqueue that was first sent too long ago
     │   └── EnqueueUnknown         it is not known whether these jobs were stored
     ├── JobNotFound                the store has no job with this id (never had, or it was purged)
+    ├── ScheduleNotFound           the store has no schedule with this name
     ├── IllegalTransition          the lifecycle has no such edge
     ├── ProcessDied                the child process that ran the attempt died: killed, crashed, or exited
     ├── ResultTimeout              the job did not finish in the time given (also a ``TimeoutError``)
@@ -101,6 +103,10 @@ class DuplicateJob(UsageError):
         """Id of the job that holds the key."""
 
 
+class ScheduleExists(UsageError):
+    """A schedule with this name is there already."""
+
+
 class UnknownParent(UsageError):
     """An edge names a job that the store does not have."""
 
@@ -156,6 +162,10 @@ class EnqueueUnknown(StoreError):
         super().__init__(message)
         self.ids = tuple(ids)
         """Ids of the jobs in doubt."""
+
+
+class ScheduleNotFound(WindlassError, LookupError):
+    """The store has no schedule with this name."""
 
 
 class JobNotFound(WindlassError, LookupError):

@@ -25,6 +25,11 @@ def check_task(name: object) -> str:
     return _check("task", name, _TASK, "word characters and . : @ / < > -, starting with a word character")
 
 
+def check_schedule(name: object) -> str:
+    """Return ``name``, or raise `InvalidName`: as `check_task`."""
+    return _check("schedule", name, _TASK, "word characters and . : @ / < > -, starting with a word character")
+
+
 def check_key(kind: str, key: object) -> str:
     """Return ``key`` (a unique or limit key), or raise `InvalidName`: any printable text of 1 to `MAX_KEY` signs."""
     if not isinstance(key, str) or not 0 < len(key) <= MAX_KEY or not key.isprintable():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from windlass.core.errors import InvalidOption
 from windlass.core.model import MAX_BATCH, MAX_LANES
@@ -12,6 +13,9 @@ from windlass.engine.process_pool.config import ChildProcesses
 from windlass.engine.process_pool.place import Place
 from windlass.engine.recycling import NEVER, RecycleAt
 from windlass.engine.vitals import Vitals
+
+if TYPE_CHECKING:
+    from windlass.core.definition import Definition
 
 DEFAULT_CONCURRENCY = 100
 DEFAULT_GRACE = 25.0
@@ -35,6 +39,8 @@ class WorkerConfig:
     """How attempts of process tasks run."""
     place: Place | None = None
     """Where a child process finds the app; ``None``: this worker can run no process tasks."""
+    schedules: Mapping[str, Definition] = field(default_factory=dict)
+    """What the application declares, by name: those that the store does not have are made when the worker starts."""
     grace: float = DEFAULT_GRACE
     """How long running attempts may go on once the worker is told to stop."""
     alone: bool = False

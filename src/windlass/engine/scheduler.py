@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from windlass.core.clock import SECOND
@@ -31,14 +31,18 @@ BEHIND = 2.0
 """Seconds that a worker without the duty leaves to the one that has it; and up to half as much again, so that they do
 not all come at once."""
 _BATCH = 200
+_SHORTEST = 0.1
+"""Seconds until the next look where something that is due was left."""
 _FIRST_BACK_OFF, _LONGEST_BACK_OFF = 0.1, 5.0
 
 
 class Scheduler:
     """The scheduler of one worker; `run` is its loop."""
 
-    def __init__(self, store: Store, signals: Signals) -> None:
+    def __init__(self, store: Store, signals: Signals, schedules: Mapping[str, Definition]) -> None:
         self._store = store
+        self._undeclared = schedules
+        """What the application declares, until the store has it."""
         self._signals = signals
         self._wake = asyncio.Event()
         self._strange: dict[str, int] = {}
@@ -65,6 +69,8 @@ class Scheduler:
     async def _look(self) -> float:
         """Fire what is due; say for how many seconds there is nothing to do."""
         try:
+            if self._undeclared:
+                await self._declare()
             found = await self.fire_due()
         except StoreError as error:
             log.warning("the scheduler cannot reach the store: %s", error)
@@ -72,9 +78,17 @@ class Scheduler:
             return self._back_off
         self._back_off = _FIRST_BACK_OFF
         if found.next_at is None:
-            return POLL
-        left = (found.next_at - found.now) / SECOND
-        return left if self.on_duty else max(left, 0.0) + BEHIND * random.uniform(1.0, 1.5)  # noqa: S311 - no secret
+            return _SHORTEST if found.schedules else POLL
+        left = max((found.next_at - found.now) / SECOND, _SHORTEST if found.schedules else 0.0)
+        return left if self.on_duty else left + BEHIND * random.uniform(1.0, 1.5)  # noqa: S311 - no secret
+
+    async def _declare(self) -> None:
+        from windlass.engine.declaring import declare
+
+        made = await declare(self._store, self._undeclared)
+        self._undeclared = {}
+        if made:
+            log.info("made %d schedules that the application declares", made)
 
     async def _pause(self, seconds: float) -> None:
         if seconds > 0 and not self._wake.is_set():
@@ -94,11 +108,14 @@ class Scheduler:
             firings = await self._plan(found)
             if not firings:
                 return found
+            fired = 0
             for batch in _batches(firings):
                 answers = await self._store.fire(batch)
-                fired = sum(answer.status is FireStatus.FIRED for answer in answers)
-                self._signals.emit("fired", fired)
-                log.debug("fired %d of %d schedules that were due", fired, len(batch))
+                fired += sum(answer.status is FireStatus.FIRED for answer in answers)
+            self._signals.emit("fired", fired)
+            log.debug("fired %d of %d schedules that were due", fired, len(firings))
+            if not fired:
+                return found  # somebody else is at it
 
     async def _plan(self, found: DueSchedules) -> list[Firing]:
         if not found.schedules:

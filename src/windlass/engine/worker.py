@@ -127,7 +127,7 @@ class Worker:
             place=self._config.place,
         )
         self._janitor = Janitor(self._store, self._signals)
-        self._scheduler = Scheduler(self._store, self._signals)
+        self._scheduler = Scheduler(self._store, self._signals, self._config.schedules)
         self._pump.take = self._take
         self._pump.more_edges = self._janitor.edges_waiting
         self._suspects = SuspectTurn(self._config)
