@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from windlass import blocking
+from windlass.backfill import Backfill, BackfillProgress
 from windlass.call import Call
 from windlass.client import Client
 from windlass.core.clock import Instant, to_datetime
@@ -21,6 +22,7 @@ from windlass.core.names import check_schedule
 from windlass.core.schedules import NewSchedule, PutStatus, ScheduleRecord
 from windlass.core.triggers import Trigger
 from windlass.declared import definition, policies
+from windlass.deploying import Deployed, deploy
 from windlass.engine.declaring import put_new
 from windlass.job import Job
 from windlass.store.port import Store
@@ -146,7 +148,7 @@ class Schedules:
             return await self._put(name, lambda _: given, paused=paused)
         status = (await put_new(await self._store(), {name: given}, paused=paused))[name]
         if status is not PutStatus.STORED:
-            raise ScheduleExists(f"schedule {name!r} is there already; replace=True replaces it")
+            raise ScheduleExists(f"schedule {name!r} is there already: replace it, or choose another name")
         return await self.get(name)
 
     def add_sync(self, name: str, call: Call[Any], trigger: Trigger, **options: Any) -> ScheduleInfo:
@@ -217,6 +219,22 @@ class Schedules:
     def fire_sync(self, name: str) -> Job[Any]:
         """As `fire`, blocking."""
         return blocking.run(lambda: self.fire(name))
+
+    async def backfill(self, name: str, start: datetime, end: datetime, *, parallel: int = 1) -> Backfill:
+        """Jobs for the fire times of a range, from ``start`` until ``end``, at most ``parallel`` at a time, each once:
+        ``await (await app.schedules.backfill("nightly", start, end))``. They are others than those of the schedule,
+        and change nothing about it. Raises `ScheduleNotFound` and `InvalidOption`."""
+        one = decode((await _read(await self._store(), name)).definition)
+        return Backfill(self._client, name, one, start=start, end=end, parallel=parallel)
+
+    def backfill_sync(self, name: str, start: datetime, end: datetime, *, parallel: int = 1) -> BackfillProgress:
+        """As awaiting `backfill`, and what it gives, blocking."""
+        return blocking.run(lambda: self.backfill(name, start, end, parallel=parallel)).total_sync()
+
+    async def deploy(self, declared: Mapping[str, Definition], *, force: bool = False) -> list[Deployed]:
+        """Make the store say what the code declares: ``await app.schedules.deploy(app.declared)``. See `windlass
+        deploy`."""
+        return await deploy(await self._store(), declared, force=force)
 
     async def _put(
         self, name: str, change: Callable[[Definition], Definition], *, paused: bool | None = None

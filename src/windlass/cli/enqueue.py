@@ -59,8 +59,8 @@ def enqueue(
     """
     found = find_app(app)
     wanted = found.find_task(task).options(queue=queue, priority=priority, delay=delay, expires=expires, unique=unique)
-    positional = [_parse(text, f"argument {number}") for number, text in enumerate(arguments, 1)]
-    named = _parse_named(kwargs)
+    positional = [parse_argument(text, f"argument {number}") for number, text in enumerate(arguments, 1)]
+    named = parse_named(kwargs)
     call = wanted.bind(*positional, **named)
 
     async def act() -> tuple[Job[Any], object]:
@@ -98,7 +98,8 @@ async def _result(job: Job[Any], spec: TaskSpec, timeout: float) -> object:
         raise JobFailed(f"job {job.id} is dead: {error}") from None
 
 
-def _parse(text: str, what: str) -> object:
+def parse_argument(text: str, what: str) -> object:
+    """Read an argument: a JSON value."""
     try:
         return json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
@@ -110,7 +111,8 @@ def _refuse_constant(name: str) -> object:
     raise ValueError(name)
 
 
-def _parse_named(text: str | None) -> dict[str, object]:
+def parse_named(text: str | None) -> dict[str, object]:
+    """Read arguments by name: a JSON object."""
     if text is None:
         return {}
     try:

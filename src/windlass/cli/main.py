@@ -19,6 +19,8 @@ COMMANDS = (
     "tasks",
     "limits",
     "workers",
+    "schedules",
+    "deploy",
     "doctor",
     "migrate",
     "bench",

@@ -27,6 +27,8 @@ STYLES = {
     "dead": "bold red",
     "cancelled": "magenta",
     "paused": "yellow",
+    "active": "green",
+    "ended": "dim",
     "live": "green",
     "draining": "yellow",
     "stopping": "yellow",
@@ -103,10 +105,11 @@ def _is_terminal() -> bool:
 
 def iso(when: Instant | None) -> str | None:
     """Write an instant as text: UTC, milliseconds."""
-    return None if when is None else _stamp(to_datetime(when))
+    return None if when is None else stamp(to_datetime(when))
 
 
-def _stamp(when: datetime) -> str:
+def stamp(when: datetime) -> str:
+    """As `iso`."""
     return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

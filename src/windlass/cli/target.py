@@ -39,6 +39,20 @@ def find_app(given: str | None) -> App:
     return load_app(app_place(given))
 
 
+def open_app(place: str | None, url: str | None, *, create: bool) -> App:
+    """The app that the options mean, or, where they name a store alone, one without tasks. Raises as `with_store`."""
+    from windlass.app import App
+
+    if not url and (place or os.environ.get("WINDLASS_APP")):
+        app = find_app(place)
+        check_reachable(app.url, create=create)
+        return app
+    where = url or os.environ.get("WINDLASS_URL") or DEFAULT_URL
+    app = App(where)
+    check_reachable(where, create=create)
+    return app
+
+
 def check_reachable(url: str, *, create: bool) -> None:
     """Raise `WrongUsage` for a store that a command of its own cannot reach, and, without ``create``, for a database
     file that does not exist: looking must not create one."""
