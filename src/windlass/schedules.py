@@ -145,7 +145,7 @@ class Schedules:
         if following(given.trigger, await (await self._store()).now()) is None:
             raise InvalidOption(f"schedule {name!r}: {given.trigger.describe()}: it would never fire again")
         if replace:
-            return await self._put(name, lambda _: given, paused=paused)
+            return await self._put(name, lambda old: _edited(given, old), paused=paused)
         status = (await put_new(await self._store(), {name: given}, paused=paused))[name]
         if status is not PutStatus.STORED:
             raise ScheduleExists(f"schedule {name!r} is there already: replace it, or choose another name")
@@ -166,12 +166,10 @@ class Schedules:
             if call is None:
                 new = msgspec.structs.replace(old, policies=merged)
             else:
-                new = msgspec.structs.replace(
-                    definition(call, trigger or old.trigger, self._tz, merged), declared=old.declared
-                )
+                new = definition(call, trigger or old.trigger, self._tz, merged)
             if trigger is not None:
                 new = msgspec.structs.replace(new, trigger=trigger.in_zone(self._tz))
-            return msgspec.structs.replace(new, edited=bool(old.declared))
+            return _edited(new, old)
 
         return await self._put(name, changed)
 
@@ -254,6 +252,11 @@ class Schedules:
 
     async def _store(self) -> Store:
         return (await self._client.opened()).store
+
+
+def _edited(new: Definition, old: Definition) -> Definition:
+    """What the code declares stays known as such, and as changed since."""
+    return msgspec.structs.replace(new, declared=old.declared, edited=bool(old.declared))
 
 
 def _next_of(record: ScheduleRecord, new: Definition, now: Instant) -> Instant | None:

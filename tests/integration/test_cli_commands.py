@@ -427,6 +427,76 @@ def test_bench(session: Session) -> None:
     session.check("bench")
 
 
+def test_schedules(session: Session) -> None:
+    session.run("schedules", "ls", *APP)
+    session.create_store()
+    session.run("schedules", "ls", *APP)
+    add = ("schedules", "add", *APP)
+    session.run(*add, "hourly", "tasks.add", "1", "2", "--every", "3600", "--overlap", "skip", "-q", "later")
+    session.run(*add, "yearly", "tasks.send", "--kwargs", '{"to": "a"}', "--cron", "@yearly", "--json")
+    session.run(*add, "yearly", "tasks.add", "1", "2", "--cron", "0 0 1 1 *")
+    session.run(*add, "yearly", "tasks.add", "1", "2", "--cron", "0 0 1 1 *", "--replace", "--paused")
+    session.run(*add, "once", "tasks.add", "1", "2", "--at", "2999-01-31T12:00:00+01:00", "--jitter", "60")
+    session.run(*add, "late", "tasks.add", "1", "2", "--at", "2001-01-31T12:00:00+01:00")
+    session.run(*add, "wrong", "tasks.add", "1", "2", "--cron", "0 25 * * *")
+    session.run(*add, "wrong", "tasks.add", "1", "2", "--cron", "0 0 30 2 *", "--json")
+    session.run(*add, "wrong", "tasks.add", "1", "2")
+    session.run(*add, "wrong", "tasks.add", "1", "2", "--every", "5", "--tz", "UTC")
+    session.run(*add, "wrong", "tasks.add", "1", "--every", "5")
+    session.run(*add, "wrong", "tasks.nothing", "--every", "5")
+    session.run(*add, "wr ong", "tasks.add", "1", "2", "--every", "5")
+    session.run(*add, "wrong", "tasks.add", "1", "2", "--cron", "0 0 * * *", "--tz", "Mars/Base")
+    session.run("schedules", "ls", *APP)
+    assert [one["name"] for one in session.json("schedules", "ls", *APP)] == ["hourly", "once", "yearly"]
+    for command in ("show", "next", "pause", "resume", "fire"):
+        session.run("schedules", command, *APP, "hourly")
+        session.json("schedules", command, *APP, "hourly")
+    session.run("schedules", "next", *APP, "yearly")
+    assert session.run("schedules", "fire", *APP, "hourly").returncode == 0
+    january = ("--from", "2026-01-01T00:30:00", "--until", "2026-01-01T00:45:00Z")
+    session.run("schedules", "backfill", *APP, "hourly", *january)
+    session.json("schedules", "backfill", *APP, "hourly", *january)
+    session.run("schedules", "backfill", *APP, "hourly", "--from", "yesterday", "--until", "2026-01-02")
+    session.run("schedules", "backfill", *APP, "hourly", "--from", "2026-01-02", "--until", "2026-01-01")
+    session.run("schedules", "rm", *APP, "hourly")
+    session.json("schedules", "rm", *APP, "yearly")
+    for command in ("show", "next", "pause", "resume", "fire", "rm"):
+        session.run("schedules", command, *APP, "hourly")
+        session.run("schedules", command, "--url", "sqlite:///nothing.db", "hourly")
+        session.run("schedules", command, "--url", "sqlite:///nothing.db", "hourly", "--json")
+    session.run("schedules", "backfill", "--url", "sqlite:///nothing.db", "hourly", *january, "--json")
+    session.run("schedules", "ls", "--url", "sqlite:///nothing.db", "--json")
+    session.check("schedules")
+
+
+DECLARED = """
+from windlass import Daily, Every
+
+app.schedule("noon", send.bind("ops"), Daily("12:00"))
+app.schedule("hourly", add.bind(1, 2), Every(hours=1), overlap="skip")
+"""
+
+
+def test_deploying_schedules(session: Session) -> None:
+    tasks = session.folder / "tasks.py"
+    plain = tasks.read_text()
+    session.run("deploy", *APP)
+    tasks.write_text(plain + DECLARED)
+    session.run("deploy", *APP)
+    assert {one["action"] for one in session.json("deploy", *APP)} == {"unchanged"}
+    session.run("schedules", "pause", *APP, "noon")
+    session.run("schedules", "add", *APP, "mine", "tasks.add", "1", "2", "--every", "60")
+    tasks.write_text(plain + DECLARED.replace("12:00", "13:00"))
+    session.run("deploy", *APP)
+    session.run("schedules", "show", *APP, "noon")
+    tasks.write_text(plain + DECLARED.split('app.schedule("hourly"', maxsplit=1)[0])
+    session.run("deploy", *APP)
+    session.run("schedules", "ls", *APP)
+    session.run("deploy", "--app", "tasks:nothing")
+    session.run("deploy", "--app", "tasks:nothing", "--json")
+    session.check("deploy")
+
+
 def test_every_command_was_tried_with_right_and_wrong_input() -> None:
     transcripts = "".join(file.read_text() + "\n" for file in SNAPSHOTS.glob("*.txt"))
     tried = re.findall(r"^\$ .*?windlass (.+)\n(?:(?!\[\d+\]$).*\n)*\[(\d+)\]$", transcripts, re.MULTILINE)

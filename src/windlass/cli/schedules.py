@@ -280,7 +280,8 @@ def _time(when: datetime | None) -> str | None:
 
 def _record(one: ScheduleInfo) -> dict[str, object]:
     found: dict[str, object] = msgspec.to_builtins(one)
-    return found | {"description": one.description}
+    times = {name: _time(getattr(one, name)) for name in ("next", "last", "changed_at")}
+    return found | times | {"description": one.description}
 
 
 COMMAND = Group(

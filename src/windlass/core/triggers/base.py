@@ -15,7 +15,7 @@ from windlass.core.walltime import find_zone
 INSTANT = timedelta(microseconds=1)
 
 
-class BaseTrigger(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
+class BaseTrigger(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="kind"):
     """What all triggers can do."""
 
     def next(self, after: datetime) -> datetime | None:

@@ -50,11 +50,14 @@ class Every(BaseTrigger, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     def describe(self) -> str:
         """Say in English when it fires."""
-        parts = [
-            (f"{number:g} {unit}" if number != 1 else f"{number:g} {unit[:-1]}")
-            for unit in ("weeks", "days", "hours", "minutes", "seconds")
-            if (number := getattr(self, unit))
-        ]
+        left = self._interval
+        parts = []
+        for unit in ("weeks", "days", "hours", "minutes", "seconds"):
+            size = timedelta(**{unit: 1})
+            number = left / size if unit == "seconds" else left // size
+            left -= number * size
+            if number:
+                parts.append(f"{number:g} {unit if number != 1 else unit[:-1]}")
         return f"Every {' and '.join(parts)}" + (f", counted from {self.anchor.isoformat()}" if self.anchor else "")
 
 
