@@ -58,7 +58,7 @@ def list_schedules(*, app: str | None, url: str | None, as_json: bool) -> None:
 
 @command(NAME, *STORE, examples=[("windlass schedules show nightly", "All about one.")])
 def show(*, name: str, app: str | None, url: str | None, as_json: bool) -> None:
-    """Show a schedule: trigger, task, arguments, policies, what it has fired."""
+    """Show all about a schedule."""
     one = _with(app, url, lambda schedules: schedules.get(name))
     if as_json:
         say_json(_record(one))
