@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     examples=[("windlass deploy --app shop:app", "After the new version of the code is there.")],
 )
 def deploy(*, app: str | None, force: bool, as_json: bool) -> None:
-    """Make, change and delete schedules, so that the store has those that the application declares. What was changed at
-    run time stays as it is, and so do pauses."""
+    """Make the store's schedules those that the code declares. They are made, changed and deleted; what was
+    changed at run time stays as it is, and so do pauses."""
     found = find_app(app)
 
     async def act() -> list[Deployed]:

@@ -91,7 +91,7 @@ def show(*, name: str, app: str | None, url: str | None, as_json: bool) -> None:
     examples=[("windlass schedules next nightly -n 10", "When it will fire.")],
 )
 def show_next(*, name: str, app: str | None, url: str | None, as_json: bool, count: int) -> None:
-    """Show the next fire times of a schedule, in UTC and as its own clocks show them."""
+    """Show next fire times, in UTC and by the schedule's clocks."""
 
     async def act(schedules: Schedules) -> tuple[ScheduleInfo, list[datetime]]:
         return await schedules.get(name), await schedules.next(name, count)
@@ -154,7 +154,7 @@ def add(
     as_json: bool,
     **policy: Any,
 ) -> None:
-    """Make a schedule that enqueues jobs of TASK with these arguments."""
+    """Make a schedule. It enqueues jobs of TASK with these arguments."""
     found = find_app(app)
     wanted = found.find_task(task).options(queue=queue, priority=priority)
     positional = [parse_argument(text, f"argument {number}") for number, text in enumerate(arguments, 1)]
@@ -200,7 +200,7 @@ def pause(*, name: str, app: str | None, url: str | None, as_json: bool) -> None
 
 @command(NAME, *STORE, examples=[("windlass schedules resume nightly", "From its next fire time on.")])
 def resume(*, name: str, app: str | None, url: str | None, as_json: bool) -> None:
-    """Let a schedule fire again, from its next fire time on; what was due meanwhile is not made up for."""
+    """Let a schedule fire again, from its next fire time on. What was due meanwhile is not made up for."""
     _say(_with(app, url, lambda schedules: schedules.resume(name)), as_json=as_json)
 
 
@@ -216,7 +216,7 @@ def remove(*, name: str, app: str | None, url: str | None, as_json: bool) -> Non
 
 @command(NAME, *STORE, examples=[("windlass schedules fire nightly", "Now, beside its fire times.")])
 def fire(*, name: str, app: str | None, url: str | None, as_json: bool) -> None:
-    """Enqueue a job of a schedule now, beside those of its fire times; the answer is its id."""
+    """Enqueue a job of a schedule now. It is one beside those of its fire times; the answer is its id."""
     job = _with(app, url, lambda schedules: schedules.fire(name))
     if as_json:
         say_json({"id": job.id, "duplicate": job.duplicate})
@@ -239,8 +239,8 @@ def fire(*, name: str, app: str | None, url: str | None, as_json: bool) -> None:
 def backfill(
     *, name: str, app: str | None, url: str | None, as_json: bool, start: str, end: str, parallel: int
 ) -> None:
-    """Enqueue jobs for the fire times of a range, at most so many at a time, and wait until they have finished. They
-    are others than the schedule's own, and the same command again goes on with the same jobs."""
+    """Enqueue jobs for the fire times of a range. At most so many run at a time; it waits until they have finished.
+    They are others than the schedule's own, and the same command again goes on with the same jobs."""
     begin, until = parse_time(start, "--from"), parse_time(end, "--until")
 
     async def act(schedules: Schedules) -> tuple[int, int]:

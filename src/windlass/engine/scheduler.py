@@ -69,8 +69,6 @@ class Scheduler:
     async def _look(self) -> float:
         """Fire what is due; say for how many seconds there is nothing to do."""
         try:
-            if self._undeclared:
-                await self._declare()
             found = await self.fire_due()
         except StoreError as error:
             log.warning("the scheduler cannot reach the store: %s", error)
@@ -102,7 +100,10 @@ class Scheduler:
     # ------------------------------------------------------------------------------------------------ firing
 
     async def fire_due(self) -> DueSchedules:
-        """Fire all that is due. Answers what it left: what it does not understand, and when the next is due."""
+        """Make what is declared and not there, and fire all that is due. Answers what it left: what it does not
+        understand, and when the next is due."""
+        if self._undeclared:
+            await self._declare()
         while True:
             found = await self._store.due_schedules(min(_BATCH + len(self._strange), MAX_BATCH))
             firings = await self._plan(found)

@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, cast
 
 from windlass.client import Client
 from windlass.core.clock import Instant, Span
+from windlass.core.definition import Definition
 from windlass.core.errors import JobLost, UndecodablePayload, UnknownTask, UsageError, WindlassError
 from windlass.core.ids import new_id, to_text
 from windlass.core.lifecycle import Outcome, State
 from windlass.core.model import KEEP_DEAD, MAX_LANES, ClaimedJob, ClaimRequest, Lane, Session, Settled, Settlement
 from windlass.core.remote import decode_error, rebuild_error
 from windlass.engine.attempt import undeliverable
+from windlass.engine.scheduler import Scheduler
+from windlass.engine.signals import SILENT
 from windlass.job import Job
 from windlass.store.port import Store
 from windlass.testing.crashes import CrashPoints
@@ -57,6 +60,7 @@ class Driver:
         points: where workers die.
         queues: leave all others alone; ``None``: none.
         most: attempts after which this call is taken for endless.
+        schedules: what the app declares. They are made, and fire, where time passes up to an instant.
     """
 
     def __init__(
@@ -67,8 +71,11 @@ class Driver:
         *,
         queues: Collection[str] | None,
         most: int,
+        schedules: Mapping[str, Definition],
     ) -> None:
         self._client = client
+        self._schedules = schedules
+        self._scheduler: Scheduler | None = None
         self._watched = watched
         self._points = points
         self._queues = queues
@@ -85,13 +92,14 @@ class Driver:
         store = await self._store()
         while True:
             self._count()
+            fires_at = await self._fire()
             due = await self._promote(store)
             job, session, retry_at = await self._claim(store)
             if job is not None:
                 performance = await self._prepare(store, session, job)
                 if performance is not None:
                     return performance
-            elif not self._let_time_pass(min((at for at in (due, retry_at) if at is not None), default=None)):
+            elif not self._let_time_pass(min((at for at in (fires_at, due, retry_at) if at is not None), default=None)):
                 return None
 
     def _count(self) -> None:
@@ -109,6 +117,14 @@ class Driver:
         return cast("WatchedStore", (await self._client.opened()).store).inner
 
     # ---------------------------------------------------------------------------------------------- time
+
+    async def _fire(self) -> Instant | None:
+        """Fire what is due now, if time is to pass; answer when the next schedule is due."""
+        if self.until is None or (self.until <= self._watched.clock() and self._scheduler is None):
+            return None
+        if self._scheduler is None:
+            self._scheduler = Scheduler((await self._client.opened()).store, SILENT, self._schedules)
+        return (await self._scheduler.fire_due()).next_at
 
     async def _promote(self, store: Store) -> Instant | None:
         """Do what is due now; answer when the next job is."""

@@ -150,7 +150,8 @@ class Harness:
         seconds: float = 0,
         queues: Collection[str] | None = None,
     ) -> list[AttemptRecord]:
-        """Let time pass with a worker there: as `run`, now and again at each time at which something becomes due.
+        """Let time pass with a worker there: as `run`, now and again at each time at which something becomes due, and
+        schedules fire.
 
         Takes no time: the clock jumps. `VirtualClock.advance` lets time pass without a worker.
         """
@@ -158,7 +159,8 @@ class Harness:
         return await self._drive(positive_span(days=days, hours=hours, minutes=minutes, seconds=seconds), queues)
 
     async def run_until_idle(self, *, queues: Collection[str] | None = None) -> list[AttemptRecord]:
-        """As `run_for`, for as long as anything is left that time alone will bring: delays, retries, snoozes."""
+        """As `run_for`, for as long as anything is left that time alone will bring: delays, retries, snoozes.
+        Schedules, which may never end, do not fire."""
         __tracebackhide__ = True
         return await self._drive(None, queues)
 
@@ -222,7 +224,14 @@ class Harness:
             raise UsageError("a harness runs jobs within its block only: with Harness(app) as harness: ...")
         if isinstance(queues, str):
             raise InvalidOption(f"queues={queues!r}: expected a list of names, such as [{queues!r}]")
-        driver = Driver(self.app._client, self._watched, self._points, queues=queues, most=self._max_steps)
+        driver = Driver(
+            self.app._client,
+            self._watched,
+            self._points,
+            queues=queues,
+            most=self._max_steps,
+            schedules=self.app.declared,
+        )
         self._watched.driving += 1
         try:
             with self.clock.standing():
