@@ -29,6 +29,7 @@ MODULES = (
     "herd",
     "start",
     "idle",
+    "schedules",
     "imports",
     "memory",
     "on_redis",
