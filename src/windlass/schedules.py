@@ -144,9 +144,9 @@ class Schedules:
         given = definition(call, trigger, self._tz, policies(**policy))
         if following(given.trigger, await (await self._store()).now()) is None:
             raise InvalidOption(f"schedule {name!r}: {given.trigger.describe()}: it would never fire again")
-        if replace:
-            return await self._put(name, lambda old: _edited(given, old), paused=paused)
         status = (await put_new(await self._store(), {name: given}, paused=paused))[name]
+        if status is not PutStatus.STORED and replace:
+            return await self._put(name, lambda old: _edited(given, old), paused=paused)
         if status is not PutStatus.STORED:
             raise ScheduleExists(f"schedule {name!r} is there already: replace it, or choose another name")
         return await self.get(name)

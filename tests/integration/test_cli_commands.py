@@ -469,6 +469,30 @@ def test_schedules(session: Session) -> None:
     session.check("schedules")
 
 
+CRONTAB = """\
+MAILTO=ops
+0 3 * * *  backup --all
+*/5 9-17 * * mon-fri  refresh
+61 * * * *  wrong
+@reboot  start
+"""
+
+
+def test_importing_a_crontab(session: Session) -> None:
+    (session.folder / "old.txt").write_text(CRONTAB)
+    (session.folder / "latin.txt").write_bytes(b"0 0 * * * caf\xe9")
+    come = ("schedules", "import", *APP, "--task", "tasks.send", "--crontab")
+    session.run(*come, "old.txt", "--dry-run")
+    session.run("schedules", "ls", "--url", "sqlite:///jobs.db")
+    session.run(*come, "old.txt", "--tz", "Europe/Berlin")
+    session.json(*come, "old.txt")
+    session.run("schedules", "ls", *APP)
+    session.run(*come, "missing.txt")
+    session.run(*come, "latin.txt", "--json")
+    session.run("schedules", "import", *APP, "--task", "tasks.nothing", "--crontab", "old.txt")
+    session.check("import")
+
+
 DECLARED = """
 from windlass import Daily, Every
 

@@ -258,6 +258,62 @@ def backfill(
         say(f"{enqueued} jobs, all finished" if enqueued else "no fire times in this range")
 
 
+@command(
+    APP,
+    Argument("--crontab", metavar="FILE", required=True, help="A user's crontab; - reads standard input."),
+    Argument("--task", metavar="TASK", required=True, help="A task that takes a command line, as its one argument."),
+    Argument("--tz", metavar="ZONE", help="Whose clocks its times mean. Default: the app's."),
+    Argument("--prefix", metavar="NAME", default="crontab", help="Names are this and the line: crontab:12."),
+    Argument("--dry-run", action="store_true", help="Only say what would be made."),
+    JSON,
+    examples=[("windlass schedules import --crontab old.txt --task tasks.shell --dry-run", "Look first.")],
+)
+def import_crontab(
+    *, app: str | None, crontab: str, task: str, tz: str | None, prefix: str, dry_run: bool, as_json: bool
+) -> None:
+    """Make a schedule of each line of a crontab. Its jobs run TASK with the line's command. Lines that no schedule can
+    be are named with the reason. The same command again replaces what it made before."""
+    from windlass.crontab import Entry, Skipped, read_crontab
+
+    found = find_app(app)
+    wanted = found.find_task(task)
+    lines = list(read_crontab(_read(crontab), tz))
+    entries = [(f"{prefix}:{one.line}", one) for one in lines if isinstance(one, Entry)]
+    skipped = [one for one in lines if isinstance(one, Skipped)]
+
+    async def act() -> None:
+        for name, one in entries:
+            await found.schedules.add(name, wanted.bind(one.command), one.trigger, replace=True)
+
+    if not dry_run:
+        with_app(found, act)
+    if as_json:
+        say_json(
+            {
+                "made": [
+                    {"name": name, "cron": one.trigger.expression, "command": one.command} for name, one in entries
+                ],
+                "skipped": [{"line": one.line, "text": one.text, "why": one.why} for one in skipped],
+            }
+        )
+        return
+    if entries:
+        say_table(("name", "when", "command"), ((name, one.trigger.describe(), one.command) for name, one in entries))
+    for one in skipped:
+        note(f"line {one.line} was skipped, {one.why}: {one.text}")
+    say(f"{len(entries)} schedules {'would be made' if dry_run else 'made'}, {len(skipped)} lines skipped")
+
+
+def _read(file: str) -> str:
+    import sys
+    from pathlib import Path
+
+    try:
+        return sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise WrongUsage(f"--crontab {file}: {error}") from None
+
+
 # ------------------------------------------------------------------------------------------------------- words
 
 
@@ -295,4 +351,5 @@ COMMAND = Group(
     rm=remove,
     fire=fire,
     backfill=backfill,
+    **{"import": import_crontab},
 )

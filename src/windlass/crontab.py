@@ -1,0 +1,67 @@
+"""Reading a crontab: its lines, as triggers and commands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from windlass.core.errors import InvalidCron, InvalidOption
+from windlass.core.triggers import Cron
+
+_SETTING = re.compile(r"([A-Za-z_]\w*)\s*=\s*(.*)")
+_WORD = re.compile(r"(@\w+)\s+(\S.*)")
+_FIELDS = re.compile(r"((?:\S+\s+){5})(\S.*)")
+_PERCENT = re.compile(r"(?<!\\)%")
+
+
+class Entry(NamedTuple):
+    """One line that runs a command."""
+
+    line: int
+    trigger: Cron
+    command: str
+
+
+class Skipped(NamedTuple):
+    """One line that does not, for a reason."""
+
+    line: int
+    text: str
+    why: str
+
+
+def read_crontab(text: str, tz: str | None = None) -> Iterator[Entry | Skipped]:
+    """Read the lines of a user's crontab. ``tz``: whose clocks its times mean, where no ``CRON_TZ`` says so.
+
+    What a schedule cannot do is skipped with the reason: ``@reboot``, settings other than ``CRON_TZ``, lines that are
+    wrong. Of a command with ``%`` only what stands before it is the command; the rest was its standard input."""
+    for number, raw in enumerate(text.splitlines(), 1):
+        line = raw.strip()
+        if not line or line.startswith("#"):
+            continue
+        setting = _SETTING.fullmatch(line)
+        if setting is not None:
+            if setting[1] in ("CRON_TZ", "TZ"):
+                tz = setting[2].strip().strip("\"'")
+            else:
+                yield Skipped(number, line, f"set {setting[1]} where the task runs")
+            continue
+        yield _entry(number, line, tz)
+
+
+def _entry(number: int, line: str, tz: str | None) -> Entry | Skipped:
+    match = _WORD.fullmatch(line) or _FIELDS.fullmatch(line)
+    if match is None:
+        return Skipped(number, line, "expected five fields and a command")
+    if match[1].strip().lower() == "@reboot":
+        return Skipped(number, line, "there is no schedule for a start; enqueue the job where your program starts")
+    command, *given = _PERCENT.split(match[2], maxsplit=1)
+    if given:
+        return Skipped(number, line, "what stands behind % is the command's input; write it into the command")
+    try:
+        return Entry(number, Cron(match[1].strip(), tz=tz), command.replace("\\%", "%").strip())
+    except InvalidCron as error:
+        return Skipped(number, line, str(error).splitlines()[0])
+    except InvalidOption as error:
+        return Skipped(number, line, str(error))
