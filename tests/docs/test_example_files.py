@@ -9,10 +9,10 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 
 
-def run(program: str, folder: Path) -> str:
+def run(program: str, folder: Path, *arguments: str) -> str:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     ended = subprocess.run(
-        [sys.executable, "-W", "error", EXAMPLES / program],
+        [sys.executable, "-W", "error", EXAMPLES / program, *arguments],
         cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         check=False, timeout=50,
     )  # fmt: skip
@@ -31,3 +31,14 @@ def test_progress_and_cancel(tmp_path: Path) -> None:
     assert said.count("cancelled: job") == 2
     assert "running: " in said
     assert "3 chunks, this time to the end" in said
+
+
+def test_operations(tmp_path: Path) -> None:
+    said = run("operations.py", tmp_path, str(tmp_path))
+    assert "operations.refresh_cache: Every 1 minute; 2880 jobs" in said
+    assert "noon-report: Every day at 12:00, Asia/Seoul; 2 jobs" in said
+    assert "operations.back_up: Every day at 03:00, Europe/Berlin; 2 jobs" in said
+    for kind, number in (("backup-*.db", 2), ("service-*.log.gz", 1), ("report-*.txt", 2)):
+        assert len(list(tmp_path.glob(kind))) == number, kind
+    assert all("3 orders" in report.read_text() for report in tmp_path.glob("report-*.txt"))
+    assert not list(tmp_path.glob("*.part"))
