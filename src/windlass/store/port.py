@@ -150,8 +150,9 @@ class JobStore(Protocol):
         ``SUCCEEDED`` becomes ``cancelled(cancelled)``; the answer is ``APPLIED``. What an outcome counts is counted
         even then. An ``error`` is appended to the job's errors.
 
-        The claim is carried out after the settlements, and is refused or answered on its own; settlements are applied
-        whatever becomes of it. A repeated settle must not carry a claim.
+        The claim is carried out after the settlements; or beside them, where all that they may change for it is that
+        dependants become ready: if some may have, it says ``more``. It is refused or answered on its own; settlements
+        are applied whatever becomes of it. A repeated settle must not carry a claim.
         """
 
     async def unclaim(self, session: bytes, request: int) -> None:

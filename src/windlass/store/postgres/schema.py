@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import asyncpg
@@ -11,29 +10,20 @@ import msgspec
 from windlass.core.clock import SECOND, Instant
 from windlass.core.errors import SchemaMismatch, StoreError
 from windlass.core.model import Session
+from windlass.store.postgres import tuning
 from windlass.store.postgres.address import Address
 from windlass.store.postgres.failures import DRIVER, translate
 from windlass.store.postgres.pool import open_connection
 from windlass.store.postgres.statements import statements_of
-from windlass.store.statements import functions, migrations, statements
+from windlass.store.statements import functions, migrations
 
 STEPS = migrations("postgres")
 LATEST = STEPS[-1].version
 OLDEST_SERVER = 130000
 """PostgreSQL 13."""
 
-_PINNED = (
-    "search_path = {schema}, pg_temp",
-    # Plans do not hang on statistics: every table is reached by an index, whatever it held when it was last analysed.
-    "enable_seqscan = off",
-    "enable_hashjoin = off",
-    "enable_mergejoin = off",
-    "jit = off",
-    "plan_cache_mode = force_generic_plan",
-)
-"""Settings of every function that is called from outside."""
-_CALLED = re.compile(r"windlass\.(\w+)\(")
-_TRIGGERS = ("open_line", "leave_lines")
+_BY_STRANGERS = ("enqueue", "enqueue_in", "open_line", "leave_lines")
+"""Functions that strangers call, and triggers, which fire whoever changes a row."""
 
 
 def check_version(version: int, where: str) -> None:
@@ -142,9 +132,8 @@ class _Migration:
             await execute(f"DROP TYPE {name} CASCADE")
 
     async def _pin_functions(self) -> None:
-        """Those that are called from outside; the others run within them."""
-        outside = {*_CALLED.findall(" ".join(statements("postgres").values())), *_TRIGGERS}
+        """Those that are called through connections that are not ours bring their settings along."""
         for (name,) in await self._connection.fetch(self._sql["own_functions"], self._schema):
-            if name.partition("(")[0] in outside:
-                for setting in _PINNED:
+            if name.partition("(")[0] in _BY_STRANGERS:
+                for setting in tuning.SETTINGS:
                     await self._connection.execute(f"ALTER FUNCTION {name} SET {setting.format(schema=self._schema)}")

@@ -12,7 +12,7 @@ SELECT answer, holder FROM windlass.enqueue_each(
 SELECT * FROM windlass.enqueue_edges($1, $2, $3, $4, $5, $6, $7);
 
 -- name: claim
-SELECT * FROM windlass.claim($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11);
+SELECT * FROM windlass.claim($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12);
 
 -- name: settle
 SELECT * FROM windlass.settle(

@@ -30,14 +30,15 @@ CREATE TABLE bodies (
     payload bytea NOT NULL
 ) WITH (autovacuum_vacuum_cost_delay = 0, autovacuum_vacuum_insert_scale_factor = 0.5);
 
--- What is unfinished. Narrow, since each step of a job's life writes its row anew.
+-- What is unfinished. Narrow, since each step of a job's life writes its row anew; with room in each page, and in each page of
+-- the key, for the row that a claim writes beside the one before it.
 CREATE TABLE jobs (
     pos bigint NOT NULL,                    -- (9 - priority) << 49 | sequence, which is 0 before the first
     lane bigint NOT NULL,
     queue bigint NOT NULL,
     task bigint NOT NULL,
     n bigint NOT NULL,                      -- the order in which jobs were stored
-    id uuid PRIMARY KEY,
+    id uuid PRIMARY KEY WITH (fillfactor = 50),
     session uuid,                           -- of the running, or else of the last, attempt
     token integer NOT NULL DEFAULT 0,
     attempt integer NOT NULL DEFAULT 0,
@@ -62,7 +63,7 @@ CREATE TABLE jobs (
     key text COLLATE "C",                   -- the unique key, as long as it holds it
     limit_key text COLLATE "C"
 ) WITH (
-    fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0,
+    fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0,
     autovacuum_analyze_scale_factor = 0.2
 );
 CREATE INDEX jobs_ready ON jobs (lane, pos) WHERE state = 2 AND NOT suspect AND NOT aside;
