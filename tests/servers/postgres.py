@@ -6,9 +6,24 @@ import os
 import pwd
 import signal
 import subprocess
+from pathlib import Path
+from typing import Any
 
 from tests.conftest import skip_or_fail
 from tests.servers.server import Server, find_binary
+
+
+def as_postgres(folder: Path) -> dict[str, Any]:
+    """Arguments for `subprocess.Popen` where we are root, which PostgreSQL and PgBouncer refuse to be; the folder is
+    theirs then."""
+    if os.geteuid() != 0:
+        return {}
+    try:
+        user = pwd.getpwnam("postgres")
+    except KeyError:
+        skip_or_fail("no user postgres on this machine, and PostgreSQL does not run as root")
+    os.chown(folder, user.pw_uid, user.pw_gid)
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
 class PostgresServer(Server):
@@ -32,13 +47,7 @@ class PostgresServer(Server):
             **settings,
         }
         self.data = self.folder / "data"
-        if os.geteuid() == 0:  # which PostgreSQL refuses to be
-            try:
-                user = pwd.getpwnam("postgres")
-            except KeyError:
-                skip_or_fail("no user postgres on this machine, and PostgreSQL does not run as root")
-            os.chown(self.folder, user.pw_uid, user.pw_gid)
-            self.run_as = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+        self.run_as = as_postgres(self.folder)
 
     @property
     def url(self) -> str:
