@@ -440,7 +440,7 @@ async def test_a_layout_of_another_version_is_refused_also_where_it_was_open(url
     async with opened(url) as store, opened(url) as late, administrator(url) as admin:
         session = Session(id=new_id(), node="somewhere", pid=7)
         await store.open(session)
-        await admin.execute("UPDATE windlass.meta SET version = version + 1")
+        await admin.execute("UPDATE windlass.meta SET version = version + 1, oldest = version + 1")
         try:
             with pytest.raises(SchemaMismatch, match="upgrade Windlass"):
                 await late.connect()
@@ -449,7 +449,7 @@ async def test_a_layout_of_another_version_is_refused_also_where_it_was_open(url
             with pytest.raises(SchemaMismatch, match="upgrade Windlass"):
                 await store.migrate()
         finally:
-            await admin.execute(f"UPDATE windlass.meta SET version = {schema.LATEST}")
+            await admin.execute(f"UPDATE windlass.meta SET version = {schema.LATEST}, oldest = {schema.LATEST}")
 
 
 async def test_workers_at_work_are_not_migrated_under(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -466,7 +466,7 @@ async def test_workers_at_work_are_not_migrated_under(url: str, monkeypatch: pyt
         assert await store.migrate() == [f"layout {step.version}: a step to come"]
         assert await store.migrate() == []
         await put(store)  # the functions were made anew
-        await admin.execute(f"UPDATE windlass.meta SET version = {step.version - 1}")
+        await admin.execute(f"UPDATE windlass.meta SET version = {step.version - 1}, oldest = {step.version - 1}")
 
 
 async def test_somebody_elses_schema_is_left_alone(url: str) -> None:

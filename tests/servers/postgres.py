@@ -76,3 +76,28 @@ class PostgresServer(Server):
             check=False,
         )
         return found.returncode == 0
+
+
+class PostgresReplica(PostgresServer):
+    """A copy of a server that runs, which follows what that one does until it is promoted."""
+
+    def __init__(self, primary: PostgresServer, **settings: str) -> None:
+        super().__init__(**settings)
+        self._primary = primary
+
+    def start(self) -> None:
+        """See `Server`; the first start copies the primary."""
+        if not self.data.exists():
+            subprocess.run(
+                [find_binary("pg_basebackup", "postgresql"), "-D", self.data, "-d", self._primary.url, "-R",
+                 "-X", "stream", "-c", "fast", "--no-sync"],
+                check=True, capture_output=True, cwd=self.folder, **self.run_as,
+            )  # fmt: skip
+        super().start()
+
+    def promote(self) -> None:
+        """Have it be a server of its own, and return when it is."""
+        subprocess.run(
+            [find_binary("pg_ctl", "postgresql"), "promote", "-w", "-D", self.data],
+            check=True, capture_output=True, cwd=self.folder, **self.run_as,
+        )  # fmt: skip

@@ -378,7 +378,7 @@ class Store(JobStore, Insights, Notifier, Protocol):
     async def migrate(self, *, finish: bool = False) -> list[str]:
         """Bring the stored layout up to this version; answers what was done, a sentence each, nothing if it was up to
         date. ``finish``: also stop writing the layout of the version before. Safe to repeat and for several at once.
-        Raises `SchemaMismatch`, and changes nothing, while sessions of an older layout are alive."""
+        Raises `SchemaMismatch`, and changes nothing, while sessions of an older layout are alive that cannot go on."""
 
     def twin(self) -> Store:
         """Make another, unopened store object on the same data, for another event loop (the heartbeat's thread)."""

@@ -97,7 +97,8 @@ class Link:
             if not (await pool.fetch(self.sql["has_meta"], ()))[0][0]:
                 raise schema.no_layout(self.address.shown, self.address.schema)
             rows = await pool.fetch(self.sql["read_version"], ())
-            schema.check_version(rows[0][0] if rows else 0, self.address.shown)
+            version, oldest = rows[0] if rows else (0, 0)
+            schema.check_version(version, oldest, self.address.shown)
         except BaseException:
             await pool.close()
             raise

@@ -290,8 +290,8 @@ class PostgresStore:
             "renew", self._now(), UUID(session), uuids([key for key, _ in held]), [token for _, token in held],
             answered, self._settings.lease, self._settings.keep, MAX_EDGES_PER_CALL,
         )  # fmt: skip
-        version, revoked, lost, cancel, commands, duty, suspects = rows[0]
-        schema.check_version(version, self._address.shown)
+        version, oldest, revoked, lost, cancel, commands, duty, suspects = rows[0]
+        schema.check_version(version, oldest, self._address.shown)
         if revoked:
             return Renewal(revoked=True)
         return Renewal(
@@ -332,7 +332,9 @@ class PostgresStore:
     async def open(self, session: Session) -> None:
         """See `JobStore.open`."""
         lanes = [lane_number(lane.queue, lane.requires) for lane in session.lanes]
-        await self._call("open_session", self._now(), UUID(session.id), self._settings.lease, lanes, _encode(session))
+        await self._call(
+            "open_session", self._now(), UUID(session.id), self._settings.lease, schema.LATEST, lanes, _encode(session)
+        )
 
     async def close(self, session: bytes) -> None:
         """See `JobStore.close`."""

@@ -26,7 +26,7 @@ SELECT windlass.unclaim($1, $2, $3, $4, $5);
 SELECT windlass.annotate($1, $2, $3, $4, $5, $6);
 
 -- name: open_session
-SELECT windlass.open_session($1, $2, $3, $4, $5);
+SELECT windlass.open_session($1, $2, $3, $4, $5, $6);
 
 -- name: close_session
 SELECT windlass.close_session($1, $2, $3, $4, $5);

@@ -6,6 +6,8 @@
 CREATE TABLE meta (
     one integer PRIMARY KEY CHECK (one = 1),
     version integer NOT NULL,
+    -- Code that knows this layout, or a newer one, goes on here.
+    oldest integer NOT NULL,
     -- Grows with every change of a limit record: bars set under an older version are looked at again.
     limits_version bigint NOT NULL DEFAULT 0
 );
@@ -139,6 +141,7 @@ CREATE TABLE sessions (
     lease bigint NOT NULL,                  -- the one with which it was opened; others may have another
     lease_until bigint NOT NULL,
     renewals bigint NOT NULL DEFAULT 0,
+    layout integer NOT NULL,                -- the newest that its code knows
     opened_at bigint NOT NULL,
     lanes bigint[] NOT NULL,
     record bytea NOT NULL                   -- windlass.core.model.Session as JSON
