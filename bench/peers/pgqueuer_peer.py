@@ -5,12 +5,11 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import asyncpg
 import psycopg
+import uvloop
 from driving import drive
 from pgqueuer import PgQueuer
 from pgqueuer.core.completion import CompletionWatcher
@@ -22,8 +21,12 @@ URL = os.environ["PEER_URL"]
 BATCH = 1000
 
 
-@asynccontextmanager
-async def make_worker() -> AsyncIterator[PgQueuer]:
+def work() -> None:
+    """Be a worker. (That is what its command line starts, which does not run beside its newest dependencies.)"""
+    uvloop.run(_work())
+
+
+async def _work() -> None:
     worker = PgQueuer(AsyncpgDriver(await asyncpg.connect(URL)))
 
     @worker.entrypoint("add")
@@ -32,13 +35,12 @@ async def make_worker() -> AsyncIterator[PgQueuer]:
         a, b = json.loads(job.payload)
         assert a + b >= b
 
-    yield worker
+    await worker.run(batch_size=BATCH)
 
 
 def main(jobs: int) -> None:
-    program = [sys.executable, "-m", "pgqueuer"]
-    subprocess.run([*program, "--pg-dsn", URL, "install"], check=True, capture_output=True)
-    worker = [*program, "run", "pgqueuer_peer:make_worker", "--batch-size", str(BATCH), "--log-level", "ERROR"]
+    subprocess.run([sys.executable, "-m", "pgqueuer", "--pg-dsn", URL, "install"], check=True, capture_output=True)
+    worker = [sys.executable, "-c", "import pgqueuer_peer; pgqueuer_peer.work()"]
     with asyncio.Runner() as loop, psycopg.connect(URL, autocommit=True) as admin:
         driver = AsyncpgDriver(loop.run(asyncpg.connect(URL)))
         queries = Queries(driver)
