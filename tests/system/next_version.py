@@ -12,7 +12,8 @@ from windlass.connect import connect
 from windlass.core.clock import SECOND
 from windlass.core.errors import SchemaMismatch
 from windlass.core.model import Settings
-from windlass.store.postgres import schema
+from windlass.store.postgres import link, schema
+from windlass.store.postgres.statements import statements_of
 from windlass.store.statements import Migration, functions
 
 VERSION = schema.LATEST + 1
@@ -28,17 +29,23 @@ CREATE FUNCTION paint(s uuid) RETURNS text LANGUAGE sql AS $$ SELECT 'green'::te
 
 
 def plant() -> None:
-    """Have this process be of that version: another column is written, by a function that older code calls as well."""
+    """Have this process be of that version: another column is written, by a function that older code calls as well; and
+    a function of older code's has another name."""
 
     def changed(dialect: str) -> tuple[str, ...]:
         scripts = [
             text.replace(" lanes, record)\n    VALUES (", " lanes, record, since_next)\n    VALUES (")
             .replace("its_lanes, its_record) ON CONFLICT", "its_lanes, its_record, paint(s) = 'green') ON CONFLICT")
+            .replace("CREATE FUNCTION observe(", "CREATE FUNCTION watch(")
             for text in functions(dialect)
         ]  # fmt: skip
         assert any("since_next" in text for text in scripts)
         return (NEW, *scripts)
 
+    def renamed(its_schema: str) -> dict[str, str]:
+        return {name: text.replace(".observe(", ".watch(") for name, text in statements_of(its_schema).items()}
+
+    link.statements_of = renamed
     schema.STEPS = (*schema.STEPS, Migration(VERSION, "colours", STEP))
     schema.LATEST = VERSION
     schema.functions = changed
