@@ -36,14 +36,14 @@ def plant() -> None:
         scripts = [
             text.replace(" lanes, record)\n    VALUES (", " lanes, record, since_next)\n    VALUES (")
             .replace("its_lanes, its_record) ON CONFLICT", "its_lanes, its_record, paint(s) = 'green') ON CONFLICT")
-            .replace("CREATE FUNCTION observe(", "CREATE FUNCTION watch(")
+            .replace("CREATE FUNCTION claim(", "CREATE FUNCTION grasp(")
             for text in functions(dialect)
         ]  # fmt: skip
         assert any("since_next" in text for text in scripts)
         return (NEW, *scripts)
 
     def renamed(its_schema: str) -> dict[str, str]:
-        return {name: text.replace(".observe(", ".watch(") for name, text in statements_of(its_schema).items()}
+        return {name: text.replace(".claim(", ".grasp(") for name, text in statements_of(its_schema).items()}
 
     link.statements_of = renamed
     schema.STEPS = (*schema.STEPS, Migration(VERSION, "colours", STEP))
