@@ -26,8 +26,8 @@ Pair = tuple[dict[str, float], dict[str, float]]
 
 @contextmanager
 def checkout_of(revision: str) -> Iterator[Path]:
-    """Unpack the package and its benchmarks as they were at a revision, for the length of the block."""
-    git = ["git", "-C", str(ROOT), "archive", revision, "src", "bench"]
+    """Unpack the package, its benchmarks and its tests (for their servers) as they were, as long as the block runs."""
+    git = ["git", "-C", str(ROOT), "archive", revision, "src", "bench", "tests"]
     archive = subprocess.run(git, stdout=subprocess.PIPE, check=True).stdout
     with tempfile.TemporaryDirectory(prefix="windlass-against-") as folder:
         with tarfile.open(fileobj=io.BytesIO(archive)) as files:

@@ -166,29 +166,31 @@ async def _pinned(url: str, jobs: int) -> dict[str, float]:
     return {"first": first, "last": last, "all": 1e6 / statistics.mean(costs), "kept": last / first}
 
 
-def _group(name: str, key: str, share: float, scale: dict[str, object], quick: dict[str, object]) -> Group:
+def _group(
+    name: str, key: str, aim: float, scale: dict[str, object], quick: dict[str, object], **more: dict[str, object]
+) -> Group:
     return Group(
         name=f"postgres-{name}",
         store="postgres",
-        metrics=(Metric(key, name, "jobs/s", Aim(share=share)),),
-        ours=Probe(f"bench.on_postgres:{key}"),
-        reference=Probe(f"bench.floors.postgres:{key}", {"slots": 400} if key == "drain" else {}),
+        metrics=(Metric(key, name, "jobs/s", Aim(of_floor=aim)),),
+        ours=Probe(f"bench.on_postgres:{key}", more.get("ours", {})),
+        floor=Probe(f"bench.floors.postgres:{key}", {"floor": "promises", **more.get("floor", {})}),
+        reference=Probe(f"bench.floors.postgres:{key}", {"floor": "reference", **more.get("reference", {})}),
         scale=scale,
         quick=quick,
     )
 
 
+def _drain_group(name: str, slots: int, ours: dict[str, object]) -> Group:
+    return _group(
+        name, "drain", 0.7, {"jobs": 80_000}, {"jobs": 5_000},
+        ours=ours, floor={"slots": slots}, reference={"slots": 400},
+    )  # fmt: skip
+
+
 GROUPS = [
-    _group("drain", "drain", 0.7, {"jobs": 80_000}, {"jobs": 5_000}),
-    Group(
-        name="postgres-drain-400",
-        store="postgres",
-        metrics=(Metric("drain", "drain-400", "jobs/s", Aim(share=0.7)),),
-        ours=Probe("bench.on_postgres:drain", {"concurrency": 400}),
-        reference=Probe("bench.floors.postgres:drain", {"slots": 400}),
-        scale={"jobs": 80_000},
-        quick={"jobs": 5_000},
-    ),
+    _drain_group("drain", 100, {}),
+    _drain_group("drain-400", 400, {"concurrency": 400}),
     _group("enqueue-bulk", "bulk", 0.5, {"jobs": 100_000}, {"jobs": 5_000}),
     _group("enqueue-100", "coroutines", 0.5, {"jobs": 40_000, "at_once": 100}, {"jobs": 2_000}),
     Group(
@@ -199,6 +201,7 @@ GROUPS = [
             Metric("p99", "round-trip p99", "ms", Aim(at_most=10.0)),
         ),
         ours=Probe("bench.on_postgres:trips"),
+        floor=Probe("bench.floors.postgres_roundtrip:trips"),
         scale={"trips": 500},
         quick={"trips": 50},
     ),

@@ -39,6 +39,10 @@ BOUNDS = ("tests/integration/test_sqlite_bounds.py",)
 LIMITS = ("tests/conformance", "-k", "sqlite-turns or sqlite-limits")
 REDIS = ("tests/conformance", "-k", "redis-")
 REDIS_FAULTS = ("tests/integration/test_redis_faults.py",)
+POSTGRES = ("tests/conformance", "-k", "postgres-")
+BESIDE = ("tests/integration/test_postgres_beside.py",)
+POOLER = ("tests/integration/test_postgres_pooler.py",)
+TWO_LAYOUTS = ("tests/system/test_postgres_layouts.py",)
 PAUSING = ("tests/integration/test_engine_batching.py", "-k", "pause")
 WALKS = ("tests/integration/test_sqlite_walks.py", "tests/conformance", "-k", "walk or sqlite-insights")
 TOLD = ("tests/integration/test_engine_commands.py", "tests/system/test_workers_told.py")
@@ -1385,5 +1389,93 @@ MUTANTS: list[Mutant] = [
         old="ssl_ca_certs=url.ca,",
         new='ssl_ca_certs=url.ca, ssl_cert_reqs="none", ssl_check_hostname=False,',
         tests=("tests/integration/test_redis_places.py", "-k", "certificates"),
+    ),
+    Mutant(
+        name="postgres: settle without the token",
+        breaks="every transition shows its proof",
+        file="store/sql/postgres/functions/settle.sql",
+        old=" AND j.token = g.token AND (j.session = s) IS TRUE",
+        new=" AND (j.session = s) IS TRUE",
+        tests=POSTGRES,
+    ),
+    Mutant(
+        name="postgres: a claim does not lock the session",
+        breaks="claims of a revoked session are refused",
+        file="store/sql/postgres/functions/claim.sql",
+        old="WHERE x.id = s AND NOT x.revoked AND x.request < number AND",
+        new="WHERE x.id = s AND x.request < number AND",
+        tests=POSTGRES,
+    ),
+    Mutant(
+        name="postgres: a claim that took jobs does not wait for the disk",
+        breaks="a crash of the server gives nobody a job whose lease still holds",
+        file="store/sql/postgres/functions/claim.sql",
+        old="IF answered < 2 THEN",
+        new="IF true THEN",
+        tests=("tests/integration/test_postgres_faults.py", "-k", "outlives_a_crash"),
+    ),
+    Mutant(
+        name="postgres: a claim beside settlements does not mind limits",
+        breaks="the claim is carried out after the settlements where that matters",
+        file="store/sql/postgres/functions/claim.sql",
+        old="IF beside AND (EXISTS (SELECT FROM limits) OR EXISTS (",
+        new="IF false AND (EXISTS (SELECT FROM limits) OR EXISTS (",
+        tests=BESIDE,
+    ),
+    Mutant(
+        name="postgres: a claim waits for the settlements that travel with it",
+        breaks="two of the server's processes work for one worker",
+        file="store/postgres/beside.py",
+        old="len(settlements) < FEWEST",
+        new="len(settlements) < FEWEST * 100",
+        tests=BESIDE,
+    ),
+    Mutant(
+        name="postgres: a pooler is taken for the server",
+        breaks="nothing is counted on that the next transaction may not find",
+        file="store/postgres/pool.py",
+        old='return said != "SELECT 1"',
+        new="return said is None",
+        tests=POOLER,
+    ),
+    Mutant(
+        name="postgres: settings stay on a pooler's connections",
+        breaks="nothing is left behind for others",
+        file="store/postgres/tuning.py",
+        old='f"SET LOCAL {setting.format(schema=schema)}"',
+        new='f"SET {setting.format(schema=schema)}"',
+        tests=POOLER,
+    ),
+    Mutant(
+        name="postgres: a listener behind a pooler believes what it says itself",
+        breaks="who hears nothing says so",
+        file="store/postgres/wake.py",
+        old="        if not self._pooled:\n",
+        new="        if True:\n",
+        tests=POOLER,
+    ),
+    Mutant(
+        name="postgres: tables are migrated from under workers",
+        breaks="migrate refuses while sessions are alive that cannot go on",
+        file="store/postgres/schema.py",
+        old="                if version:\n",
+        new="                if version < 0:\n",
+        tests=("tests/integration/test_postgres_faults.py", "-k", "migrated_under"),
+    ),
+    Mutant(
+        name="postgres: the functions of older code go with a step that spares workers",
+        breaks="workers of the layout before go on",
+        file="store/postgres/schema.py",
+        old="        if not spares:\n",
+        new="        if True:\n",
+        tests=TWO_LAYOUTS,
+    ),
+    Mutant(
+        name="postgres: a migration waits for its locks, and everybody behind it",
+        breaks="a stranger's transaction delays nobody but the migration",
+        file="store/postgres/schema.py",
+        old="_LOCK_PATIENCE = 2\n",
+        new="_LOCK_PATIENCE = 30\n",
+        tests=TWO_LAYOUTS,
     ),
 ]

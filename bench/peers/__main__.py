@@ -1,6 +1,7 @@
 """``python -m bench.peers [NAME ...] [--jobs N] [--keep]``: make a venv in a temp folder, measure, remove it.
 
-Needs a package index, and ``redis-server`` for all but huey. Figures are printed, not kept: they are not ours to track.
+Needs a package index, and ``redis-server`` for all but huey and PgQueuer, which needs ``postgres``, and beside which
+Windlass is measured on a server of the same kind. Figures are printed, not kept: they are not ours to track.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ import tempfile
 import venv
 from pathlib import Path
 
+from bench.figure import Probe
+from bench.on_postgres import server as postgres_server
+from bench.sample import take
 from tests.servers.redis import RedisServer
 
 HERE = Path(__file__).parent
@@ -23,6 +27,7 @@ PACKAGES = {
     "celery": ["celery[redis]"],
     "dramatiq": ["dramatiq[redis]"],
     "taskiq": ["taskiq", "taskiq-redis"],
+    "pgqueuer": ["pgqueuer", "asyncpg", "psycopg[binary]", "uvloop"],
 }
 PATIENCE = 120.0
 
@@ -42,8 +47,20 @@ def measure(name: str, programs: Path, folder: Path, jobs: int) -> dict[str, flo
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     if name == "huey":
         return _drive(name, programs, folder, environment, jobs)
+    if name == "pgqueuer":
+        with postgres_server() as server:
+            return _drive(name, programs, folder, {**environment, "PEER_URL": server.url}, jobs)
     with RedisServer("--appendonly", "no") as server:
         return _drive(name, programs, folder, {**environment, "PEER_PORT": str(server.port)}, jobs)
+
+
+def measure_ours(jobs: int) -> dict[str, float]:
+    """The same of Windlass on PostgreSQL, as `python -m bench` measures it."""
+
+    def probe(what: str, **arguments: object) -> dict[str, float]:
+        return take(Probe(f"bench.on_postgres:{what}"), arguments)
+
+    return {"enqueue": probe("bulk", jobs=jobs)["bulk"], **probe("drain", jobs=jobs), **probe("trips", trips=200)}
 
 
 def _drive(name: str, programs: Path, folder: Path, environment: dict[str, str], jobs: int) -> dict[str, float]:
@@ -62,6 +79,13 @@ def _path(programs: Path) -> str:
     return f"{programs}{os.pathsep}{os.environ['PATH']}"
 
 
+def _show(name: str, found: dict[str, float]) -> None:
+    print(
+        f"{name:<10} {found['enqueue']:>10,.0f} {found['drain']:>10,.0f} {found['p50']:>12.2f} {found['p99']:>12.2f}",
+        flush=True,
+    )
+
+
 def main() -> int:
     """Measure what was asked for."""
     parser = argparse.ArgumentParser(prog="python -m bench.peers")
@@ -78,12 +102,9 @@ def main() -> int:
         print(f"{'system':<10} {'enqueue/s':>10} {'drain/s':>10} {'idle p50 ms':>12} {'idle p99 ms':>12}")
         for name in names:
             (folder / name).mkdir()
-            found = measure(name, programs, folder / name, options.jobs)
-            print(
-                f"{name:<10} {found['enqueue']:>10,.0f} {found['drain']:>10,.0f} "
-                f"{found['p50']:>12.2f} {found['p99']:>12.2f}",
-                flush=True,
-            )
+            _show(name, measure(name, programs, folder / name, options.jobs))
+            if name == "pgqueuer":
+                _show("windlass", measure_ours(options.jobs))
     finally:
         if options.keep:
             print(f"kept: {folder}")

@@ -83,15 +83,16 @@ async def test_connections_that_were_ended_are_not_used_again(url: str) -> None:
     async with opened(url) as store, administrator(url) as admin:
         for _ in range(5):
             await asyncio.gather(*(put(store) for _ in range(20)))
-            for pid in await ours(admin):
-                await admin.fetchval("SELECT pg_terminate_backend($1)", pid)
-            await until(lambda: _heard_good_bye(store), "the driver to hear of it")
+            assert store._link.pool is not None
+            connections = store._link.pool.connections()  # a hint that is told later may open another
+            for connection in connections:
+                await admin.fetchval("SELECT pg_terminate_backend($1)", connection.get_server_pid())
+            await until(lambda gone=connections: _heard_good_bye(gone), "the driver to hear of it")
         assert sum((await store.counts()).values()) == 100
 
 
-async def _heard_good_bye(store: PostgresStore) -> bool:
-    assert store._link.pool is not None
-    return all(connection.is_closed() for connection in store._link.pool.connections())
+async def _heard_good_bye(connections: list[Any]) -> bool:
+    return all(connection.is_closed() for connection in connections)
 
 
 async def test_a_call_whose_connection_is_ended_says_so_and_the_next_one_works(url: str) -> None:
@@ -440,7 +441,7 @@ async def test_a_layout_of_another_version_is_refused_also_where_it_was_open(url
     async with opened(url) as store, opened(url) as late, administrator(url) as admin:
         session = Session(id=new_id(), node="somewhere", pid=7)
         await store.open(session)
-        await admin.execute("UPDATE windlass.meta SET version = version + 1")
+        await admin.execute("UPDATE windlass.meta SET version = version + 1, oldest = version + 1")
         try:
             with pytest.raises(SchemaMismatch, match="upgrade Windlass"):
                 await late.connect()
@@ -449,7 +450,7 @@ async def test_a_layout_of_another_version_is_refused_also_where_it_was_open(url
             with pytest.raises(SchemaMismatch, match="upgrade Windlass"):
                 await store.migrate()
         finally:
-            await admin.execute(f"UPDATE windlass.meta SET version = {schema.LATEST}")
+            await admin.execute(f"UPDATE windlass.meta SET version = {schema.LATEST}, oldest = {schema.LATEST}")
 
 
 async def test_workers_at_work_are_not_migrated_under(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -466,7 +467,7 @@ async def test_workers_at_work_are_not_migrated_under(url: str, monkeypatch: pyt
         assert await store.migrate() == [f"layout {step.version}: a step to come"]
         assert await store.migrate() == []
         await put(store)  # the functions were made anew
-        await admin.execute(f"UPDATE windlass.meta SET version = {step.version - 1}")
+        await admin.execute(f"UPDATE windlass.meta SET version = {step.version - 1}, oldest = {step.version - 1}")
 
 
 async def test_somebody_elses_schema_is_left_alone(url: str) -> None:

@@ -6,9 +6,24 @@ import os
 import pwd
 import signal
 import subprocess
+from pathlib import Path
+from typing import Any
 
 from tests.conftest import skip_or_fail
 from tests.servers.server import Server, find_binary
+
+
+def as_postgres(folder: Path) -> dict[str, Any]:
+    """Arguments for `subprocess.Popen` where we are root, which PostgreSQL and PgBouncer refuse to be; the folder is
+    theirs then."""
+    if os.geteuid() != 0:
+        return {}
+    try:
+        user = pwd.getpwnam("postgres")
+    except KeyError:
+        skip_or_fail("no user postgres on this machine, and PostgreSQL does not run as root")
+    os.chown(folder, user.pw_uid, user.pw_gid)
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
 class PostgresServer(Server):
@@ -32,13 +47,7 @@ class PostgresServer(Server):
             **settings,
         }
         self.data = self.folder / "data"
-        if os.geteuid() == 0:  # which PostgreSQL refuses to be
-            try:
-                user = pwd.getpwnam("postgres")
-            except KeyError:
-                skip_or_fail("no user postgres on this machine, and PostgreSQL does not run as root")
-            os.chown(self.folder, user.pw_uid, user.pw_gid)
-            self.run_as = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+        self.run_as = as_postgres(self.folder)
 
     @property
     def url(self) -> str:
@@ -67,3 +76,28 @@ class PostgresServer(Server):
             check=False,
         )
         return found.returncode == 0
+
+
+class PostgresReplica(PostgresServer):
+    """A copy of a server that runs, which follows what that one does until it is promoted."""
+
+    def __init__(self, primary: PostgresServer, **settings: str) -> None:
+        super().__init__(**settings)
+        self._primary = primary
+
+    def start(self) -> None:
+        """See `Server`; the first start copies the primary."""
+        if not self.data.exists():
+            subprocess.run(
+                [find_binary("pg_basebackup", "postgresql"), "-D", self.data, "-d", self._primary.url, "-R",
+                 "-X", "stream", "-c", "fast", "--no-sync"],
+                check=True, capture_output=True, cwd=self.folder, **self.run_as,
+            )  # fmt: skip
+        super().start()
+
+    def promote(self) -> None:
+        """Have it be a server of its own, and return when it is."""
+        subprocess.run(
+            [find_binary("pg_ctl", "postgresql"), "promote", "-w", "-D", self.data],
+            check=True, capture_output=True, cwd=self.folder, **self.run_as,
+        )  # fmt: skip

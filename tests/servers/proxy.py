@@ -61,6 +61,10 @@ class Proxy:
         have missed something."""
         self._do(self._turn(weather))
 
+    def lead_to(self, target: int) -> None:
+        """Lead new connections to another server; those that are open stay where they are."""
+        self._target = target
+
     def delay(self, seconds: float) -> None:
         """Hold everything that passes for so long, in each direction; in order."""
         self._delay = seconds

@@ -24,7 +24,7 @@ _PATIENCE = 30.0
 def find_binary(name: str, package: str) -> str:
     """Find a server's program, on the PATH or where Debian keeps PostgreSQL's; skip the test if there is none."""
     kept = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: int(path.parts[4]))
-    found = shutil.which(name) or (str(kept[-1]) if kept else None)
+    found = shutil.which(name) or shutil.which(name, path="/usr/sbin") or (str(kept[-1]) if kept else None)
     if found is None:
         skip_or_fail(f"{name} is not installed (Debian, Ubuntu: apt-get install {package}; scripts/servers.sh does it)")
     return found

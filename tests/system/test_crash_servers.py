@@ -24,6 +24,9 @@ PROCESSES = 2
 SLOTS = 20
 """Of each process."""
 LEASE = 1.0
+HALF_A_MINUTE = 30.0
+BACK_WITHIN = 15.0
+"""Seconds within which workers have to go on after the end of an outage, on a busy machine."""
 
 
 @dataclass
@@ -212,6 +215,35 @@ def test_nothing_is_lost_and_nothing_ends_twice(network: Network) -> None:
 @pytest.mark.parametrize("fault", FAULTS)
 def test_soak_of_one_fault(network: Network, fault: Fault) -> None:
     carry_out(network, round(20_000 * SCALE), [fault] * 10)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("what", ["server", "network"])
+def test_soak_of_half_a_minute_in_which_connections_are_refused(network: Network, what: str) -> None:
+    """Longer than every deadline, and than any patience of a driver's."""
+    site = network.site
+    site.enqueue("work", ({"n": n, "seconds": site.rng.uniform(0, 0.02)} for n in range(round(20_000 * SCALE))))
+    fleet = network.workers()
+    fleet.excuse("Traceback")
+    until(lambda: site.states()[State.RUNNING] > 0, "jobs to run")
+    network.interrupted()
+    if what == "server":
+        network.server.stop()
+        time.sleep(HALF_A_MINUTE)
+        network.server.start()
+    else:
+        network.proxy.turn(Weather.REFUSED)
+        network.proxy.cut()
+        time.sleep(HALF_A_MINUTE)
+        network.proxy.turn(Weather.FAIR)
+    network.answers_again()
+    (job_id,) = site.enqueue("work", [{"n": 0}], priority=9)
+    until(lambda: site.record(job_id).state is State.SUCCEEDED, "workers to go on", BACK_WITHIN)
+    network.drained(300)
+    fleet.signal(signal.SIGTERM)
+    assert fleet.ended() == 0
+    site.audit()
 
 
 @pytest.mark.soak

@@ -159,8 +159,9 @@ class JobStore(Protocol):
         ``SUCCEEDED`` becomes ``cancelled(cancelled)``; the answer is ``APPLIED``. What an outcome counts is counted
         even then. An ``error`` is appended to the job's errors.
 
-        The claim is carried out after the settlements, and is refused or answered on its own; settlements are applied
-        whatever becomes of it. A repeated settle must not carry a claim.
+        The claim is carried out after the settlements; or beside them, where all that they may change for it is that
+        dependants become ready: if some may have, it says ``more``. It is refused or answered on its own; settlements
+        are applied whatever becomes of it. A repeated settle must not carry a claim.
         """
 
     async def unclaim(self, session: bytes, request: int) -> None:
@@ -423,7 +424,7 @@ class Store(JobStore, ScheduleStore, Insights, Notifier, Protocol):
     async def migrate(self, *, finish: bool = False) -> list[str]:
         """Bring the stored layout up to this version; answers what was done, a sentence each, nothing if it was up to
         date. ``finish``: also stop writing the layout of the version before. Safe to repeat and for several at once.
-        Raises `SchemaMismatch`, and changes nothing, while sessions of an older layout are alive."""
+        Raises `SchemaMismatch`, and changes nothing, while sessions of an older layout are alive that cannot go on."""
 
     def twin(self) -> Store:
         """Make another, unopened store object on the same data, for another event loop (the heartbeat's thread)."""

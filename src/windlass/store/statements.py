@@ -28,6 +28,14 @@ class Migration(NamedTuple):
     title: str
     script: str
 
+    @property
+    def spares_workers(self) -> bool:
+        """Whether code of the layout before goes on beside that of this one: the script says so in its first line.
+
+        It adds what older code can do without, and each function that older code calls is there as it was, or with the
+        same arguments and the same kind of answer."""
+        return self.script.startswith("-- Workers of the layout before go on.")
+
 
 @cache
 def statements(dialect: str) -> Mapping[str, str]:

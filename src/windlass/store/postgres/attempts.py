@@ -21,7 +21,7 @@ from windlass.core.model import (
 from windlass.store.postgres.floors import Floors, Ranges
 from windlass.store.postgres.names import lane_number
 
-_HEAD, _SETTLEMENT = 0, 1
+_HEAD, _SETTLEMENT, _LATE = 0, 1, 4
 """Kinds of rows."""
 _NO_CLAIM: list[Any] = [0, [], [], [], False, 0]
 _SUCCEEDED = Outcome.SUCCEEDED
@@ -55,6 +55,11 @@ def settle_arguments(settlements: Sequence[Settlement]) -> list[Any]:
         [one.keep for one in settlements],
         None if plain else [one.started for one in settlements],
     ]
+
+
+def comes_too_early(rows: Sequence[Any]) -> bool:
+    """Whether the server would not claim beside settlements."""
+    return bool(rows[0][0] == _LATE)
 
 
 def claim_answer(rows: Sequence[Any], request: ClaimRequest, floors: Floors, ranges: Ranges) -> ClaimAnswer:
@@ -94,8 +99,16 @@ def _claimed(row: Any) -> ClaimedJob:
 
 def frees_places(rows: Sequence[Any]) -> bool:
     """Whether there is a limit on what runs at once, and now less runs than before."""
-    head = next(row for row in rows if row[0] == _HEAD)
-    return bool(head[3])
+    return bool(_head(rows)[3])
+
+
+def releases(rows: Sequence[Any]) -> bool:
+    """Whether jobs with edges have finished, so that others may have become ready."""
+    return bool(_head(rows)[4])
+
+
+def _head(rows: Sequence[Any]) -> Any:
+    return next(row for row in rows if row[0] == _HEAD)
 
 
 def settle_result(

@@ -8,8 +8,9 @@ from typing import Any
 from windlass.core.errors import StoreUnavailable, UsageError
 from windlass.store.postgres import schema
 from windlass.store.postgres.address import Address
+from windlass.store.postgres.beside import Order
 from windlass.store.postgres.floors import Floors
-from windlass.store.postgres.pool import PATIENCE, Pool
+from windlass.store.postgres.pool import LONG_PATIENCE, PATIENCE, Pool
 from windlass.store.postgres.statements import statements_of
 from windlass.store.postgres.teller import Teller
 from windlass.store.postgres.wake import Listener
@@ -30,7 +31,7 @@ class Link:
 
     def _let_go(self) -> None:
         self.pool = self.listener = self.loop = self._opening = None
-        self.floors = Floors()
+        self.floors, self.order = Floors(), Order()
         self.ready, self.finished = Teller("ready", self._tell), Teller("finished", self._tell)
 
     async def call(self, name: str, *arguments: Any, patience: float = PATIENCE) -> list[Any]:
@@ -39,6 +40,11 @@ class Link:
         if pool is None or self.loop is not asyncio.get_running_loop():
             pool = await self.connected()
         return await pool.fetch(self.sql[name], arguments, patience)
+
+    async def ask(self, name: str, *arguments: Any) -> list[Any]:
+        """As `call`, for what may read whole tables."""
+        pool = await self.connected()
+        return await pool.fetch(self.sql[name], arguments, LONG_PATIENCE, at_leisure=True)
 
     async def _tell(self, kinds: list[str], said: list[str]) -> None:
         await self.call("tell", kinds, said)
@@ -91,7 +97,8 @@ class Link:
             if not (await pool.fetch(self.sql["has_meta"], ()))[0][0]:
                 raise schema.no_layout(self.address.shown, self.address.schema)
             rows = await pool.fetch(self.sql["read_version"], ())
-            schema.check_version(rows[0][0] if rows else 0, self.address.shown)
+            version, oldest = rows[0] if rows else (0, 0)
+            schema.check_version(version, oldest, self.address.shown)
         except BaseException:
             await pool.close()
             raise

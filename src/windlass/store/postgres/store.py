@@ -74,9 +74,9 @@ from windlass.store.port import Capability
 from windlass.store.postgres import attempts, enqueue, fork, insights, schema, strangers
 from windlass.store.postgres import schedules as timetable
 from windlass.store.postgres.address import parse
+from windlass.store.postgres.beside import both
 from windlass.store.postgres.link import Link
 from windlass.store.postgres.names import lane_number, number_of, uuids
-from windlass.store.postgres.pool import LONG_PATIENCE
 from windlass.store.postgres.wake import Subscription
 
 _KEY_PATIENCE = 5.0
@@ -160,7 +160,7 @@ class PostgresStore:
 
     async def _ask(self, name: str, *arguments: Any) -> list[Any]:
         """As `_call`, for what may take longer."""
-        return await self._link.call(name, *arguments, patience=LONG_PATIENCE)
+        return await self._link.ask(name, *arguments)
 
     # ------------------------------------------------------------------------------------------------ jobs
 
@@ -239,18 +239,46 @@ class PostgresStore:
     async def claim(self, session: bytes, request: ClaimRequest) -> ClaimAnswer:
         """See `JobStore.claim`."""
         check_request(request)
+        answer = await self._claim(session, request, beside=False)
+        assert answer is not None
+        return answer
+
+    async def _claim(self, session: bytes, request: ClaimRequest, *, beside: bool) -> ClaimAnswer | None:
+        """Claim; ``None``: not beside settlements."""
         ranges = self._link.floors.ranges(request)
-        rows = await self._call("claim", self._now(), UUID(session), *attempts.claim_arguments(request), *ranges)
+        rows = await self._call(
+            "claim", self._now(), UUID(session), *attempts.claim_arguments(request), *ranges, beside
+        )
+        if attempts.comes_too_early(rows):
+            return None
         return attempts.claim_answer(rows, request, self._link.floors, ranges)
 
     async def settle(
         self, session: bytes, settlements: Sequence[Settlement], claim: ClaimRequest | None = None
     ) -> SettleResult:
-        """See `JobStore.settle`."""
+        """See `JobStore.settle`. Where that cannot matter, the claim is on its way at the same time; where it turns out
+        that it does, it follows in a trip of its own."""
         check_batch("settle", settlements)
         check_distinct(settlements)
         if claim is not None:
             check_request(claim)
+        order = self._link.order
+        if claim is None or order.matters(settlements, claim):
+            return (await self._settle(session, settlements, claim))[0]
+        answer, (result, releases) = await both(
+            self._claim(session, claim, beside=True), self._settle(session, settlements, None)
+        )
+        if answer is None:
+            order.mattered()
+            answer = await self._claim(session, claim, beside=False)
+        elif releases:  # which it may not have seen
+            answer = msgspec.structs.replace(answer, more=True)
+        return SettleResult(result.answers, answer, result.more_edges)
+
+    async def _settle(
+        self, session: bytes, settlements: Sequence[Settlement], claim: ClaimRequest | None
+    ) -> tuple[SettleResult, bool]:
+        """Settle, then claim; answers also whether jobs may have become ready."""
         told = self._link.finished.may_go_along()
         ranges = self._link.floors.ranges(claim)
         rows = await self._call(
@@ -261,7 +289,8 @@ class PostgresStore:
             self._link.finished.later([one.id.hex() for one in settlements])
         if attempts.frees_places(rows):
             self._link.ready.later("*")
-        return attempts.settle_result(rows, settlements, claim, self._link.floors, ranges)
+        result = attempts.settle_result(rows, settlements, claim, self._link.floors, ranges)
+        return result, attempts.releases(rows)
 
     async def unclaim(self, session: bytes, request: int) -> None:
         """See `JobStore.unclaim`."""
@@ -273,8 +302,8 @@ class PostgresStore:
             "renew", self._now(), UUID(session), uuids([key for key, _ in held]), [token for _, token in held],
             answered, self._settings.lease, self._settings.keep, MAX_EDGES_PER_CALL,
         )  # fmt: skip
-        version, revoked, lost, cancel, commands, duty, suspects = rows[0]
-        schema.check_version(version, self._address.shown)
+        version, oldest, revoked, lost, cancel, commands, duty, suspects = rows[0]
+        schema.check_version(version, oldest, self._address.shown)
         if revoked:
             return Renewal(revoked=True)
         return Renewal(
@@ -315,7 +344,9 @@ class PostgresStore:
     async def open(self, session: Session) -> None:
         """See `JobStore.open`."""
         lanes = [lane_number(lane.queue, lane.requires) for lane in session.lanes]
-        await self._call("open_session", self._now(), UUID(session.id), self._settings.lease, lanes, _encode(session))
+        await self._call(
+            "open_session", self._now(), UUID(session.id), self._settings.lease, schema.LATEST, lanes, _encode(session)
+        )
 
     async def close(self, session: bytes) -> None:
         """See `JobStore.close`."""

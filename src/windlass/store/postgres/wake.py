@@ -19,7 +19,7 @@ import asyncpg
 from windlass.core.errors import StoreUnavailable
 from windlass.store.postgres.address import Address
 from windlass.store.postgres.failures import DRIVER
-from windlass.store.postgres.pool import detach, open_connection
+from windlass.store.postgres.pool import detach, is_pooled, open_connection
 
 KINDS = ("ready", "scheduled", "schedules", "finished", "session", "limits")
 _PROBE = "probe"
@@ -72,6 +72,8 @@ class Listener:
         self._heard_itself = asyncio.Event()
         self._gone = asyncio.Event()
         self._warned = False
+        self._pooled = False
+        """A pooler stands between."""
 
     def subscribe(self, channels: Collection[str], wake: Callable[[], None]) -> Subscription:
         """See `Notifier.subscribe`."""
@@ -138,11 +140,13 @@ class Listener:
         try:
             self._gone.clear()
             connection.add_termination_listener(lambda _: self._gone.set())
-            for kind in (*KINDS, _PROBE):
-                await connection.add_listener(channel_of(self._address.schema, kind), self._hear)
+            self._pooled = await is_pooled(connection)
+            await connection.add_listener(channel_of(self._address.schema, _PROBE), self._hear)
             if not await self._hears_itself(connection):
                 self._warn()
                 return
+            for kind in KINDS:
+                await connection.add_listener(channel_of(self._address.schema, kind), self._hear)
             self._listens.set()
             if not first:
                 self._wake_all()  # for what was not heard meanwhile
@@ -166,11 +170,24 @@ class Listener:
         self._heard_itself.clear()
         try:
             async with asyncio.timeout(_PATIENCE):
-                await connection.execute("SELECT pg_notify($1, '')", channel_of(self._address.schema, _PROBE))
+                await self._say(connection)
                 await self._heard_itself.wait()
         except TimeoutError:
             return False
         return True
+
+    async def _say(self, connection: asyncpg.Connection[Any]) -> None:
+        """Send itself a word; through a pooler from elsewhere, since what a connection says itself it may hear on the
+        way back, though nothing else reaches it."""
+        word = f'NOTIFY "{channel_of(self._address.schema, _PROBE)}"'
+        if not self._pooled:
+            await connection.execute(word)
+            return
+        other = await open_connection(self._address, self._address.listen)
+        try:
+            await other.execute(word)
+        finally:
+            other.terminate()
 
     def _warn(self) -> None:
         if not self._warned:

@@ -12,7 +12,7 @@ SELECT answer, holder FROM windlass.enqueue_each(
 SELECT * FROM windlass.enqueue_edges($1, $2, $3, $4, $5, $6, $7);
 
 -- name: claim
-SELECT * FROM windlass.claim($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11);
+SELECT * FROM windlass.claim($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12);
 
 -- name: settle
 SELECT * FROM windlass.settle(
@@ -26,7 +26,7 @@ SELECT windlass.unclaim($1, $2, $3, $4, $5);
 SELECT windlass.annotate($1, $2, $3, $4, $5, $6);
 
 -- name: open_session
-SELECT windlass.open_session($1, $2, $3, $4, $5);
+SELECT windlass.open_session($1, $2, $3, $4, $5, $6);
 
 -- name: close_session
 SELECT windlass.close_session($1, $2, $3, $4, $5);

@@ -7,15 +7,17 @@ SELECT to_regclass('windlass.meta') IS NOT NULL;
 SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1);
 
 -- name: read_version
-SELECT version FROM windlass.meta;
+-- No layout may change these columns: older code asks for them.
+SELECT version, oldest FROM windlass.meta;
 
 -- name: set_version
-INSERT INTO windlass.meta (one, version) VALUES (1, $1) ON CONFLICT (one) DO UPDATE SET version = excluded.version;
+INSERT INTO windlass.meta (one, version, oldest) VALUES (1, $1, $2)
+ON CONFLICT (one) DO UPDATE SET version = excluded.version, oldest = excluded.oldest;
 
 -- name: live_sessions
 -- No layout may change these columns: this is asked of older ones.
 SELECT record, lease_until, windlass.instant($1) AS now FROM windlass.sessions
-WHERE NOT revoked AND lease_until > windlass.instant($1) ORDER BY opened_at;
+WHERE NOT revoked AND lease_until > windlass.instant($1) AND layout < $2 ORDER BY opened_at;
 
 -- name: about_server
 SELECT current_setting('server_version_num')::integer, current_setting('server_encoding');

@@ -1,8 +1,9 @@
 -- Taking ready jobs.
 
 -- A row of an answer. Kind 0: the head of `settle` (token: whether edges were left, attempt: whether what limits count has
--- become less). 1: a settlement (attempt: its place, token: the answer). 2: the head of a claim (attempt: the refusal, token:
--- whether to ask again at once, enqueued_at: retry_in, pos: entries looked at). 3: a job that was claimed.
+-- become less, failures: how many jobs with edges have finished). 1: a settlement (attempt: its place, token: the answer). 2: the head of a claim (attempt: the refusal, token:
+-- whether to ask again at once, enqueued_at: retry_in, pos: entries looked at). 3: a job that was claimed. 4: nothing was done,
+-- since it would have to come after settlements that may still be under way.
 CREATE TYPE claimed AS (
     kind smallint, id uuid, token integer, attempt integer, failures integer, snoozes integer, pos bigint,
     enqueued_at bigint, undeliverable_for bigint, task text, queue text, requires text, limit_key text, options bytea,
@@ -41,14 +42,24 @@ BEGIN
     RETURN NULL;
 END $$;
 
+-- A claim that comes `beside` settlements does not see what they change: it takes only where that cannot matter.
 CREATE FUNCTION claim(
     clock bigint, s uuid, request bigint, lanes bigint[], queues text[], untils integer[], alone boolean, most_bytes bigint,
-    range_lanes integer[], range_firsts bigint[], range_lasts bigint[]
+    range_lanes integer[], range_firsts bigint[], range_lasts bigint[], beside boolean
 ) RETURNS SETOF claimed LANGUAGE plpgsql AS $$
+#variable_conflict use_variable
 DECLARE
     refused smallint;
     answered bigint;
+    late claimed;
 BEGIN
+    IF beside AND (EXISTS (SELECT FROM limits) OR EXISTS (
+        SELECT FROM jobs j WHERE j.state = 2 AND NOT j.suspect AND j.aside AND j.lane = ANY (lanes)
+    )) THEN
+        late.kind := 4;
+        RETURN NEXT late;
+        RETURN;
+    END IF;
     IF NOT spend_request(s, request, alone) THEN refused := judge_request(s, request, alone); END IF;
     RETURN QUERY SELECT * FROM take(
         instant(clock), s, request, refused, lanes, queues, untils, alone, most_bytes, range_lanes, range_firsts, range_lasts

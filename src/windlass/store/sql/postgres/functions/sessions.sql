@@ -1,12 +1,13 @@
 -- The lives of workers: leases, and what becomes of the jobs of those who lost theirs.
 
-CREATE FUNCTION open_session(clock bigint, s uuid, its_lease bigint, its_lanes bigint[], its_record bytea) RETURNS void
-LANGUAGE plpgsql AS $$
+CREATE FUNCTION open_session(
+    clock bigint, s uuid, its_lease bigint, its_layout integer, its_lanes bigint[], its_record bytea
+) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     t bigint := instant(clock);
 BEGIN
-    INSERT INTO sessions (id, lease, lease_until, opened_at, lanes, record)
-    VALUES (s, its_lease, t + its_lease, t, its_lanes, its_record) ON CONFLICT DO NOTHING;
+    INSERT INTO sessions (id, lease, lease_until, layout, opened_at, lanes, record)
+    VALUES (s, its_lease, t + its_lease, its_layout, t, its_lanes, its_record) ON CONFLICT DO NOTHING;
 END $$;
 
 CREATE FUNCTION forget_session(s uuid) RETURNS void LANGUAGE plpgsql AS $$
@@ -32,11 +33,11 @@ BEGIN
     END IF;
 END $$;
 
--- One row; `version` is the layout's, by which a worker hears that somebody has migrated the store.
+-- One row; by `version` and `oldest` a worker hears that somebody has migrated the store.
 CREATE FUNCTION renew(
     clock bigint, s uuid, ids uuid[], tokens integer[], answered bigint, own_lease bigint, keep bigint, edges_most integer
 ) RETURNS TABLE (
-    version integer, revoked boolean, lost uuid[], cancel uuid[], commands text[], duty boolean, suspects boolean
+    version integer, oldest integer, revoked boolean, lost uuid[], cancel uuid[], commands text[], duty boolean, suspects boolean
 ) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
@@ -45,7 +46,7 @@ DECLARE
     still uuid[];
     d record;
 BEGIN
-    SELECT m.version INTO version FROM meta m;
+    SELECT m.version, m.oldest INTO version, oldest FROM meta m;
     UPDATE sessions x SET lease_until = t + x.lease, renewals = x.renewals + 1 WHERE x.id = s AND NOT x.revoked
     RETURNING x.lanes INTO its_lanes;
     IF NOT FOUND THEN

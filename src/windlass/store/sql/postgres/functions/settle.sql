@@ -136,6 +136,7 @@ BEGIN
     a := NULL;
     a.kind := 0;
     a.token := more_edges::integer;
+    a.failures := coalesce(cardinality(ended), 0);
     -- Told by the caller, together with others: see `tell_free_places`.
     a.attempt := (cardinality(applied) > 0 AND EXISTS (SELECT FROM limits WHERE concurrency IS NOT NULL))::integer;
     RETURN NEXT a;

@@ -6,6 +6,8 @@
 CREATE TABLE meta (
     one integer PRIMARY KEY CHECK (one = 1),
     version integer NOT NULL,
+    -- Code that knows this layout, or a newer one, goes on here.
+    oldest integer NOT NULL,
     -- Grows with every change of a limit record: bars set under an older version are looked at again.
     limits_version bigint NOT NULL DEFAULT 0
 );
@@ -30,14 +32,15 @@ CREATE TABLE bodies (
     payload bytea NOT NULL
 ) WITH (autovacuum_vacuum_cost_delay = 0, autovacuum_vacuum_insert_scale_factor = 0.5);
 
--- What is unfinished. Narrow, since each step of a job's life writes its row anew.
+-- What is unfinished. Narrow, since each step of a job's life writes its row anew; with room in each page, and in each page of
+-- the key, for the row that a claim writes beside the one before it.
 CREATE TABLE jobs (
     pos bigint NOT NULL,                    -- (9 - priority) << 49 | sequence, which is 0 before the first
     lane bigint NOT NULL,
     queue bigint NOT NULL,
     task bigint NOT NULL,
     n bigint NOT NULL,                      -- the order in which jobs were stored
-    id uuid PRIMARY KEY,
+    id uuid PRIMARY KEY WITH (fillfactor = 50),
     session uuid,                           -- of the running, or else of the last, attempt
     token integer NOT NULL DEFAULT 0,
     attempt integer NOT NULL DEFAULT 0,
@@ -62,7 +65,7 @@ CREATE TABLE jobs (
     key text COLLATE "C",                   -- the unique key, as long as it holds it
     limit_key text COLLATE "C"
 ) WITH (
-    fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0,
+    fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0,
     autovacuum_analyze_scale_factor = 0.2
 );
 CREATE INDEX jobs_ready ON jobs (lane, pos) WHERE state = 2 AND NOT suspect AND NOT aside;
@@ -138,6 +141,7 @@ CREATE TABLE sessions (
     lease bigint NOT NULL,                  -- the one with which it was opened; others may have another
     lease_until bigint NOT NULL,
     renewals bigint NOT NULL DEFAULT 0,
+    layout integer NOT NULL,                -- the newest that its code knows
     opened_at bigint NOT NULL,
     lanes bigint[] NOT NULL,
     record bytea NOT NULL                   -- windlass.core.model.Session as JSON
