@@ -1,7 +1,7 @@
 """What a small service does at certain times: back up, clean up, refresh, report.
 
-``python examples/operations.py FOLDER`` lets two days pass in a moment, to show what comes of it. As a module it does so
-for good: ``windlass worker --app operations:app``.
+``python examples/operations.py FOLDER`` lets two days pass in a moment, to show what comes of it. As a module it does
+so for good: ``windlass worker --app operations:app``.
 """
 
 import gzip
