@@ -29,6 +29,7 @@ MACROS = {
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _LONGEST = 1000
+_REMEMBERED = 24
 _CYCLE = 400 * 12
 """Months after which the calendar repeats itself, weekdays and leap years and all."""
 _ITEM = re.compile(
@@ -92,6 +93,8 @@ class Plan:
     """Minute or hour begin with ``*``: what clocks that go forward leave out is not made up for."""
     repeats: bool = False
     """Seconds, minutes or hours have ``*``, a range or a step: what clocks that go back repeat is due both times."""
+    _months: dict[tuple[int, int], list[int]] = field(default_factory=dict)
+    """The days of months that were asked for lately."""
 
     def at_or_after(self, when: datetime) -> datetime | None:
         """The first wall time not before this one, which has no microseconds; ``None`` if there is none."""
@@ -136,6 +139,14 @@ class Plan:
 
     def _days_of(self, year: int, month: int) -> list[int]:
         """The days of this month that are meant."""
+        days = self._months.get((year, month))
+        if days is None:
+            if len(self._months) > _REMEMBERED:
+                self._months.clear()
+            days = self._months[year, month] = self._work_out(year, month)
+        return days
+
+    def _work_out(self, year: int, month: int) -> list[int]:
         monday_based, length = monthrange(year, month)
         first = (monday_based + 1) % 7
         by_day = self._by_day(first, length)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from itertools import islice
+from typing import NamedTuple
 
 from windlass.core.clock import SECOND, Instant, instant, to_datetime
 from windlass.core.definition import Definition
@@ -21,8 +21,8 @@ def plan_firing(record: ScheduleRecord, definition: Definition, now: Instant, *,
     wait for it."""
     assert record.next is not None
     policies = definition.policies
-    met, skipped = _missed(definition.trigger, record.next, now, policies.catch_up if policies.coalesce == "all" else 1)
-    chosen, last = _choose(definition, record.next, met)
+    met = _missed(definition.trigger, record.next, now, policies.catch_up if policies.coalesce == "all" else 1)
+    chosen, last = _choose(definition, record.next, met.latest)
     grace = policies.misfire_grace
     in_time = [at for at in chosen if grace is None or now - at <= grace]
     if policies.max_jobs is not None:
@@ -32,10 +32,27 @@ def plan_firing(record: ScheduleRecord, definition: Definition, now: Instant, *,
         version=record.version,
         due=record.next,
         last=last,
-        next=None if _is_over(record, definition, len(in_time)) else following(definition.trigger, last),
+        next=None if _is_over(record, definition, len(in_time)) else met.after(definition.trigger, last),
         jobs=tuple(definition.new_job(record.name, at, behind=behind) for at in in_time),
-        skipped=skipped + len(chosen) - len(in_time),
+        skipped=met.before + len(chosen) - len(in_time),
     )
+
+
+class _Missed(NamedTuple):
+    """Fire times from the one that is due until now."""
+
+    latest: list[Instant]
+    """The last ones, as many as are wanted."""
+    before: int
+    """How many there were before them."""
+    following: Instant | None = None
+    """The one after the last of them, if that is known."""
+
+    def after(self, trigger: Trigger, last: Instant) -> Instant | None:
+        """The one after ``last``."""
+        if last == self.latest[-1] and self.following is not None:
+            return self.following
+        return following(trigger, last)
 
 
 def following(trigger: Trigger, after: Instant) -> Instant | None:
@@ -63,17 +80,21 @@ def _is_over(record: ScheduleRecord, definition: Definition, jobs: int) -> bool:
     return record.fired + surely >= most
 
 
-def _missed(trigger: Trigger, first: Instant, now: Instant, wanted: int) -> tuple[list[Instant], int]:
-    """The latest fire times from ``first`` to ``now``, at most ``wanted``, and how many there were before them."""
-    found = list(islice(_times(trigger, first, now), LOOK + 1))
+def _missed(trigger: Trigger, first: Instant, now: Instant, wanted: int) -> _Missed:
+    """Find the latest fire times from ``first`` to ``now``, at most ``wanted``."""
+    found: list[Instant] = []
+    at: Instant | None = first
+    while at is not None and at <= now and len(found) <= LOOK:
+        found.append(at)
+        at = following(trigger, at)
     if len(found) <= LOOK:
-        return found[-wanted:], max(0, len(found) - wanted)
+        return _Missed(found[-wanted:], max(0, len(found) - wanted), at)
     back = SECOND
     while True:
         start = following(trigger, max(first, now - back) - 1)
         latest = deque(_times(trigger, start, now), maxlen=wanted)
         if len(latest) == wanted or now - back <= first:
-            return list(latest), LOOK
+            return _Missed(list(latest), LOOK)
         back *= 4
 
 

@@ -120,7 +120,8 @@ def _next_instant(plan: cron.Plan, zone: ZoneInfo, after: datetime) -> datetime 
     """The first instant after this one at which the plan is due."""
     shown = wall(after, zone)
     second_pass = is_second_pass(after, zone)
-    twice = overlap(shown, zone)
+    # In a first pass it matters only to what is due both times.
+    twice = overlap(shown, zone) if second_pass or plan.repeats else None
     if twice and second_pass and not plan.repeats:
         # All of it was due the first time.
         shown = twice[1] - _SECOND
