@@ -57,6 +57,11 @@ HEALTH = (
     "tests/system/test_systemd.py",
 )
 LAG = ("tests/unit/test_lag.py", "tests/system/test_event_loop_lag.py")
+SCHEDULES = ("tests/conformance", "-k", "schedules or retention")
+HISTORIES = ("tests/property/test_schedule_histories.py",)
+CRON = ("tests/unit/test_cron_vectors.py", "tests/property/test_cron_clock_changes.py")
+FIRING = ("tests/unit/test_firing.py",)
+SCHEDULER = ("tests/integration/test_scheduler.py",)
 CHILDREN = ("tests/system/test_process_tasks.py", "tests/system/test_process_children.py")
 CHILD_WORKERS = ("tests/system/test_process_workers.py",)
 PROCESS_UNITS = (
@@ -1477,5 +1482,133 @@ MUTANTS: list[Mutant] = [
         old="_LOCK_PATIENCE = 2\n",
         new="_LOCK_PATIENCE = 30\n",
         tests=TWO_LAYOUTS,
+    ),
+    Mutant(
+        name="schedules: memory does not look at the version",
+        breaks="a firing needs the version that was read",
+        file="store/memory/schedules.py",
+        old="(schedule.version, schedule.next) != (firing.version, firing.due)",
+        new="schedule.next != firing.due",
+        tests=SCHEDULES,
+    ),
+    Mutant(
+        name="schedules: sqlite does not look at the fire time",
+        breaks="each fire time once",
+        file="store/sqlite/schedules.py",
+        old="(version, at) == (firing.version, firing.due)",
+        new="version == firing.version",
+        tests=SCHEDULES,
+    ),
+    Mutant(
+        name="schedules: sqlite believes the caller's clock",
+        breaks="nothing fires before the store's clock has come to it",
+        file="store/sqlite/schedules.py",
+        old="return good and firing.due <= tx.now",
+        new="return good",
+        tests=SCHEDULES,
+    ),
+    Mutant(
+        name="schedules: redis forgets the last fire time with the schedule",
+        breaks="what is made again goes on from its last fire time",
+        file="store/lua/delete_schedules.lua",
+        old="'d', 'n', 'p')",
+        new="'d', 'n', 'p', 'l')",
+        tests=SCHEDULES,
+    ),
+    Mutant(
+        name="schedules: redis counts what was kept out as fired",
+        breaks="a unique-key conflict is recorded as skipped",
+        file="store/lua/fire.lua",
+        old="if found[i] == 0 then fired,",
+        new="if true then fired,",
+        tests=SCHEDULES,
+    ),
+    Mutant(
+        name="schedules: postgres fires what is paused",
+        breaks="a paused schedule fires nothing",
+        file="store/sql/postgres/functions/schedules.sql",
+        old="x.next = g.due AND NOT x.paused AND",
+        new="x.next = g.due AND",
+        tests=HISTORIES,
+    ),
+    Mutant(
+        name="schedules: postgres puts a fire time that was",
+        breaks="nothing fires at or before the last fire time",
+        file="store/sql/postgres/functions/schedules.sql",
+        old="ELSIF nexts[place] <= s.last THEN",
+        new="ELSIF nexts[place] < s.last THEN",
+        tests=SCHEDULES,
+    ),
+    Mutant(
+        name="schedules: what clocks repeat is due twice",
+        breaks="a fixed time inside an overlap is due once",
+        file="core/triggers/cronlike.py",
+        old="    if twice and second_pass and not plan.repeats:\n",
+        new="    if False:\n",
+        tests=CRON,
+    ),
+    Mutant(
+        name="schedules: what clocks leave out is left out",
+        breaks="a fixed time inside a gap is due at its end",
+        file="core/triggers/cronlike.py",
+        old="while when is not None and plan.skips and in_gap(when, zone):",
+        new="while when is not None and in_gap(when, zone):",
+        tests=CRON,
+    ),
+    Mutant(
+        name="schedules: the hour that comes twice is gone through once",
+        breaks="what is due every hour is due every hour",
+        file="core/triggers/cronlike.py",
+        old="    if twice and not second_pass and plan.repeats and",
+        new="    if twice and second_pass and plan.repeats and",
+        tests=CRON,
+    ),
+    Mutant(
+        name="schedules: days and weekdays must both fit",
+        breaks="both restricted are a union",
+        file="core/cron.py",
+        old="plan.either = not (starred[2] or starred[4])",
+        new="plan.either = False",
+        tests=CRON,
+    ),
+    Mutant(
+        name="schedules: a job's id is drawn",
+        breaks="(schedule, fire time) names one job",
+        file="core/definition.py",
+        old="return hashlib.blake2b(said, digest_size=16).digest()",
+        new="return __import__('os').urandom(16)",
+        tests=FIRING,
+    ),
+    Mutant(
+        name="schedules: a misfire runs all the same",
+        breaks="too late is too late",
+        file="core/firing.py",
+        old="if grace is None or now - at <= grace]",
+        new="if True]",
+        tests=FIRING,
+    ),
+    Mutant(
+        name="schedules: nothing cancels the one before",
+        breaks="overlap=cancel ends the one before",
+        file="engine/scheduler.py",
+        old='if one.policies.overlap == "cancel" and record.name in unfinished',
+        new='if one.policies.overlap == "cancelled" and record.name in unfinished',
+        tests=SCHEDULER,
+    ),
+    Mutant(
+        name="schedules: nobody takes the duty over",
+        breaks="a fire time is met when the one on duty dies",
+        file="engine/scheduler.py",
+        old="        if found.next_at is None:\n",
+        new="        if found.next_at is None or not self.on_duty:\n",
+        tests=SCHEDULER,
+    ),
+    Mutant(
+        name="schedules: an old worker undoes what a new one says",
+        breaks="workers only add declared schedules that are absent",
+        file="engine/declaring.py",
+        old="    missing = await absent(store, schedules)\n",
+        new="    missing = await absent(store, schedules)\n    await store.delete_schedules(list(schedules))\n    missing = list(schedules)\n",
+        tests=SCHEDULER,
     ),
 ]
