@@ -49,6 +49,7 @@ def test_a_job_that_takes_long_is_neither_interrupted_nor_waited_for(site: Crash
     site.enqueue("work", ({"n": n} for n in range(20)))
     fleet.next("asks to be replaced: it is worn out")
     second = int(fleet.next(r"worker (\d+) takes the place of worker")[1])
+    fleet.next("stopping: 1 jobs held")  # until then the first one may claim as well
     more = site.enqueue("work", ({"n": n} for n in range(15)))
     until(lambda: started(site, "end").keys() >= set(more), "the successor to work")
     assert {mark.pid for mark in site.marks() if mark.job in more} == {second}
