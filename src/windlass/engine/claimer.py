@@ -40,6 +40,8 @@ class Claimer:
         self._armed = False
         self.look = True
         """There may be something to claim: a hint has come, or enough time has passed since the last look."""
+        self._heard = self._heard_before = 0
+        """Hints in all, and when the claim was made that is under way."""
         self.limits_changed = False
         """Something may be paused of which jobs wait here for a slot: `give_back_paused` looks."""
 
@@ -74,6 +76,7 @@ class Claimer:
     def _look(self) -> None:
         self._yielding = None
         self.look = True
+        self._heard += 1
         self._pump.wake()
 
     def _limit_hint(self) -> None:
@@ -105,6 +108,7 @@ class Claimer:
         alone = self._suspects.claim_alone(empty=not holding.held)
         if alone is None:
             return None
+        self._heard_before = self._heard
         lanes = self._lanes.request(self._runner.occupied, self._runner.in_processes, time.monotonic())
         return ClaimRequest(holding.next_number(), lanes, alone) if lanes else None
 
@@ -126,9 +130,10 @@ class Claimer:
             # Hints are asked for *before* the last look, so that no job falls between the look and the sleep.
             self._hints.arm()
             self._armed = self.look = True
-        else:
+        elif self._heard == self._heard_before:
             self.look = False
             return self._suspects.found_none(time.monotonic())
+        # Else a hint has come while the claim was under way, perhaps of what it did not see.
         return False
 
 
