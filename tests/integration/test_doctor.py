@@ -16,6 +16,7 @@ from windlass.core.lifecycle import Outcome, State
 from windlass.core.model import Edge, Lane, Parent
 from windlass.core.records import Backlog, Limit, LimitScope, Rate
 from windlass.core.remote import encode_error
+from windlass.core.schedules import NewSchedule
 from windlass.doctor import Finding, Kind, examine, examine_job
 from windlass.store.memory import MemoryStore
 from windlass.store.port import Store
@@ -323,6 +324,21 @@ async def test_due_far_in_the_future(env: Env) -> None:
     said = "due in 400 days; `windlass jobs cancel` if that is a mistake"
     assert await about(env, job) == f"- job JOB (t), scheduled in queue default: {said}"
     assert await overview(env, JOB=job) == [f"- job JOB (t), scheduled in queue default: {said}"]
+
+
+async def test_a_schedule_that_nobody_fires(env: Env) -> None:
+    at = await env.now() + SECOND
+    new = [NewSchedule(name=name, definition=b"{}", version=0, next=at) for name in ("a", "b")]
+    await env.store.put_schedules(new)
+    await env.advance(30 * SECOND)
+    assert await overview(env) == []
+    await env.advance(4 * MINUTE)
+    said = "2 schedules (a, b) were due 4 min ago, and no worker is live to fire them; start one with `windlass worker`"
+    assert await overview(env) == [f"! {said}"]
+    await env.store.delete_schedules(["b"])
+    await env.worker()
+    said = "schedule a was due 4 min ago, and no live worker fires it: see their logs; perhaps a newer version made it"
+    assert await overview(env) == [f"! {said}"]
 
 
 async def test_due_soon(env: Env) -> None:

@@ -24,6 +24,8 @@ class Kind(StrEnum):
     """Workers that have room claim nothing."""
     SUSPECT = "suspect"
     OVERDUE = "overdue"
+    SCHEDULE_LATE = "schedule-late"
+    """It is due, and nobody fires it."""
     PARENT_MISSING = "parent-missing"
     PARENT_FAILED = "parent-failed"
     CIRCLE = "circle"

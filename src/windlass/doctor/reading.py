@@ -14,7 +14,7 @@ from windlass.core.records import Backlog, JobRecord, ParentRecord
 from windlass.doctor.evidence import Counted, Evidence
 from windlass.doctor.findings import Finding, Kind
 from windlass.doctor.judging import diagnose, explain
-from windlass.doctor.surveying import survey
+from windlass.doctor.surveying import late_schedules, survey
 from windlass.store.port import Store
 
 PATIENCE: Span = 2 * SECOND
@@ -35,9 +35,11 @@ async def examine(store: Store, *, patience: Span = PATIENCE) -> list[Finding]:
     longer than ``patience`` if jobs are ready and workers have room for them.
     """
     try:
-        return survey(await _collect(store, patience))
+        findings = survey(await _collect(store, patience))
+        late = late_schedules(await store.due_schedules(LIMIT), await store.sessions())
     except StoreError as error:
         return [_about_the_store(error)]
+    return late + findings
 
 
 async def examine_job(store: Store, id: bytes, *, patience: Span = PATIENCE) -> Finding | None:

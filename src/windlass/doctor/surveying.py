@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from windlass.core.clock import SECOND, Span
 from windlass.core.ids import to_text
-from windlass.core.records import JobRecord, LaneRecord, LimitScope
+from windlass.core.records import JobRecord, LaneRecord, LimitScope, SessionRecord
+from windlass.core.schedules import DueSchedules
 from windlass.doctor.evidence import Evidence
-from windlass.doctor.findings import Cause, Finding, Kind
+from windlass.doctor.findings import Cause, Finding, Kind, in_words
 from windlass.doctor.judging import (
     SHOWN,
     explain,
@@ -19,6 +21,8 @@ from windlass.doctor.judging import (
     silent,
 )
 
+LATE: Span = 30 * SECOND
+"""Two workers that die one after the other delay a schedule by less."""
 _WORTH_SAYING = (Kind.LIMIT, Kind.RATE, Kind.FAR)
 """Kinds that an overview names although they pass by themselves."""
 
@@ -93,3 +97,20 @@ def _survey_sessions(evidence: Evidence) -> list[Finding]:
         for count, cause in causes
         if cause.stuck
     ]
+
+
+def late_schedules(due: DueSchedules, sessions: Sequence[SessionRecord]) -> list[Finding]:
+    """Say which schedules are due, and not fired although there was time enough."""
+    late = [one for one in due.schedules if one.next is not None and due.now - one.next > LATE]
+    if not late:
+        return []
+    longest = due.now - min(one.next or due.now for one in late)
+    names = ", ".join(one.name for one in late[:SHOWN]) + (", ..." if late[SHOWN:] else "")
+    many = len(late) > 1
+    what, it = (f"{len(late)} schedules ({names}) were", "them") if many else (f"schedule {names} was", "it")
+    text = f"{what} due {in_words(longest)} ago, and "
+    if any(one.lease_until > due.now and not one.revoked for one in sessions):
+        text += f"no live worker fires {it}: see their logs; perhaps a newer version made {it}"
+    else:
+        text += f"no worker is live to fire {it}; start one with `windlass worker`"
+    return [Finding(kind=Kind.SCHEDULE_LATE, stuck=True, sentence=text)]
