@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterat
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
 
 from windlass import blocking
 from windlass.bulk import JobSelection
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from windlass.background import WorkerThread
     from windlass.core.definition import Coalesce, Definition, Overlap
     from windlass.core.triggers import Trigger
+    from windlass.declared import PolicyOptions
     from windlass.engine.worker import Worker
     from windlass.schedules import Schedules
 
@@ -140,7 +141,7 @@ class App:
             max_lost=check_between("max_lost", max_lost, 1, 1000),
         )
         self.version = version
-        self._timezone = timezone
+        self._timezone = _check_timezone(timezone)
         self._declared: dict[str, Definition] = {}
         self._client = Client(self._connect)
         self._tasks: dict[str, Task[..., Any]] = {}
@@ -386,7 +387,9 @@ class App:
         )
         self._declared[name] = declared(definition(call, trigger, self._timezone, policy))
 
-    def scheduled(self, trigger: Trigger, *, name: str | None = None, **policy: Any) -> ScheduledDecorator:
+    def scheduled(
+        self, trigger: Trigger, *, name: str | None = None, **policy: Unpack[PolicyOptions]
+    ) -> ScheduledDecorator:
         """Declare a schedule of the function below, which takes no arguments: ``@app.scheduled(Every(minutes=5))``.
 
         A plain function becomes a task; a task stays what it is. ``name`` is that of the schedule, by default that of
@@ -642,6 +645,14 @@ class App:
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
+
+
+def _check_timezone(timezone: str) -> str:
+    if timezone != "UTC":  # who has no zone need not import them
+        from windlass.core.walltime import find_zone
+
+        find_zone(timezone)
+    return timezone
 
 
 def _name_of(task: Task[..., Any] | str | None) -> str | None:

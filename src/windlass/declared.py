@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Any, TypedDict
 
 import msgspec
 
@@ -17,6 +17,17 @@ from windlass.core.triggers import Trigger
 
 _OVERLAPS = ("allow", "skip", "queue", "cancel")
 _COALESCES = ("latest", "one", "all")
+
+
+class PolicyOptions(TypedDict, total=False):
+    """Policies as people give them; `windlass.App.schedule` says what each means."""
+
+    overlap: Overlap
+    coalesce: Coalesce
+    misfire_grace: Seconds | None
+    catch_up: int
+    max_jobs: int | None
+    jitter: Seconds
 
 
 def policies(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Unpack
 
 import msgspec
 
@@ -21,12 +21,15 @@ from windlass.core.ids import new_id, to_text
 from windlass.core.names import check_schedule
 from windlass.core.schedules import NewSchedule, PutStatus, ScheduleRecord
 from windlass.core.triggers import Trigger
-from windlass.declared import definition, policies
+from windlass.core.triggers.base import check_trigger
+from windlass.declared import PolicyOptions, definition, policies
 from windlass.deploying import Deployed, deploy
 from windlass.engine.declaring import put_new
 from windlass.job import Job
 from windlass.store.port import Store
 
+HIDDEN = "***"
+"""What is shown of a secret argument."""
 _TRIES = 20
 """Changes by others, in a row, after which a change of ours is given up."""
 
@@ -37,6 +40,7 @@ class ScheduleInfo(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     task: str
     arguments: dict[str, Any]
+    """``***`` in place of secret ones."""
     queue: str
     trigger: Trigger
     policies: Policies
@@ -124,7 +128,7 @@ class Schedules:
         *,
         paused: bool = False,
         replace: bool = False,
-        **policy: Any,
+        **policy: Unpack[PolicyOptions],
     ) -> ScheduleInfo:
         """Make a schedule: ``await app.schedules.add("noon", send.bind("ops", "noon"), Daily("12:00"))``.
 
@@ -156,10 +160,17 @@ class Schedules:
         return blocking.run(lambda: self.add(name, call, trigger, **options))
 
     async def change(
-        self, name: str, *, trigger: Trigger | None = None, call: Call[Any] | None = None, **policy: Any
+        self,
+        name: str,
+        *,
+        trigger: Trigger | None = None,
+        call: Call[Any] | None = None,
+        **policy: Unpack[PolicyOptions],
     ) -> ScheduleInfo:
         """Change a schedule: what is left out stays. Fire times that are past stay past. Raises `ScheduleNotFound`, and
         as `add`."""
+        if trigger is not None:
+            check_trigger(trigger)
 
         def changed(old: Definition) -> Definition:
             merged = policies(**{**_said(old.policies), **policy})
@@ -282,12 +293,18 @@ def _said(policy: Policies) -> dict[str, Any]:
     return said
 
 
+def _shown(one: Definition) -> dict[str, Any]:
+    """The arguments, without those that are secret."""
+    arguments: dict[str, Any] = json.loads(bytes(one.payload))
+    return {name: HIDDEN if name in one.options.secret else value for name, value in arguments.items()}
+
+
 def _info(record: ScheduleRecord) -> ScheduleInfo:
     one = decode(record.definition)
     return ScheduleInfo(
         name=record.name,
         task=one.task,
-        arguments=json.loads(bytes(one.payload)),
+        arguments=_shown(one),
         queue=one.queue,
         trigger=one.trigger,
         policies=one.policies,

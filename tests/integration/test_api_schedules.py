@@ -1,0 +1,126 @@
+"""Schedules as an application makes, changes and declares them: on the embedded store."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from windlass import (
+    App,
+    At,
+    Cron,
+    Daily,
+    Every,
+    InvalidArguments,
+    InvalidName,
+    InvalidOption,
+    ScheduleExists,
+    ScheduleNotFound,
+)
+
+SOON = 20.0
+
+
+@pytest.fixture
+async def app(tmp_path: Path) -> AsyncIterator[App]:
+    made = App(f"sqlite:///{tmp_path}/w.db", timezone="Asia/Seoul")
+    yield made
+    await made.aclose()
+
+
+def add(app: App) -> Any:
+    @app.task(name="t", secret=["password"])
+    def t(n: int, password: str = "hunter2") -> int:
+        return n
+
+    return t
+
+
+async def test_a_schedules_life(app: App) -> None:
+    t = add(app)
+    made = await app.schedules.add("a", t.bind(1), Daily("12:00"), overlap="skip")
+    assert (made.trigger, made.policies.overlap) == (Daily("12:00", tz="Asia/Seoul"), "skip")
+    assert made.next is not None
+    assert made.next.hour == 3
+    assert await app.schedules.add("a", t.bind(1), Daily("12:00"), overlap="skip") == made, "it is there already"
+    with pytest.raises(ScheduleExists, match="replace it"):
+        await app.schedules.add("a", t.bind(2), Daily("12:00"))
+    replaced = await app.schedules.add("a", t.bind(2), Daily("13:00"), replace=True)
+    assert (replaced.arguments["n"], replaced.policies.overlap) == (2, "allow")
+    changed = await app.schedules.change("a", trigger=Every(hours=1), jitter=2)
+    assert (changed.trigger, changed.policies.jitter, changed.arguments["n"]) == (Every(hours=1), 2_000_000, 2)
+    assert (await app.schedules.change("a", call=t.bind(3))).policies.jitter == 2_000_000
+    assert (await app.schedules.pause("a")).next is None
+    assert await app.schedules.next("a") == []
+    assert (await app.schedules.resume("a")).next is not None
+    assert [one.name async for one in app.schedules] == ["a"]
+    times = await app.schedules.next("a", 3)
+    assert [later - earlier for earlier, later in pairwise(times)] == [timedelta(hours=1)] * 2
+    await app.schedules.delete("a")
+    for verb in ("get", "pause", "resume", "delete", "fire", "next"):
+        with pytest.raises(ScheduleNotFound, match="'a'"):
+            await getattr(app.schedules, verb)("a")
+
+
+async def test_firing_now_is_a_job_like_any_other(app: App) -> None:
+    await app.schedules.add("a", add(app).bind(7), Every(hours=1), paused=True)
+    job = await app.schedules.fire("a")
+    async with app.worker():
+        assert await job.result(SOON) == 7
+
+
+async def test_a_backfill_enqueues_each_fire_time_once(app: App) -> None:
+    await app.schedules.add("a", add(app).bind(1), Every(hours=1))
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    for _ in range(2):
+        work = await app.schedules.backfill("a", start, start + timedelta(days=1), parallel=3)
+        async with app.worker():
+            assert await work == (24, 24)
+    assert await app.jobs(everything=True).count() == 24
+
+
+async def test_secret_arguments_are_shown_to_nobody(app: App) -> None:
+    made = await app.schedules.add("a", add(app).bind(1), Every(hours=1))
+    assert made.arguments == {"n": 1, "password": "***"} or "password" not in made.arguments
+    shown = await app.schedules.add("b", app.find_task("t").bind(1, "hunter2"), Every(hours=1))
+    assert "hunter2" not in repr(shown)
+
+
+async def test_what_cannot_be_is_refused(app: App) -> None:
+    t = add(app)
+    schedules = app.schedules
+    for wrong in (
+        lambda: schedules.add("a", t.bind(1), "0 12 * * *"),
+        lambda: schedules.add("a", t, Every(hours=1)),
+        lambda: schedules.add("a", t.bind(1), At(datetime(2001, 1, 1, tzinfo=UTC))),
+        lambda: schedules.add("a", t.bind(1), Every(hours=1), overlap="never"),
+        lambda: schedules.add("a", t.options(delay=5).bind(1), Every(hours=1)),
+        lambda: schedules.add("a", t.options(unique="k").bind(1), Every(hours=1), overlap="skip"),
+    ):
+        with pytest.raises(InvalidOption):
+            await wrong()
+    await schedules.add("a", t.bind(1), Every(hours=1))
+    with pytest.raises(InvalidOption, match="is no trigger"):
+        await schedules.change("a", trigger="0 12 * * *")  # type: ignore[arg-type]
+    with pytest.raises(InvalidName):
+        await schedules.add("a b", t.bind(1), Every(hours=1))
+    with pytest.raises(InvalidOption, match="end="):
+        await schedules.backfill("a", datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC))
+    with pytest.raises(InvalidOption, match="time zone"):
+        App("memory://", timezone="Mars/Base")
+
+
+def test_declarations_that_cannot_be(app: App) -> None:
+    t = add(app)
+    app.schedule("a", t.bind(1), Cron("@daily"))
+    with pytest.raises(InvalidName, match="declared twice"):
+        app.schedule("a", t.bind(1), Cron("@daily"))
+    with pytest.raises(InvalidArguments, match="missing a required argument"):
+        app.scheduled(Every(hours=1))(t)
+    with pytest.raises(InvalidOption, match="catch_up"):
+        app.schedule("b", t.bind(1), Cron("@daily"), catch_up=0)
