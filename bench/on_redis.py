@@ -90,7 +90,7 @@ GROUPS = [
             Metric("p99", "redis-round-trip p99", "ms"),
         ),
         ours=Probe("bench.on_redis:trips"),
-        floor=Probe("bench.floors.redis_queue:trips"),
+        floor=Probe("bench.floors.redis_roundtrip:trips"),
         scale={"trips": 500},
         quick={"trips": 50},
     ),

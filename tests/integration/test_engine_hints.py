@@ -1,13 +1,17 @@
 """Hints and the sleep of a worker: whatever comes between two steps, nothing waits for the poll."""
 
 import asyncio
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+from random import Random
 from typing import Any
 
 import pytest
 
 from tests.integration.engine_harness import all_in, enqueue, eventually, new_job, running, spec
 from windlass.core.lifecycle import State
-from windlass.core.model import ClaimAnswer, ClaimRequest
+from windlass.core.model import ClaimAnswer, ClaimRequest, Settlement, SettleResult
 from windlass.engine import worker as worker_module
 from windlass.store.port import Store
 
@@ -32,11 +36,20 @@ class SlowAnswers:
 
     async def claim(self, session: bytes, request: ClaimRequest) -> ClaimAnswer:
         answer = await self._store.claim(session, request)
-        shared = self._shared
-        if shared.slow.is_set() and not answer.jobs:
-            shared.on_its_way.set()
-            await shared.arrives.wait()
+        await self._shared.carry(answer)
         return answer
+
+    async def settle(
+        self, session: bytes, settlements: Sequence[Settlement], claim: ClaimRequest | None = None
+    ) -> SettleResult:
+        result = await self._store.settle(session, settlements, claim)
+        await self._shared.carry(result.claim)
+        return result
+
+    async def carry(self, answer: ClaimAnswer | None) -> None:
+        if self.slow.is_set() and answer is not None and not answer.jobs:
+            self.on_its_way.set()
+            await self.arrives.wait()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
@@ -52,7 +65,6 @@ async def test_a_hint_that_comes_while_a_claim_is_under_way_is_not_lost(
         await worker.signals.wait_for("idle")
         slow.slow.set()
         first = await enqueue(store, new_job("work"))
-        await worker.settled(1)
         await asyncio.wait_for(slow.on_its_way.wait(), 10)
         heard = worker.worker._claimer._heard
         second = await enqueue(store, new_job("work"))
@@ -72,3 +84,27 @@ async def test_jobs_one_after_the_other_never_wait_for_the_poll(store: Store, mo
         for number in range(1, 301):
             await enqueue(store, new_job("work"))
             await worker.settled(number)
+
+
+async def test_no_job_is_left_to_the_poll_however_many_are_idle(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a store tells as few workers as there are jobs, none of those that it tells may be unable to come."""
+    monkeypatch.setattr(worker_module, "POLL", 3600.0)
+    random = Random(7)
+
+    @spec
+    async def nap(seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    async with AsyncExitStack() as stack:
+        for _ in range(6):
+            await stack.enter_async_context(running(store, nap, concurrency=random.choice([1, 1, 2, 5])))
+        for _ in range(150):
+            naps = [new_job("nap", {"seconds": random.choice([0, 0, 0.001, 0.01])}) for _ in range(random.randint(1, 4))]
+            ids = await enqueue(store, *naps)
+            if random.random() < 0.5:
+                await eventually(partial(all_in, store, ids, State.SUCCEEDED))
+            else:
+                await asyncio.sleep(random.random() * 0.01)
+        await eventually(partial(all_in, store, ids, State.SUCCEEDED))
+        counts = await store.counts()
+        assert {state for (_, state), _ in counts.items()} == {int(State.SUCCEEDED)}

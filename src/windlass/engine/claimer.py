@@ -38,6 +38,8 @@ class Claimer:
         self._hints: Subscription | None = None
         self._limit_hints: Subscription | None = None
         self._armed = False
+        self._brought = False
+        """The last claim brought something: after a second one hints are done without."""
         self.look = True
         """There may be something to claim: a hint has come, or enough time has passed since the last look."""
         self._heard = self._heard_before = 0
@@ -58,7 +60,7 @@ class Claimer:
         for hints in (self._hints, self._limit_hints):
             if hints is not None:
                 hints.close()
-        self._hints, self._limit_hints, self._armed = None, None, False
+        self._hints, self._limit_hints, self._armed, self._brought = None, None, False, False
         if self._yielding is not None:
             self._yielding.cancel()
             self._yielding = None
@@ -123,11 +125,15 @@ class Claimer:
             self.look = True
             if answer.jobs:
                 self._suspects.found()
-            if self._armed and self._hints is not None:
+            if self._armed and self._brought and self._hints is not None:
                 self._armed = False
                 self._hints.disarm()
-        elif not self._armed and self._hints is not None:
-            # Hints are asked for *before* the last look, so that no job falls between the look and the sleep.
+            self._brought = True
+            return False
+        self._brought = False
+        if not self._armed and self._hints is not None:
+            # Hints are asked for *before* the last look, so that no job falls between the look and the sleep. Whoever
+            # was woken for a single job still has them, and needs no second look.
             self._hints.arm()
             self._armed = self.look = True
         elif self._heard == self._heard_before:

@@ -1,13 +1,14 @@
 -- Taking ready jobs. A claim takes MOST jobs and looks at LOOKS that it may not take, at most.
 local MOST, LOOKS, PAGE, LARGE = 200, 2000, 100, 4096
-local session, request, bytes_left, alone
+local session, request, bytes_left, alone, idle_for
 local out, taken, full, more, retry_in, looks = {}, 0, false, false, false, 0
 
 local function refusal(session_, request_, alone_)
-  local life = call('HMGET', ns .. 's:' .. session_, 'o', 'v', 'q')
+  local life = call('HMGET', ns .. 's:' .. session_, 'o', 'v', 'q', 'i')
   if not life[1] then return 1 end
   if life[2] then return 2 end
   if request_ <= tonumber(life[3] or 0) then return 3 end
+  idle_for = life[4]
   local held = call('HLEN', ns .. 'h:' .. session_)
   if held > 0 and alone_ then return 4 end
   -- Beside a suspect nothing else is held.

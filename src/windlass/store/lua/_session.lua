@@ -7,6 +7,7 @@ end
 local function is_alive(life) return life and not life.revoked and life.until_ > now end
 
 local function forget(session)
+  expect_none(session, call('HGET', ns .. 's:' .. session, 'i'))
   call('DEL', ns .. 's:' .. session, ns .. 'c:' .. session)
   call('ZREM', ns .. 'sessions', session)
   if call('HGET', ns .. 'duty', 'h') == session then call('DEL', ns .. 'duty') end

@@ -40,7 +40,7 @@ local function count_plain()
     local queue = queue_of(lane)
     count(READY .. queue, number)
     count_lane(lane, number)
-    ready_queues[queue] = true
+    became_ready(queue, number)
   end
 end
 

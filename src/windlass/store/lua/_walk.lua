@@ -255,7 +255,21 @@ local function take_from(lane, until_)
   take_by_turns(lane, queue, most, kinds)
 end
 
--- ARGV from `at`: session, request, alone (1 or 0), bytes, number of lanes, then lane, until for each
+-- Hints for this session: it stands among the idle of the queues for which it asked in vain.
+local function await_jobs(first, last)
+  local queues = {}
+  for i = first, last, 2 do queues[#queues + 1] = queue_of(ARGV[i]) end
+  table.sort(queues)
+  local names = table.concat(queues, '\0')
+  if idle_for ~= names then
+    expect_none(session, idle_for)
+    call('HSET', ns .. 's:' .. session, 'i', names)
+  end
+  for _, queue in ipairs(queues) do call('SADD', ns .. 'idle:' .. queue, session) end
+end
+
+-- ARGV from `at`: session, request, alone (1 or 0), bytes, 1 if it hears hints and else 0, number of lanes, then lane, until
+--   for each
 -- -> {refusal or 0, more (1 or 0), retry_in or -1, 8 per job: id, token, task, payload, lane, priority, stored at, extra}
 local function claim(at)
   session, request, alone = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2] == '1'
@@ -263,10 +277,17 @@ local function claim(at)
   if refused then return {refused, 0, -1, {}} end
   bytes_left = tonumber(ARGV[at + 3])
   call('HSET', ns .. 's:' .. session, 'q', request)
-  for i = at + 5, at + 3 + 2 * ARGV[at + 4], 2 do
+  local first, last = at + 6, at + 4 + 2 * ARGV[at + 5]
+  for i = first, last, 2 do
     if more then break end
     take_from(ARGV[i], tonumber(ARGV[i + 1]))
   end
   write_buckets()
+  if taken == 0 and not alone and ARGV[at + 4] == '1' then
+    await_jobs(first, last)
+  elseif idle_for then
+    expect_none(session, idle_for)
+    call('HDEL', ns .. 's:' .. session, 'i')
+  end
   return {0, more and 1 or 0, retry_in and math.max(0, retry_in) or -1, out}
 end

@@ -32,7 +32,11 @@ end
 local counts, lane_counts, running_counts, holders = {}, {}, {}, {}
 local function count(what, by) counts[what] = (counts[what] or 0) + by end
 local function count_lane(lane, by) lane_counts[lane] = (lane_counts[lane] or 0) + by end
-local function count_running(name, by) running_counts[name] = (running_counts[name] or 0) + by end
+local freed = {} -- counted names, and by how much fewer run with them than before the call
+local function count_running(name, by)
+  running_counts[name] = (running_counts[name] or 0) + by
+  freed[name] = (freed[name] or 0) - by
+end
 local function add_up(key, changes)
   for field, by in pairs(changes) do
     if by ~= 0 and call('HINCRBY', key, field, by) == 0 then call('HDEL', key, field) end
@@ -52,7 +56,26 @@ local function flush() -- before anything is read that may have changed
 end
 
 local ready_queues, ended, told, makes_room, due_earlier = {}, {}, {}, false, false
+local function became_ready(queue, jobs) ready_queues[queue] = (ready_queues[queue] or 0) + jobs end
 local function publish(channel) call('SPUBLISH', ns .. channel, '') end
+
+-- A few jobs are told to as few of the sessions that found nothing (see `await_jobs`), and to one more: one may be dead. If
+-- there are not so many, somebody may wait who is not among them, and all are told. A hint is used up: who was told looks,
+-- and stands here again if that brings nothing.
+local FEW = 50
+local function tell_ready(queue, jobs)
+  local idle = jobs <= FEW and call('SPOP', ns .. 'idle:' .. queue, jobs + 1) or {}
+  call('SPUBLISH', ns .. 'ready/' .. queue, #idle > jobs and table.concat(idle) or '')
+end
+local function expect_none(session, queues) -- it stands among the idle no more
+  for queue in string.gmatch(queues or '', '[^%z]+') do call('SREM', ns .. 'idle:' .. queue, session) end
+end
+local function has_room() -- under a limit, which whoever ended jobs has not used up again
+  for name, by in pairs(freed) do
+    if by > 0 and (string.sub(name, 1, 1) == '2' or call('HEXISTS', ns .. 'limits', name) == 1) then return true end
+  end
+  return false
+end
 local function tell_ends() -- only those that somebody waits for
   for from = 1, #ended, 500 do
     local channels = {}
@@ -66,9 +89,9 @@ end
 local function done() -- the last thing that a verb does
   flush()
   if seq then call('SET', ns .. 'seq', seq) end
-  for queue in pairs(ready_queues) do publish('ready/' .. queue) end
+  for queue, jobs in pairs(ready_queues) do tell_ready(queue, jobs) end
   for session in pairs(told) do publish('session/' .. session) end
-  if makes_room then publish('room') end
+  if makes_room == 'limits' or makes_room and has_room() then publish('room') end
   if due_earlier then publish('scheduled') end
   if #ended > 0 and call('PUBSUB', 'SHARDNUMSUB', ns .. 'finished')[2] > 0 then tell_ends() end
 end

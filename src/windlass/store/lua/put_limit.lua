@@ -15,7 +15,7 @@ else
 end
 -- Lines that an older version of the limits has barred are reopened by claims, some at a time.
 if string.sub(name, 1, 1) == '2' then call('INCR', ns .. 'lv') end
-makes_room = true
+makes_room = 'limits'
 publish('limits')
 done()
 return 0

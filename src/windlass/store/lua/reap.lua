@@ -26,7 +26,7 @@ local function take_back(job)
   job.state = READY
   enter(job)
   set(job, 's', READY)
-  ready_queues[job.queue] = true
+  became_ready(job.queue, 1)
 end
 
 local moved, more = 0, false

@@ -96,9 +96,10 @@ def answer_of(answer: Any) -> EnqueueAnswer:
 # ------------------------------------------------------------------------------------------------------ claim
 
 
-def request_to_claim(session: bytes, request: ClaimRequest) -> list[Argument]:
-    """A claim as ``_walk.lua`` reads it."""
-    found: list[Argument] = [session, request.number, int(request.alone), request.max_bytes, len(request.lanes)]
+def request_to_claim(session: bytes, request: ClaimRequest, hears: bool) -> list[Argument]:
+    """A claim as ``_walk.lua`` reads it. ``hears``: hints that name this session arrive."""
+    found: list[Argument] = [session, request.number, int(request.alone), request.max_bytes, int(hears)]
+    found.append(len(request.lanes))
     for lane in request.lanes:
         found += (lane_name(lane.queue, lane.requires), lane.until)
     return found

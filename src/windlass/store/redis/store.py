@@ -262,7 +262,7 @@ class RedisStore:
     async def claim(self, session: bytes, request: ClaimRequest) -> ClaimAnswer:
         """See `JobStore.claim`."""
         check_request(request)
-        arguments = batches.request_to_claim(session, request)
+        arguments = batches.request_to_claim(session, request, self._hears(session, request))
         return batches.claimed((await self._write("claim", arguments, repeatable=False))[0])
 
     async def settle(
@@ -274,11 +274,14 @@ class RedisStore:
         calls = [batches.settlements_to_apply(session, part) for part in batches.parts(settlements) or [()]]
         if claim is not None:
             check_request(claim)
-            calls[-1] += batches.request_to_claim(session, claim)
+            calls[-1] += batches.request_to_claim(session, claim, self._hears(session, claim))
         edges = MAX_EDGES_PER_CALL + min(len(settlements), batches.PART)
         found = await self._write("settle", *calls, edges=edges, repeatable=claim is None)
         taken = None if claim is None else batches.claimed(found[-1][2])
         return SettleResult(batches.settled(found), taken, any(more for _, more, _ in found))
+
+    def _hears(self, session: bytes, request: ClaimRequest) -> bool:
+        return self._hints is not None and self._hints.hears(session, {lane.queue for lane in request.lanes})
 
     async def unclaim(self, session: bytes, request: int) -> None:
         """See `JobStore.unclaim`."""
@@ -320,9 +323,13 @@ class RedisStore:
         """See `JobStore.open`."""
         lanes = [lane_name(lane.queue, lane.requires) for lane in session.lanes]
         await self._write_one("open", session.id, SESSION_ENCODER.encode(session), self._settings.lease, *lanes)
+        if self._hints is not None:
+            self._hints.sessions.add(session.id)
 
     async def close(self, session: bytes) -> None:
         """See `JobStore.close`."""
+        if self._hints is not None:
+            self._hints.sessions.discard(session)
         for _ in range(_MOST_CLOSING):
             if not await self._write_one("close", session):
                 return

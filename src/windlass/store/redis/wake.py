@@ -1,6 +1,7 @@
 """Hints by the server's publish and subscribe, on a connection of their own.
 
-The scripts publish; a channel is the namespace and the port's name of it, with ids as bytes. `subscribe` writes to the
+The scripts publish; a channel is the namespace and the port's name of it, with ids as bytes. A hint of ready jobs may name
+the sessions that it is for: where a hundred are idle, one job wakes two of them. `subscribe` writes to the
 connection at once, and the next call of the store waits until the server has confirmed it: so that whoever looks after
 it has subscribed finds what came before and hears of what comes after. Hints that came while the connection was lost
 are made up for by waking everybody when there is a new one.
@@ -68,6 +69,8 @@ class Hints:
         self._connections = connections
         self._prefix = namespace + b":"
         self._listeners: dict[bytes, dict[Subscription, None]] = {}
+        self.sessions: set[bytes] = set()
+        """Those that were opened through this store object."""
         self._known: set[bytes] = set()
         """Channels that the server was asked for on this connection."""
         self._unheard: dict[bytes, int] = {}
@@ -215,9 +218,10 @@ class Hints:
     def _take(self, answer: Any) -> None:
         if not isinstance(answer, list) or len(answer) != 3:
             return
-        kind, channel, _ = answer
+        kind, channel, said = answer
         if kind == b"smessage":
-            self._hear(channel)
+            if not said or self._is_meant(said):
+                self._hear(channel)
         elif kind == b"ssubscribe":
             self._unconfirmed -= 1
             if self._unconfirmed == 0:
@@ -225,6 +229,18 @@ class Hints:
                 self._up.set()
         elif kind == b"sunsubscribe" and channel in self._known:
             raise ConnectionError("the cluster has moved the namespace")
+
+    def _is_meant(self, named: bytes) -> bool:
+        return any(named[at : at + 16] in self.sessions for at in range(0, len(named), 16))
+
+    def hears(self, session: bytes, queues: Iterable[str]) -> bool:
+        """Whether hints of ready jobs that name this session arrive, and are wanted, for all of these queues."""
+        if session not in self.sessions:
+            return False
+        channels = (self._prefix + f"ready/{queue}".encode() for queue in queues)
+        return all(
+            channel in self._known and any(one.armed for one in self._listeners.get(channel, ())) for channel in channels
+        )
 
     def _hear(self, channel: bytes) -> None:
         listeners = self._listeners.get(channel, {})

@@ -1,0 +1,123 @@
+"""Whom a Redis store tells of a job: of many that are idle as few as there are jobs, and one more."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+
+from tests.integration.engine_harness import LEASE, Running, Switch, enqueue, new_job, new_session, running, spec
+from tests.servers.redis import RedisServer
+from windlass.core.model import ClaimRequest, Lane, Settings
+from windlass.engine import worker as worker_module
+from windlass.store.redis import RedisStore
+
+
+@spec
+async def work() -> None: ...
+
+
+@pytest.fixture
+async def store(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RedisStore]:
+    """A store on which nobody polls."""
+    monkeypatch.setattr(worker_module, "POLL", 3600.0)
+    made = RedisStore(redis_url, Settings(lease=LEASE))
+    await made.connect()
+    yield made
+    await made.aclose()
+
+
+async def idle_worker(stack: AsyncExitStack, store: object, **config: object) -> Running:
+    worker = await stack.enter_async_context(running(store, work, **config))  # type: ignore[arg-type]
+    await worker.signals.wait_for("idle")
+    return worker
+
+
+async def done(ends: asyncio.Queue[None], count: int = 1) -> None:
+    async with asyncio.timeout(10):
+        for _ in range(count):
+            await ends.get()
+
+
+async def test_a_job_wakes_two_of_many(store: RedisStore) -> None:
+    ends: asyncio.Queue[None] = asyncio.Queue()
+
+    @spec
+    async def tell() -> None:
+        ends.put_nowait(None)
+
+    calls = Switch(store)
+    async with AsyncExitStack() as stack:
+        for _ in range(20):
+            worker = await stack.enter_async_context(running(calls, tell))  # type: ignore[arg-type]
+            await worker.signals.wait_for("idle")
+        for jobs in (1, 3):
+            before = len(calls.named("claim"))
+            await enqueue(store, *(new_job("tell") for _ in range(jobs)))
+            await done(ends, jobs)
+            await asyncio.sleep(0.2)  # whoever else was told has looked by now
+            looks = len(calls.named("claim")) - before
+            # Each that was told looks; who found something looks once more, and so does who found another in between.
+            assert jobs <= looks <= 3 * (jobs + 1)
+
+
+async def test_who_is_full_is_told_of_nothing(store: RedisStore) -> None:
+    """A hint that nobody can follow is a job that waits."""
+    ends: asyncio.Queue[None] = asyncio.Queue()
+    held: asyncio.Queue[None] = asyncio.Queue()
+    let_go = asyncio.Event()
+
+    @spec
+    async def hold() -> None:
+        held.put_nowait(None)
+        await let_go.wait()
+
+    @spec
+    async def tell() -> None:
+        ends.put_nowait(None)
+
+    async with AsyncExitStack() as stack:
+        for _ in range(6):
+            worker = await stack.enter_async_context(running(store, hold, tell, concurrency=1))
+            await worker.signals.wait_for("idle")
+        for _ in range(5):
+            await enqueue(store, new_job("hold"))
+            await done(held)
+        for _ in range(10):
+            await enqueue(store, new_job("tell"))
+            await done(ends)
+        let_go.set()
+
+
+async def test_a_dead_session_swallows_no_hint(store: RedisStore) -> None:
+    """One that waited for jobs, and will never look again."""
+    ends: asyncio.Queue[None] = asyncio.Queue()
+
+    @spec
+    async def tell() -> None:
+        ends.put_nowait(None)
+
+    dead, session = store.twin(), new_session()
+    await dead.connect()
+    await dead.open(session)
+    dead.subscribe(["ready/default"], lambda: None)
+    async with running(store, tell) as worker:
+        await worker.signals.wait_for("idle")
+        for number in range(1, 11):
+            await dead.claim(session.id, ClaimRequest(number, (Lane("default", "", 1),)))
+            await enqueue(store, new_job("tell"))
+            await done(ends)
+            await worker.signals.wait_for("idle")
+    await dead.aclose()
+
+
+async def test_who_closes_its_session_waits_for_nothing(store: RedisStore, redis_server: RedisServer) -> None:
+    async with AsyncExitStack() as stack:
+        await idle_worker(stack, store, queues={"one": 1, "two": 1})
+        keys = _keys(redis_server)
+        assert sum(key.endswith((":idle:one", ":idle:two")) for key in keys) == 2
+    assert not [key for key in _keys(redis_server) if ":idle:" in key]
+
+
+def _keys(server: RedisServer) -> list[str]:
+    return server.ask(b"KEYS *\r\n").decode(errors="replace").split("\r\n")
