@@ -99,8 +99,8 @@ async def test_no_job_is_left_to_the_poll_however_many_are_idle(store: Store, mo
         for _ in range(6):
             await stack.enter_async_context(running(store, nap, concurrency=random.choice([1, 1, 2, 5])))
         for _ in range(150):
-            naps = [new_job("nap", {"seconds": random.choice([0, 0, 0.001, 0.01])}) for _ in range(random.randint(1, 4))]
-            ids = await enqueue(store, *naps)
+            naps = random.choices([0, 0, 0.001, 0.01], k=random.randint(1, 4))
+            ids = await enqueue(store, *(new_job("nap", {"seconds": seconds}) for seconds in naps))
             if random.random() < 0.5:
                 await eventually(partial(all_in, store, ids, State.SUCCEEDED))
             else:

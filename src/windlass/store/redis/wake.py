@@ -1,7 +1,7 @@
 """Hints by the server's publish and subscribe, on a connection of their own.
 
-The scripts publish; a channel is the namespace and the port's name of it, with ids as bytes. A hint of ready jobs may name
-the sessions that it is for: where a hundred are idle, one job wakes two of them. `subscribe` writes to the
+The scripts publish; a channel is the namespace and the port's name of it, with ids as bytes. A hint of ready jobs may
+name the sessions that it is for: where a hundred are idle, one job wakes two of them. `subscribe` writes to the
 connection at once, and the next call of the store waits until the server has confirmed it: so that whoever looks after
 it has subscribed finds what came before and hears of what comes after. Hints that came while the connection was lost
 are made up for by waking everybody when there is a new one.
@@ -237,9 +237,9 @@ class Hints:
         """Whether hints of ready jobs that name this session arrive, and are wanted, for all of these queues."""
         if session not in self.sessions:
             return False
-        channels = (self._prefix + f"ready/{queue}".encode() for queue in queues)
-        return all(
-            channel in self._known and any(one.armed for one in self._listeners.get(channel, ())) for channel in channels
+        channels = [self._prefix + f"ready/{queue}".encode() for queue in queues]
+        return self._known.issuperset(channels) and all(
+            any(one.armed for one in self._listeners.get(channel, ())) for channel in channels
         )
 
     def _hear(self, channel: bytes) -> None:
