@@ -376,8 +376,9 @@ class Notifier(Protocol):
 
     Channels: ``ready/<queue>`` (a job became claimable, or a limit may allow more; where sessions have claimed in vain,
     it may be told to as many of them as there are jobs, and one more), ``limits`` (a limit record was put: something
-    may be paused that was not), ``scheduled`` (a job became due earlier than any before, or some are expired), ``schedules`` (a schedule is due earlier than any before), ``finished/<job id in hex>``,
-    ``session/<session id in hex>`` (a cancel request or a command waits in `renew`)."""
+    may be paused that was not), ``scheduled`` (a job became due earlier than any before, or some are expired),
+    ``schedules`` (a schedule is due earlier than any before), ``finished/<job id in hex>``, ``session/<session id in
+    hex>`` (a cancel request or a command waits in `renew`)."""
 
     def subscribe(self, channels: Collection[str], wake: Callable[[], None]) -> Subscription:
         """Have ``wake`` called on the store's event loop after hints on any of these channels. Starts armed."""
