@@ -286,6 +286,18 @@ async def take_mails(path: Path) -> None:
         assert len((await store.claim(bytes(16), ClaimRequest(1, (Lane("mail"),)))).jobs) == 4
 
 
+def test_what_the_app_or_the_store_knows_is_no_slip(session: Session) -> None:
+    session.create_store()
+    enqueue(session, "tasks.send", '"a"', "-q", "elsewhere")
+    store = ("--url", "sqlite:///jobs.db")
+    for known in (("-q", "mail", *APP), ("-q", "elsewhere", *store), ("--task", "tasks.add", *APP)):
+        assert "nothing was known" not in session.run("limits", "set", *known, "--concurrency", "1").stderr
+    assert "nothing was known" not in session.run("tasks", "pause", *store, "tasks.send").stderr
+    assert "nothing was known" in session.run("queues", "pause", *store, "default").stderr
+    session.run("queues", "resume", *store, "default")
+    assert "nothing was known" not in session.run("queues", "pause", *APP, "default").stderr
+
+
 def test_limits_refuses(session: Session) -> None:
     session.create_store()
     for arguments in (

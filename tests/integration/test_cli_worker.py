@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.cli_session import Session
-from tests.system.supervised import Supervised, worker_command
+from tests.system.supervised import Supervised, wait_until, worker_command
 
 APP = ("--app", "tasks:app")
 
@@ -84,3 +84,12 @@ def test_what_a_worker_says(session: Session) -> None:
         assert worker.ended() == 0
     session.keep(worker.lines, "worker", *APP, "-q", "mail:3", "-q", "default")
     session.check("worker_says")
+
+
+def test_a_worker_that_is_told_to_speak_of_errors_alone_has_nothing_to_say(session: Session) -> None:
+    session.create_store()
+    with start_worker(session, "--log-level", "error") as worker:
+        wait_until(lambda: session.json("workers", "ls", *APP), "a session")
+        worker.process.terminate()
+        assert worker.ended() == 0
+    assert worker.lines == []

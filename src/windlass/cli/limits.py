@@ -9,7 +9,7 @@ import msgspec
 from windlass.cli.arguments import Argument, Group, between, command
 from windlass.cli.errors import WrongUsage
 from windlass.cli.output import note, say, say_json, say_table
-from windlass.cli.pausing import known_names
+from windlass.cli.pausing import names_in_app, unknown_names
 from windlass.cli.target import STORE, with_store
 from windlass.core.records import MOST_AT_ONCE, LimitScope
 from windlass.limits import limit_record, read_limits
@@ -94,17 +94,17 @@ def set_limit(
     limit = limit_record(queue=queue, task=task, key=key, concurrency=concurrency, rate=rate, burst=burst)
 
     async def act(store: Store) -> tuple[LimitInfo | None, bool]:
-        is_known = limit.scope is LimitScope.KEY or limit.name in await known_names(store, limit.scope)
+        unknown = limit.scope is not LimitScope.KEY and await unknown_names(store, limit.scope, [limit.name])
         await store.put_limit(limit)
-        return await _find(store, limit), is_known
+        return await _find(store, limit), bool(unknown)
 
-    stored, is_known = with_store(app, url, act)
+    stored, is_unknown = with_store(app, url, act)
     if stored is not None:
         if as_json:
             say_json(msgspec.structs.asdict(stored))
         else:
             say(f"{stored.scope} {stored.name}: {words(stored)}")
-    if not is_known:
+    if is_unknown and limit.name not in names_in_app(app, url, limit.scope):
         note(f"nothing was known of {limit.scope.name.lower()} {limit.name} before")
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from windlass.cli.output import note, say, say_json
-from windlass.cli.target import with_store
+from windlass.cli.target import find_app, with_store
 from windlass.core.names import check_queue, check_task
-from windlass.core.records import LimitScope
+from windlass.core.records import JobFilter, LimitScope
 
 if TYPE_CHECKING:
     from windlass.store.port import Store
@@ -22,24 +24,40 @@ def set_paused(
     wanted = list(dict.fromkeys((check_queue if is_queue else check_task)(name) for name in names))
 
     async def act(store: Store) -> set[str]:
-        known = await known_names(store, scope)
+        unknown = await unknown_names(store, scope, wanted)
         for name in wanted:
             await store.pause(scope, name, paused=paused)
-        return known
+        return unknown
 
-    known = with_store(app, url, act)
+    unknown = with_store(app, url, act) - names_in_app(app, url, scope)
     if as_json:
         say_json([{word: name, "paused": paused} for name in wanted])
         return
     for name in wanted:
         say(f"{name} {'paused' if paused else 'resumed'}")
-        if name not in known:
+        if name in unknown:
             note(f"nothing was known of {word} {name} before")
 
 
-async def known_names(store: Store, scope: LimitScope) -> set[str]:
-    """Queues, or tasks, that somebody seems to use: another name may be a slip."""
-    if scope is LimitScope.QUEUE:
-        return {queue.name for queue in await store.queues()}
-    limited = {limit.name for limit in await store.limits(LimitScope.TASK)}
-    return limited.union(*(record.session.tasks for record in await store.sessions()))
+async def unknown_names(store: Store, scope: LimitScope, names: Iterable[str]) -> set[str]:
+    """Those of these queues, or tasks, that nobody uses or has used lately, as far as is seen at a glance: slips, may
+    be."""
+    is_queue = scope is LimitScope.QUEUE
+    left = set(names).difference(limit.name for limit in await store.limits(scope))
+    for record in await store.sessions():
+        session = record.session
+        left.difference_update((lane.queue for lane in session.lanes) if is_queue else session.tasks)
+    found = set()
+    for name in left:
+        jobs = JobFilter(queue=name) if is_queue else JobFilter(task=name)
+        if not (await store.list_jobs(jobs, limit=1)).jobs:
+            found.add(name)
+    return found
+
+
+def names_in_app(app: str | None, url: str | None, scope: LimitScope) -> set[str]:
+    """The queues, or tasks, of the app that the options mean, if they mean one."""
+    if url or not (app or os.environ.get("WINDLASS_APP")):
+        return set()
+    specs = [task.spec for task in find_app(app).tasks.values()]
+    return {spec.queue if scope is LimitScope.QUEUE else spec.name for spec in specs}

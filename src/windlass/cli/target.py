@@ -64,7 +64,10 @@ def check_reachable(url: str, *, create: bool) -> None:
 
         path = Path(unquote(url.partition("://")[2][1:])).absolute()
         if not path.exists():
-            raise WrongUsage(f"there is no database {path}; say which store is meant with --url or --app")
+            raise WrongUsage(
+                f"there is no database {path}; say which store is meant with --url or --app, or make it with "
+                f"`windlass migrate`"
+            )
 
 
 def with_store(app: str | None, url: str | None, act: Callable[[Store], Awaitable[T]], *, create: bool = False) -> T:

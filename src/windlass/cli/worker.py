@@ -190,7 +190,9 @@ def worker(
         "lag_warning": lag_warning,
         "log_level": _level(log_level),
     }
-    supervisor = ["windlass.engine.supervisor", str(processes), str(grace), *([f"--health={health}"] if health else [])]
+    supervisor = ["windlass.engine.supervisor", str(processes), str(grace), f"--log-level={_level(log_level)}"]
+    if health:
+        supervisor.append(f"--health={health}")
     _become([*supervisor, "windlass.cli.child", json.dumps(options)])
 
 

@@ -116,7 +116,7 @@ class Attempt(Current):
         try:
             encoded = self.spec.signature.encode_result(result)
         except (PayloadTooLarge, TypeError, ValueError) as error:
-            return self._dead(ResultRejected(f"task {self.spec.name}: {error}"))
+            return self._dead(ResultRejected(str(error)))
         keep = self.options.keep if self.options.keep is not None else self.spec.keep
         return Settlement(self.job.id, self.job.token, Outcome.SUCCEEDED, encoded, None, 0, keep)
 

@@ -8,7 +8,7 @@ import time
 from windlass.engine import health
 from windlass.engine.notify import notify, watchdog_interval
 from windlass.engine.slots import Slot
-from windlass.engine.unix import log
+from windlass.engine.unix import ERROR, log
 
 TYPE_CHECKING = False  # not typing's: that module is large
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Report:
         if not stalled:
             notify("WATCHDOG=1")
         elif not self._silent:
-            log(0, f"systemd's watchdog is not fed: {'; '.join(stalled)}")
+            log(0, f"systemd's watchdog is not fed: {'; '.join(stalled)}", ERROR)
         self._silent = bool(stalled)
 
     def _answer(self, path: str) -> tuple[int, dict[str, object]] | None:

@@ -1,5 +1,5 @@
-"""The parent of the worker processes: ``python -m windlass.engine.supervisor PROCESSES GRACE [--health=HOST:PORT]
-CHILD-MODULE [ARG ...]``.
+"""The parent of the worker processes: ``python -m windlass.engine.supervisor PROCESSES GRACE [--log-level=LEVEL]
+[--health=HOST:PORT] CHILD-MODULE [ARG ...]``.
 
 It starts worker processes and starts them again when they die, and knows neither the app nor the store. It sleeps in
 one system call until a signal, a word from a child, a visitor or a deadline comes.
@@ -48,7 +48,16 @@ from windlass.engine.processes import (
 )
 from windlass.engine.report import Report
 from windlass.engine.slots import Slot
-from windlass.engine.unix import log, occupy_standard_descriptors, pending_signals, watch_signals
+from windlass.engine.unix import (
+    ERROR,
+    INFO,
+    WARNING,
+    log,
+    occupy_standard_descriptors,
+    pending_signals,
+    set_log_level,
+    watch_signals,
+)
 
 MARGIN = 15.0
 """Seconds beyond its grace time that a process has for its last words to a store that may not answer."""
@@ -122,7 +131,7 @@ class Supervisor:
                 slot.process = self._start(slot)
         for _, process in self._by_status.values():
             if process.kill_at is not None and process.kill_at <= now:
-                log(process.pid, "did not stop in time: killed")
+                log(process.pid, "did not stop in time: killed", ERROR)
                 process.kill_at = None
                 process.kill()
                 self._was_unclean()
@@ -132,7 +141,7 @@ class Supervisor:
             process = Process([*self._command, *(["--alone"] if slot.alone else [])], self._environment)
         except OSError as error:
             pause = slot.back_off(time.monotonic(), None)
-            log(0, f"a worker could not be started ({error.strerror}); again in {pause:g} s")
+            log(0, f"a worker could not be started ({error.strerror}); again in {pause:g} s", ERROR)
             if slot.process is None:
                 slot.start_at = slot.not_before
             return None
@@ -151,7 +160,7 @@ class Supervisor:
             return
         self._take_note(slot, process, words)
         if HUNG in words:
-            log(process.pid, "its event loop is hung: killed")
+            log(process.pid, "its event loop is hung: killed", ERROR)
             process.kill()
         if not self._asked_to_stop:
             if RECYCLE in words:
@@ -216,7 +225,7 @@ class Supervisor:
         if process in slot.leaving or self._asked_to_stop:
             self._ended_as_told(slot, process, code)
         elif process is slot.incoming:
-            log(process.pid, f"ended before it was ready ({describe_end(code)}): the others are not replaced")
+            log(process.pid, f"ended before it was ready ({describe_end(code)}): the others are not replaced", ERROR)
             self._rolling.clear()
         elif slot.alone and code == 0:
             log(process.pid, "ended: no more suspects")
@@ -242,7 +251,7 @@ class Supervisor:
         if code == 0:
             log(process.pid, "stopped")
         else:
-            log(process.pid, f"ended while stopping: {describe_end(code)}")
+            log(process.pid, f"ended while stopping: {describe_end(code)}", ERROR)
             if process.ready_at is not None:
                 self._was_unclean()
 
@@ -254,9 +263,9 @@ class Supervisor:
     def _died(self, slot: Slot, process: Process, code: int) -> None:
         pause = slot.back_off(time.monotonic(), process.ready_at)
         if slot.incoming is not None:
-            log(process.pid, f"died: {describe_end(code)}; its successor is on its way")
+            log(process.pid, f"died: {describe_end(code)}; its successor is on its way", ERROR)
         else:
-            log(process.pid, f"died: {describe_end(code)}; a new one starts in {pause:g} s")
+            log(process.pid, f"died: {describe_end(code)}; a new one starts in {pause:g} s", ERROR)
             slot.start_at = slot.not_before
 
     # ------------------------------------------------------------------------------------ stop and replace
@@ -323,10 +332,10 @@ class Supervisor:
 
     def _replace_stuck(self, slot: Slot, process: Process) -> None:
         if process.quits and process.kill_at is None:
-            log(process.pid, "cannot finish: its threads are stuck")
+            log(process.pid, "cannot finish: its threads are stuck", WARNING)
             self._ask_to_stop(process)
         elif slot.process is process and not process.quits:
-            log(process.pid, "asks to be replaced: its threads are stuck")
+            log(process.pid, "asks to be replaced: its threads are stuck", WARNING)
             process.drains = False
             if slot.alone:
                 self._leave(slot)
@@ -334,7 +343,7 @@ class Supervisor:
             else:
                 self._roll(slot)
         elif process in slot.leaving and process.kill_at is None:
-            log(process.pid, "cannot finish: its threads are stuck")
+            log(process.pid, "cannot finish: its threads are stuck", WARNING)
             self._ask_to_stop(process)
 
     def _replace_worn(self, slot: Slot, process: Process) -> None:
@@ -366,16 +375,22 @@ def main(arguments: list[str]) -> int:
     occupy_standard_descriptors()
     terminal = any(os.isatty(descriptor) for descriptor in (0, 1, 2))
     processes, grace, *command = arguments
-    endpoint = command.pop(0).removeprefix("--health=") if command[0].startswith("--health=") else ""
+    set_log_level(_taken(command, "--log-level=") or INFO)
+    endpoint = _taken(command, "--health=")
     supervisor = Supervisor(int(processes), float(grace), command, terminal=terminal)
     if endpoint:
         host, _, port = endpoint.rpartition(":")
         try:
             supervisor.answer_probes(host, int(port))
         except OSError as error:
-            log(0, f"--health {endpoint}: cannot listen there: {error.strerror}")
+            log(0, f"--health {endpoint}: cannot listen there: {error.strerror}", ERROR)
             return 2
     return supervisor.run()
+
+
+def _taken(command: list[str], option: str) -> str:
+    """The value of the option with which the rest of the arguments begins, and which is taken from it; or nothing."""
+    return command.pop(0).removeprefix(option) if command[0].startswith(option) else ""
 
 
 if __name__ == "__main__":

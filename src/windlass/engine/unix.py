@@ -28,13 +28,26 @@ def pending_signals(wake: int) -> bytes:
         return b""
 
 
-def log(pid: int, text: str) -> None:
+DEBUG, INFO, WARNING, ERROR = "DEBUG", "INFO", "WARNING", "ERROR"
+_LEVELS = (DEBUG, INFO, WARNING, ERROR)
+_written: set[str] = {INFO, WARNING, ERROR}
+
+
+def set_log_level(least: str) -> None:
+    """Write no lines that matter less than this. (The supervisor does without `logging`, which would be most of it.)"""
+    _written.clear()
+    _written.update(_LEVELS[_LEVELS.index(least) :])
+
+
+def log(pid: int, text: str, level: str = INFO) -> None:
     """Write one line to standard error; a reader who is gone must not stop the supervisor."""
+    if level not in _written:
+        return
     now = time.time()
     stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03}Z"
     whom = f"worker {pid} " if pid else ""
     try:
-        os.write(2, f"{stamp} INFO [{os.getpid()}] windlass.supervisor: {whom}{text}\n".encode())
+        os.write(2, f"{stamp} {level} [{os.getpid()}] windlass.supervisor: {whom}{text}\n".encode())
     except OSError:
         pass
 
