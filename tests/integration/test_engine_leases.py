@@ -5,9 +5,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from tests.integration.engine_harness import (
     LEASE,
@@ -24,9 +26,11 @@ from tests.integration.engine_harness import (
 )
 from windlass.context import current
 from windlass.core.clock import SECOND
-from windlass.core.model import ClaimRequest, Lane
+from windlass.core.model import ClaimRequest, Lane, Settings
+from windlass.core.records import JobRecord
 from windlass.engine import suspects
 from windlass.store.port import Store
+from windlass.store.sqlite import SQLiteStore
 
 ANY = (Lane("default"),)
 
@@ -91,6 +95,32 @@ async def test_a_blocked_loop_is_not_robbed(store: Store) -> None:
             await worker.settled(1)
             job = await record(store, job_id)
     assert (job.state, job.attempt, job.losses) == (State.SUCCEEDED, 1, 0)
+
+
+def test_who_runs_beside_a_blocked_loop_goes_on(tmp_path: Path) -> None:
+    """The lease was renewed all the while, by the heartbeat's thread; the loop hears of it only when it turns again. That
+    it does not take the lease for over first depends on the kind of loop: workers run on this one."""
+
+    async def blocks() -> None:
+        time.sleep(2 * LEASE / SECOND)  # noqa: ASYNC251 - the point of the test
+
+    async def waits() -> None:
+        await asyncio.sleep(2.5 * LEASE / SECOND)
+
+    async def both() -> tuple[JobRecord, bool]:
+        store = SQLiteStore(tmp_path / "w.db", Settings(lease=LEASE))
+        async with running(store, spec(blocks), spec(waits)) as worker:
+            (job_id,) = await enqueue(store, new_job("waits"))
+            await worker.signals.wait_for("claimed")
+            await enqueue(store, new_job("blocks"))
+            await worker.settled(2)
+            job = await record(store, job_id)
+        await store.aclose()
+        return job, bool(worker.signals.counts["lease-over"])
+
+    job, lease_was_over = uvloop.run(both())
+    assert (job.state, job.attempt, job.failures, job.losses) == (State.SUCCEEDED, 1, 0, 0)
+    assert not lease_was_over
 
 
 async def test_a_hung_loop_gives_its_lease_up_and_says_so(store: Store) -> None:

@@ -422,6 +422,10 @@ class Worker:
         self._lease_guard = loop.call_later(max(0.0, left), self._lease_over)
 
     def _lease_over(self) -> None:
+        if self._heartbeat.answered_at + self._lease > time.monotonic():
+            # Only this loop was late: the heartbeat's thread has renewed it, and what it heard waits to be told.
+            self._extend_lease(self._heartbeat.answered_at)
+            return
         log.error("the lease could not be renewed in time: %d attempts are cancelled", len(self._runner.running))
         self._signals.emit("lease-over")
         self._runner.paused = True
