@@ -98,8 +98,8 @@ async def test_a_blocked_loop_is_not_robbed(store: Store) -> None:
 
 
 def test_who_runs_beside_a_blocked_loop_goes_on(tmp_path: Path) -> None:
-    """The lease was renewed all the while, by the heartbeat's thread; the loop hears of it only when it turns again. That
-    it does not take the lease for over first depends on the kind of loop: workers run on this one."""
+    """The lease was renewed all the while, by the heartbeat's thread; the loop hears of it only when it turns again.
+    That it does not take the lease for over first depends on the kind of loop: workers run on this one."""
 
     async def blocks() -> None:
         time.sleep(2 * LEASE / SECOND)  # noqa: ASYNC251 - the point of the test
