@@ -33,7 +33,7 @@ from windlass.job import Job, Status, to_states
 from windlass.limits import LimitInfo, limit_record, pausable, read_limits
 from windlass.many import Calls, EnqueueMany, enqueue_many_sync
 from windlass.place import find_place
-from windlass.registry import TaskDefaults, check_between, check_new, task_spec, unknown
+from windlass.registry import TaskDefaults, check_between, check_new, check_task_options, task_spec, unknown
 from windlass.store.port import Store
 from windlass.task import CoroutineTask, FunctionTask, Task
 
@@ -248,7 +248,11 @@ class App:
         on_conflict: OnConflict | None = None,
         **options: Any,
     ) -> Task[..., Any]:
-        spec = task_spec(function, self._defaults, **options)
+        try:
+            spec = task_spec(function, self._defaults, **options)
+        except TypeError:
+            check_task_options(options)
+            raise
         choices = choose(unique=unique, unique_until=unique_until, on_conflict=on_conflict)
         check_new(self._client.tasks, spec)
         kind: type[Task[..., Any]] = CoroutineTask if spec.is_coroutine else FunctionTask

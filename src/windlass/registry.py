@@ -174,6 +174,21 @@ def _check_errors(errors: Iterable[type[BaseException]]) -> tuple[type[BaseExcep
     return listed
 
 
+def check_task_options(options: Iterable[str]) -> None:
+    """Refuse what ``@app.task`` does not know. Raises `InvalidOption`, with the nearest option."""
+    import difflib
+    import inspect
+
+    parameters = inspect.signature(task_spec).parameters
+    known = [name for name, parameter in parameters.items() if parameter.kind is parameter.KEYWORD_ONLY]
+    known += ["unique", "unique_until", "on_conflict"]
+    for option in options:
+        if option not in known:
+            close = difflib.get_close_matches(option, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(sorted(known))}"
+            raise InvalidOption(f"@app.task has no option {option!r}; {hint}")
+
+
 def unknown(name: str, known: Collection[str]) -> UnknownTask:
     """The error for a name that nobody registered, with the nearest one that somebody did."""
     import difflib

@@ -112,3 +112,12 @@ def test_a_task_looks_like_its_function() -> None:
     assert documented.__doc__ == "Says what it does."
     assert documented(1) == 2
     assert repr(documented) == f"<Task {documented.name}>"
+
+
+@pytest.mark.parametrize(
+    ("option", "hint"),
+    [("time_out", "did you mean timeout"), ("uniqe", "did you mean unique"), ("x", "there are aliases")],
+)
+def test_an_option_that_does_not_exist_is_named_with_the_nearest_that_does(option: str, hint: str) -> None:
+    with pytest.raises(InvalidOption, match=f"no option '{option}'; {hint}"):
+        App("memory://").task(**{option: 1})(lambda: None)

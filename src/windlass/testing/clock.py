@@ -104,4 +104,4 @@ def positive_span(*, days: float, hours: float, minutes: float, seconds: float) 
 
 def seconds_of(value: Span) -> str:
     """Write a span for people."""
-    return f"{value / SECOND:g} s"
+    return f"{value / SECOND:.0f} s" if value >= 1000 * SECOND else f"{value / SECOND:g} s"

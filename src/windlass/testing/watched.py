@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
-from windlass.core.clock import MINUTE, Instant
+from windlass.core.clock import HOUR, MINUTE, Instant
 from windlass.core.errors import ResultTimeout
 from windlass.core.ids import to_text
 from windlass.core.lifecycle import State
@@ -133,7 +133,7 @@ def _standing(record: JobRecord, now: Instant) -> str:
         return "is ready, and nothing runs it: await harness.run() before you ask for its result, or use inline mode"
     if record.state is State.SCHEDULED and record.due_at is not None:
         left = record.due_at - now
-        span = f"seconds={-(-left // 1_000_000)}" if left < 10 * MINUTE else f"hours={left / 60 / MINUTE:.3g}"
+        span = f"seconds={-(-left // 1_000_000)}" if left < 10 * MINUTE else f"hours={-(-left // HOUR)}"
         return f"is due in {seconds_of(left)}{_why(record)}: await harness.run_for({span}), or run_until_idle()"
     return f"is {record.state.word}, and nothing that the harness does will change that"
 
