@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -291,6 +293,12 @@ def test_the_zone_of_the_app_is_for_those_that_have_none() -> None:
         (Cron("@hourly"), "Every hour, every day"),
         (Cron("*/5 9-17 * * mon-fri"), "Every 5 minutes, between 09:00 and 17:59, Monday through Friday"),
         (Cron("30 6 L * *"), "At 06:30, on the last day of the month"),
+        (Cron("? ? L * ?"), "Every minute, every hour, on the last day of the month"),
+        (
+            Cron("0 9 * * 1#1,3#2"),
+            "At 09:00, on the first Monday of the month; and at 09:00, on the second Wednesday of the month",
+        ),
+        (Cron("0 9 1 * 5L"), "At 09:00, on day 1 of the month, or on the last Friday of the month"),
         (Daily("12:00"), "Every day at 12:00"),
         (Weekly("MON-fri", "09:00"), "Every week on Mon to Fri at 09:00"),
         (Every(hours=1, minutes=30), "Every 1 hour and 30 minutes"),
@@ -335,3 +343,35 @@ def test_hostile_expressions(expression: Any) -> None:
 
 def test_lines_and_tabs_separate_fields_too() -> None:
     assert Cron(" 0\t12\n* * * ").next(NOON) == NOON + timedelta(days=1)
+
+
+WEIRD = [None, "", "x", 0, -1, 1.5, math.nan, {1: 2}, [1], ["x"], object(), b"x", datetime(2026, 1, 1), [("9:00",)]]  # noqa: DTZ001
+MAKERS: dict[str, Callable[[Any], Trigger]] = {
+    "Cron": Cron,
+    "tz": lambda value: Daily("9:00", tz=value or 0),
+    "At": At,
+    "Daily": Daily,
+    "Weekly": lambda value: Weekly(value, "9:00"),
+    "Monthly": lambda value: Monthly(value, "9:00"),
+    "Monthly, at": lambda value: Monthly(1, value),
+    "Calendar, start": lambda value: Calendar(months=1, start=value, at="9:00"),
+    "AnyOf": AnyOf,
+    "Within": lambda value: Within(value, start=datetime(2026, 1, 1, tzinfo=UTC)),
+    "dates": lambda value: Excluding(Daily("9:00"), dates=value or ""),  # type: ignore[arg-type]
+    "windows": lambda value: Excluding(Daily("9:00"), windows=value or ""),  # type: ignore[arg-type]
+    "hours": lambda value: Excluding(Daily("9:00"), hours=value or ""),  # type: ignore[arg-type]
+    "one window": lambda value: Excluding(Daily("9:00"), windows=[value]),  # type: ignore[arg-type]
+    "one date": lambda value: Excluding(Daily("9:00"), dates=[value]),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("value", WEIRD, ids=repr)
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+def test_what_cannot_be_meant_is_refused_in_words(make: Callable[[Any], Trigger], value: object) -> None:
+    with pytest.raises(InvalidOption):
+        make(value)
+
+
+def test_lists_will_do_where_tuples_are_meant() -> None:
+    listed = Excluding(Daily("9:00"), dates=[date(2026, 1, 1)], hours=[("8:00", "8:30")])  # type: ignore[arg-type]
+    assert listed == Excluding(Daily("9:00"), dates=(date(2026, 1, 1),), hours=(("8:00", "8:30"),))

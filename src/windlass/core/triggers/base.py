@@ -55,7 +55,8 @@ class ZonedTrigger(BaseTrigger, frozen=True, forbid_unknown_fields=True, kw_only
     """Name of an IANA time zone."""
 
     def __post_init__(self) -> None:
-        find_zone(self.tz or "UTC")
+        if self.tz is not None and self.tz != "":
+            find_zone(self.tz)
 
     def in_zone(self, tz: str) -> Self:
         """See `BaseTrigger.in_zone`."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -26,11 +26,14 @@ class AnyOf(BaseTrigger, frozen=True, forbid_unknown_fields=True):
     triggers: Sequence[Trigger]
 
     def __post_init__(self) -> None:
-        if not self.triggers:
+        if isinstance(self.triggers, str) or not isinstance(self.triggers, Iterable):
+            raise InvalidOption(f"AnyOf({self.triggers!r}): expected a list of triggers")
+        triggers = tuple(self.triggers)
+        if not triggers:
             raise InvalidOption("AnyOf(()): expected at least one trigger")
-        for trigger in self.triggers:
+        for trigger in triggers:
             check_trigger(trigger)
-        msgspec.structs.force_setattr(self, "triggers", tuple(self.triggers))
+        msgspec.structs.force_setattr(self, "triggers", triggers)
 
     def in_zone(self, tz: str) -> AnyOf:
         """See `BaseTrigger.in_zone`."""
@@ -89,6 +92,7 @@ class Excluding(ZonedTrigger, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         check_trigger(self.trigger)
         super().__post_init__()
+        self._check_shapes()
         for start, end in self.windows:
             if not aware("windows", start) < aware("windows", end):
                 raise InvalidOption(f"windows: {start.isoformat()} is not before {end.isoformat()}")
@@ -97,6 +101,15 @@ class Excluding(ZonedTrigger, frozen=True, forbid_unknown_fields=True):
                 raise InvalidOption(f"hours: from {opens} until {closes} is no time at all")
         if any(isinstance(day, datetime) or not isinstance(day, date) for day in self.dates):
             raise InvalidOption(f"dates={self.dates!r}: expected dates")
+
+    def _check_shapes(self) -> None:
+        """Take any lists for the tuples that are meant, and nothing else."""
+        if isinstance(self.dates, str) or not isinstance(self.dates, Iterable):
+            raise InvalidOption(f"dates={self.dates!r}: expected a list of dates")
+        msgspec.structs.force_setattr(self, "dates", tuple(self.dates))
+        windows = _pairs("windows", self.windows, "[(datetime(...), datetime(...))]")
+        msgspec.structs.force_setattr(self, "windows", windows)
+        msgspec.structs.force_setattr(self, "hours", _pairs("hours", self.hours, "[('22:00', '06:00')]"))
 
     def in_zone(self, tz: str) -> Excluding:
         """See `BaseTrigger.in_zone`."""
@@ -144,6 +157,15 @@ class Excluding(ZonedTrigger, frozen=True, forbid_unknown_fields=True):
 
 Trigger: TypeAlias = Cron | Every | At | Daily | Weekly | Monthly | Calendar | AnyOf | Within | Excluding
 """Any trigger."""
+
+
+def _pairs(what: str, given: Any, example: str) -> tuple[tuple[Any, Any], ...]:
+    try:
+        if not isinstance(given, str):
+            return tuple((first, second) for first, second in given)
+    except (TypeError, ValueError):
+        pass
+    raise InvalidOption(f"{what}={given!r}: expected a list of pairs, such as {example}")
 
 
 def _zone_of(trigger: BaseTrigger) -> str | None:

@@ -51,14 +51,26 @@ class Cron(_Cronlike, frozen=True, forbid_unknown_fields=True):
 
     def describe(self) -> str:
         """Say in English when it fires."""
-        from cron_descriptor import Options, get_description
-
-        options = Options()
-        options.use_24hour_time_format = True
-        options.verbose = True
         expression = self.expression.strip()
-        sentence = get_description(cron.MACROS.get(expression.lower(), expression).upper(), options)
+        *others, weekdays = cron.MACROS.get(expression.lower(), expression).upper().split()
+        # The library knows one such weekday, no `?` but in the place of days, and no "or" before such a weekday.
+        nth = "#" in weekdays or "L" in weekdays
+        each = weekdays.split(",") if nth else [weekdays]
+        sentences = [_english(" ".join([*others, one]).replace("?", "*")) for one in each]
+        if nth and others[-2][0] not in "*?":
+            sentences = [sentence.replace(", on the ", ", or on the ") for sentence in sentences]
+        sentence = "; and ".join(sentences)
         return self.with_zone(sentence[0].upper() + sentence[1:])
+
+
+def _english(expression: str) -> str:
+    from cron_descriptor import Options, get_description
+
+    options = Options()
+    options.use_24hour_time_format = True
+    options.verbose = True
+    found = get_description(expression, options)
+    return found[0].lower() + found[1:]
 
 
 class Daily(_Cronlike, frozen=True, forbid_unknown_fields=True):
@@ -82,7 +94,7 @@ class Weekly(_Cronlike, frozen=True, forbid_unknown_fields=True):
     at: str
 
     def _expression(self) -> str:
-        if not re.fullmatch(r"[a-zA-Z]{3}([-,][a-zA-Z]{3})*", self.days):
+        if not isinstance(self.days, str) or not re.fullmatch(r"[a-zA-Z]{3}([-,][a-zA-Z]{3})*", self.days):
             raise InvalidOption(f"Weekly({self.days!r}): expected weekdays such as 'mon', 'mon-fri' or 'tue,thu'")
         return f"{_time_fields(self.at)} * * {self.days}"
 
