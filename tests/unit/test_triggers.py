@@ -345,7 +345,7 @@ def test_lines_and_tabs_separate_fields_too() -> None:
     assert Cron(" 0\t12\n* * * ").next(NOON) == NOON + timedelta(days=1)
 
 
-WEIRD = [None, "", "x", 0, -1, 1.5, math.nan, {1: 2}, [1], ["x"], object(), b"x", datetime(2026, 1, 1), [("9:00",)]]  # noqa: DTZ001
+WEIRD = [None, "", "x", 0, -1, 1.5, math.nan, {1: 2}, [1], ["x"], object, b"x", datetime(2026, 1, 1), [("9:00",)]]  # noqa: DTZ001
 MAKERS: dict[str, Callable[[Any], Trigger]] = {
     "Cron": Cron,
     "tz": lambda value: Daily("9:00", tz=value or 0),

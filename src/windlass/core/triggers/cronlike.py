@@ -69,7 +69,7 @@ def _english(expression: str) -> str:
     options = Options()
     options.use_24hour_time_format = True
     options.verbose = True
-    found = get_description(expression, options)
+    found: str = get_description(expression, options)
     return found[0].lower() + found[1:]
 
 
