@@ -14,7 +14,7 @@ CALLS: list[dict[str, object]] = []
     Argument("task", metavar="TASK", help="What."),
     Argument("rest", nargs="*", metavar="ARG", help="More."),
     Argument("-q", "--queue", metavar="NAME", help="Where."),
-    Argument("--count", type=between(1, 3, int), default=2, metavar="N", help="How many."),
+    Argument("--count", type=between(1, 3), default=2, metavar="N", help="How many."),
     examples=[("windlass act t", "Do it to t.")],
     exits={1: "It fell over."},
 )

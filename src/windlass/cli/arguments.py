@@ -20,6 +20,9 @@ EXITS = {
 """What exit codes mean, unless a command says more."""
 
 
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
 class Argument:
     """One option or positional argument: as `argparse.ArgumentParser.add_argument`, with a ``help`` that is shown.
 
@@ -167,17 +170,34 @@ def guess(word: str, known: Sequence[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(known)}"
 
 
-def between(low: float, high: float, kind: type[int] | type[float]) -> Callable[[str], float]:
-    """Make a reader of numbers, with bounds that a message can name."""
+def between(low: int, high: int) -> Callable[[str], int]:
+    """Make a reader of whole numbers, with bounds that a message can name."""
+
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = high + 1
+        if not low <= number <= high:
+            raise argparse.ArgumentTypeError(f"{text[:40]!a}: expected a whole number from {low} to {high}")
+        return number
+
+    return read
+
+
+def seconds(low: float, high: float) -> Callable[[str], float]:
+    """Make a reader of spans of time: ``90``, ``0.5``, ``90s``, ``5m``, ``2h`` or ``7d``."""
 
     def read(text: str) -> float:
+        unit = _UNITS.get(text[-1:])
         try:
-            number = kind(text)
+            number = float(text[:-1]) * unit if unit else float(text)
         except ValueError:
-            number = kind(high) + 1
+            number = high + 1
         if not low <= number <= high:
-            what = "a whole number" if kind is int else "a number"
-            raise argparse.ArgumentTypeError(f"{text[:40]!a}: expected {what} from {low:.12g} to {high:.12g}")
+            raise argparse.ArgumentTypeError(
+                f"{text[:40]!a}: expected seconds from {low:.12g} to {high:.12g}, or such as 90s, 5m, 2h or 7d"
+            )
         return number
 
     return read

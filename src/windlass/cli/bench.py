@@ -29,7 +29,7 @@ PRODUCERS = 100
 @command(
     Argument(
         "--jobs",
-        type=between(100, 1_000_000, int),
+        type=between(100, 1_000_000),
         default=20_000,
         metavar="N",
         help="Jobs to enqueue and drain. Default: 20,000.",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from windlass.cli.arguments import Argument, between, command
+from windlass.cli.arguments import Argument, command, seconds
 from windlass.cli.errors import CommandFailed
 from windlass.cli.ids import parse_ids
 from windlass.cli.output import say, say_json, say_table
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     *STORE,
     Argument(
         "--patience",
-        type=between(0, 60, float),
+        type=seconds(0, 60),
         default=2.0,
         metavar="SECONDS",
         help="How long to watch jobs that a worker ought to claim at once, before it is called stalled. Default: 2.",

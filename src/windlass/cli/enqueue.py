@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from windlass.cli.arguments import Argument, between, command
+from windlass.cli.arguments import Argument, between, command, seconds
 from windlass.cli.errors import WrongUsage
 from windlass.cli.output import note, say, say_json
 from windlass.cli.target import APP, JSON, find_app, with_app
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from windlass.core.task import TaskSpec
     from windlass.job import Job
 
-SPAN = between(0, MAX_SPAN // SECOND, float)
+SPAN = seconds(0, MAX_SPAN // SECOND)
 
 
 @command(
@@ -26,7 +26,7 @@ SPAN = between(0, MAX_SPAN // SECOND, float)
     APP,
     Argument("--kwargs", metavar="JSON", help='Arguments by name: \'{"to": "a@example.org"}\'.'),
     Argument("-q", "--queue", metavar="NAME", help="Queue to wait in."),
-    Argument("--priority", type=between(0, 9, int), metavar="0-9", help="9 is first, 0 last."),
+    Argument("--priority", type=between(0, 9), metavar="0-9", help="9 is first, 0 last."),
     Argument("--delay", type=SPAN, metavar="SECONDS", help="Not before so long from now."),
     Argument("--expires", type=SPAN, metavar="SECONDS", help="Cancelled if not started by then."),
     Argument("--unique", metavar="KEY", help="At most one unfinished job of the task with this key."),

@@ -28,7 +28,7 @@ IDS = Argument("ids", nargs="*", metavar="ID", help="Job ids; or options that sa
 @command(
     *STORE,
     *SELECTION,
-    Argument("--limit", type=between(1, 1000, int), default=50, metavar="N", help="At most so many. Default: 50."),
+    Argument("--limit", type=between(1, 1000), default=50, metavar="N", help="At most so many. Default: 50."),
     Argument("--cursor", metavar="CURSOR", help="Go on where an earlier page ended."),
     examples=[
         ("windlass jobs ls --state dead --error-type TimeoutError --after 2h", "What died of timeouts lately."),

@@ -28,7 +28,7 @@ TARGET = (
         help="Of this limit key, or of each key of the group that has none of its own.",
     ),
 )
-COUNT = between(1, MOST_AT_ONCE, int)
+COUNT = between(1, MOST_AT_ONCE)
 
 
 @command(*STORE, examples=[("windlass limits ls", "What is limited or paused, and how much of it runs.")])

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from windlass.cli.arguments import Argument, Group, between, command
-from windlass.cli.enqueue import parse_argument, parse_named
+from windlass.cli.enqueue import SPAN, parse_argument, parse_named
 from windlass.cli.errors import WrongUsage
 from windlass.cli.output import note, say, say_fields, say_json, say_table, stamp
 from windlass.cli.progress import bar
 from windlass.cli.target import APP, JSON, STORE, find_app, open_app, with_app
-from windlass.core.clock import MAX_SPAN, SECOND
 
 if TYPE_CHECKING:
     from windlass.core.triggers import Trigger
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-SPAN = between(0, MAX_SPAN // SECOND, float)
 NAME = Argument("name", metavar="NAME", help="Name of the schedule.")
 
 
@@ -87,7 +85,7 @@ def show(*, name: str, app: str | None, url: str | None, as_json: bool) -> None:
 @command(
     NAME,
     *STORE,
-    Argument("-n", "--count", type=between(1, 1000, int), metavar="N", default=5, help="How many. Default: 5."),
+    Argument("-n", "--count", type=between(1, 1000), metavar="N", default=5, help="How many. Default: 5."),
     examples=[("windlass schedules next nightly -n 10", "When it will fire.")],
 )
 def show_next(*, name: str, app: str | None, url: str | None, as_json: bool, count: int) -> None:
@@ -125,9 +123,9 @@ def show_next(*, name: str, app: str | None, url: str | None, as_json: bool, cou
     Argument("--coalesce", choices=("latest", "one", "all"), help="Which of several missed fire times have a job."),
     Argument("--misfire-grace", type=SPAN, metavar="SECONDS", help="A fire time met later than this has no job."),
     Argument("--jitter", type=SPAN, metavar="SECONDS", help="Each job is due up to so much later."),
-    Argument("--max-jobs", type=between(1, 10**9, int), metavar="N", help="After so many jobs it ends."),
+    Argument("--max-jobs", type=between(1, 10**9), metavar="N", help="After so many jobs it ends."),
     Argument("-q", "--queue", metavar="NAME", help="Queue of its jobs."),
-    Argument("--priority", type=between(0, 9, int), metavar="0-9", help="9 is first, 0 last."),
+    Argument("--priority", type=between(0, 9), metavar="0-9", help="9 is first, 0 last."),
     Argument("--paused", action="store_true", help="It waits for `windlass schedules resume`."),
     Argument("--replace", action="store_true", help="Replace the schedule with this name."),
     JSON,
@@ -231,7 +229,7 @@ def fire(*, name: str, app: str | None, url: str | None, as_json: bool) -> None:
     *STORE,
     Argument("--from", dest="start", metavar="TIME", required=True, help="The first fire time that counts."),
     Argument("--until", dest="end", metavar="TIME", required=True, help="The first that does not count any more."),
-    Argument("--parallel", type=between(1, 1000, int), metavar="N", default=1, help="Jobs at a time. Default: 1."),
+    Argument("--parallel", type=between(1, 1000), metavar="N", default=1, help="Jobs at a time. Default: 1."),
     examples=[
         ("windlass schedules backfill nightly --from 2026-01-01 --until 2026-02-01 --parallel 4", "All of January.")
     ],

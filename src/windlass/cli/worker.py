@@ -8,7 +8,7 @@ import os
 import re
 import sys
 
-from windlass.cli.arguments import Argument, between, command
+from windlass.cli.arguments import Argument, between, command, seconds
 from windlass.cli.errors import WrongUsage
 from windlass.cli.target import APP, app_place
 from windlass.core.names import check_queue
@@ -40,14 +40,11 @@ def _endpoint(text: str) -> str:
 
 
 def _lag(text: str) -> float:
-    """Read a number of seconds; 0: never."""
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if seconds != 0 and not 0.05 <= seconds <= 3600:
-        raise argparse.ArgumentTypeError(f"{text[:40]!a}: expected a number from 0.05 to 3600, or 0")
-    return seconds
+    """Read a span of time; 0: never."""
+    lag = seconds(0, 3600)(text)
+    if 0 < lag < 0.05:
+        raise argparse.ArgumentTypeError(f"{text[:40]!a}: expected seconds from 0.05 to 3600, or 0")
+    return lag
 
 
 @command(
@@ -63,22 +60,22 @@ def _lag(text: str) -> float:
     Argument("--strict", action="store_true", help="Serve the queues in the given order: the first until it is empty."),
     Argument(
         "--concurrency",
-        type=between(1, 1000, int),
+        type=between(1, 1000),
         default=100,
         metavar="N",
         help="Attempts that each process runs at once. Default: 100.",
     ),
-    Argument("--processes", type=between(1, 1000, int), default=1, metavar="N", help="Worker processes. Default: 1."),
+    Argument("--processes", type=between(1, 1000), default=1, metavar="N", help="Worker processes. Default: 1."),
     Argument(
         "--process-slots",
-        type=between(1, 1000, int),
+        type=between(1, 1000),
         metavar="N",
         help="Attempts of tasks with executor='process' that each worker process runs at once, beside the others, in "
         "child processes. Default: the number of processors.",
     ),
     Argument(
         "--max-jobs-per-child",
-        type=between(1, 10**9, int),
+        type=between(1, 10**9),
         metavar="N",
         help="Replace a child process after so many attempts.",
     ),
@@ -96,21 +93,21 @@ def _lag(text: str) -> float:
     ),
     Argument(
         "--grace",
-        type=between(0, 3600, float),
+        type=seconds(0, 3600),
         default=25.0,
         metavar="SECONDS",
         help="How long running jobs may go on after a signal to stop. Default: 25.",
     ),
     Argument(
         "--recycle-jobs",
-        type=between(1, 10**9, int),
+        type=between(1, 10**9),
         metavar="N",
         help="Replace a process by a fresh one after about so many jobs: up to a tenth earlier, as with the next two, "
         "so that not all are replaced together. The old one finishes what it holds.",
     ),
     Argument(
         "--recycle-age",
-        type=between(1, 10**8, float),
+        type=seconds(1, 10**8),
         metavar="SECONDS",
         help="Replace a process after about so much time.",
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from windlass.cli.arguments import Argument, Group, between, command
+from windlass.cli.arguments import Argument, Group, between, command, seconds
 from windlass.cli.errors import CommandFailed
 from windlass.cli.fleet import Choice, Fleet
 from windlass.cli.output import ago, iso, note, say_json, say_table
@@ -100,7 +100,7 @@ WHO = (
     Argument("--node", metavar="NAME", help="All workers of this machine."),
     Argument(
         "--pid",
-        type=between(1, 2**31 - 1, int),
+        type=between(1, 2**31 - 1),
         metavar="PID",
         help="The worker process of this number, or all that this supervisor (`windlass worker`) has started.",
     ),
@@ -108,7 +108,7 @@ WHO = (
     Argument("--wait", action="store_true", help="Wait until they have ended."),
     Argument(
         "--timeout",
-        type=between(0, 10**7, float),
+        type=seconds(0, 10**7),
         metavar="SECONDS",
         help="With --wait: no longer than this. Default: as long as it takes.",
     ),
