@@ -30,6 +30,9 @@ class Unfinished(MemoryStore):
 def memory(settings, clock): return MemoryStore(settings=settings, clock=clock)
 def forgetful(settings, clock): return Forgetful(settings=settings, clock=clock)
 def unfinished(settings, clock): return Unfinished(settings=settings, clock=clock)
+def takes_nothing(): return MemoryStore()
+async def opens_it(settings, clock): return MemoryStore()
+def makes_none(settings, clock): pass
 """
 
 
@@ -143,6 +146,9 @@ def test_what_fails_is_printed(tmp_path: Path) -> None:
         (["nowhere:memory"], "No module named 'nowhere'"),
         (["stores:memory", "--only", "clam"], "no check's name begins so; the nouns are cancel, "),
         ([], "the following arguments are required: module:function"),
+        (["stores:takes_nothing"], "it raised TypeError: "),
+        (["stores:opens_it"], "it is a coroutine function; expected a function that takes settings and a clock"),
+        (["stores:makes_none"], "it returned a NoneType, which has no enqueue; expected"),
     ],
 )
 def test_what_cannot_be_tried(tmp_path: Path, arguments: list[str], why: str) -> None:

@@ -292,6 +292,9 @@ def test_what_the_app_or_the_store_knows_is_no_slip(session: Session) -> None:
     store = ("--url", "sqlite:///jobs.db")
     for known in (("-q", "mail", *APP), ("-q", "elsewhere", *store), ("--task", "tasks.add", *APP)):
         assert "nothing was known" not in session.run("limits", "set", *known, "--concurrency", "1").stderr
+    key = session.run("limits", "set", "--key", "customr:42", *APP, "--concurrency", "1")
+    assert "no task of the app says limit_by='customr'" in key.stderr
+    assert not session.run("limits", "set", "--key", "customer", *store, "--concurrency", "1").stderr
     assert "nothing was known" not in session.run("tasks", "pause", *store, "tasks.send").stderr
     assert "nothing was known" in session.run("queues", "pause", *store, "default").stderr
     session.run("queues", "resume", *store, "default")

@@ -293,7 +293,7 @@ async def test_undeliverable(env: Env) -> None:
     await worker.end(await worker.claim_one(), Outcome.UNDELIVERABLE, error=error, delay=MINUTE)
     said = (
         "no worker could run this for 12 min: windlass.core.errors.UnknownTask: task 't' is not registered with this "
-        "worker; workers try again each minute, and give up after an hour; start one that can"
+        "worker; workers try again, up to a minute apart, and give up after an hour; start one that can"
     )
     assert await about(env, job) == f"! job JOB (t), scheduled in queue default: {said}"
     assert await overview(env, JOB=job) == [f"! job JOB (t), scheduled in queue default: {said}"]
@@ -440,11 +440,11 @@ async def test_running_for_a_dead_worker(env: Env) -> None:
     await worker.claim_one()
     await env.advance(12 * SECOND)
     silent = "running for worker 4242 on box, which has been silent for"
-    said = f"{silent} 3 s; no worker is live to take it back; {START}"
+    said = f"{silent} 12 s; no worker is live to take it back; {START}"
     assert await about(env, job) == f"! job JOB (t), running in queue default: {said}"
     assert await overview(env) == [f"! 1 job: {said}"]
     other = await env.worker()
-    said = f"{silent} 3 s; a live worker takes it back"
+    said = f"{silent} 12 s; a live worker takes it back"
     assert await about(env, job) == f"- job JOB (t), running in queue default: {said}"
     assert await overview(env) == []
     await env.advance(5 * MINUTE)

@@ -10,12 +10,12 @@ import pytest
 from tests.integration.engine_harness import State, all_in, enqueue, eventually, new_job, record, running, spec
 from windlass.context import Current, Middleware, current
 from windlass.core.clock import SECOND
-from windlass.core.errors import Dead, RetryLater, Snooze
+from windlass.core.errors import Dead, InvalidResult, PayloadTooLarge, RetryLater, Snooze
 from windlass.core.ids import to_text
 from windlass.core.lifecycle import Outcome
 from windlass.core.model import MAX_RESULT, ClaimedJob, Settlement
 from windlass.core.records import Reason
-from windlass.core.remote import decode_error
+from windlass.core.remote import decode_error, rebuild_error
 from windlass.core.retry import Retry
 from windlass.engine.attempt import EndReason
 from windlass.engine.lanes import WorkerLanes
@@ -310,6 +310,10 @@ async def test_a_result_that_cannot_be_stored_makes_the_job_dead_without_a_retry
         await worker.settled(2)
         jobs = [await record(store, job_id) for job_id in ids]
     assert [(job.state, job.failures) for job in jobs] == [(State.DEAD, 1)] * 2
+    for job, kind in zip(jobs, (PayloadTooLarge, InvalidResult), strict=True):
+        error = rebuild_error(decode_error(job.errors[-1]))
+        assert isinstance(error, kind), "whoever awaits the result may catch what the documentation names"
+        assert str(error).count(f"task {job.task!r}") == 1
 
 
 async def test_progress_and_log_lines_arrive(store: Store) -> None:

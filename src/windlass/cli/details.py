@@ -8,6 +8,7 @@ import msgspec
 
 from windlass.cli.output import iso
 from windlass.core.ids import to_text
+from windlass.core.lifecycle import State
 from windlass.core.model import ErrorRecord
 from windlass.core.options import decode_options
 from windlass.core.records import JobRecord, Reason
@@ -42,7 +43,7 @@ def record(job: JobRecord) -> dict[str, object]:
         "cancel_requested": job.cancel_requested,
         "unique_key": job.unique_key,
         "limit_key": job.limit_key,
-        "session": job.session.hex() if job.session else None,
+        "session": job.session.hex() if job.session and job.state >= State.RUNNING else None,
         "parents_open": job.parents_open,
         "progress": job.progress,
         "message": job.message,

@@ -10,7 +10,7 @@ from windlass.cli.arguments import Argument, Group, between, command
 from windlass.cli.errors import WrongUsage
 from windlass.cli.output import note, say, say_json, say_table
 from windlass.cli.pausing import names_in_app, unknown_names
-from windlass.cli.target import STORE, with_store
+from windlass.cli.target import STORE, means_app, with_store
 from windlass.core.records import MOST_AT_ONCE, LimitScope
 from windlass.limits import limit_record, read_limits
 
@@ -106,6 +106,9 @@ def set_limit(
             say(f"{stored.scope} {stored.name}: {words(stored)}")
     if is_unknown and limit.name not in names_in_app(app, url, limit.scope):
         note(f"nothing was known of {limit.scope.name.lower()} {limit.name} before")
+    group = limit.name.partition(":")[0]
+    if limit.scope is LimitScope.KEY and means_app(app, url) and group not in names_in_app(app, url, LimitScope.KEY):
+        note(f"no task of the app says limit_by={group!r}: only jobs enqueued with such a key of their own have it")
 
 
 @command(*STORE, *TARGET, examples=[("windlass limits rm --key customer:42", "As all other customers.")])

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from windlass.cli.arguments import Command, Group, choose
-from windlass.cli.errors import FAILURE, WrongUsage, exit_code_of, report
+from windlass.cli.errors import FAILURE, CommandFailed, WrongUsage, exit_code_of, report
 from windlass.core.errors import WindlassError
 
 COMMANDS = (
@@ -41,8 +41,7 @@ def run(given: Sequence[str]) -> int:
         if sys.stdout is not None:
             sys.stdout.flush()
     except WindlassError as error:
-        kind = "UsageError" if isinstance(error, WrongUsage) else type(error).__name__
-        report(kind, str(error), as_json=as_json)
+        report(_kind_of(error), str(error), as_json=as_json)
         return exit_code_of(error)
     except BrokenPipeError:
         _forget_stdout()
@@ -54,6 +53,16 @@ def run(given: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     return 0
+
+
+def _kind_of(error: WindlassError) -> str:
+    """Name an error for programs: a class that ``windlass`` exports, or ``CommandFailed``."""
+    if isinstance(error, WrongUsage):
+        return "UsageError"
+    public = (
+        kind for kind in type(error).__mro__ if kind is CommandFailed or kind.__module__ == WindlassError.__module__
+    )
+    return next(public).__name__
 
 
 def _dispatch(given: Sequence[str]) -> None:

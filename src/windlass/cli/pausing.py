@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from windlass.cli.output import note, say, say_json
-from windlass.cli.target import find_app, with_store
+from windlass.cli.target import find_app, means_app, with_store
 from windlass.core.names import check_queue, check_task
 from windlass.core.records import JobFilter, LimitScope
 
@@ -56,8 +55,10 @@ async def unknown_names(store: Store, scope: LimitScope, names: Iterable[str]) -
 
 
 def names_in_app(app: str | None, url: str | None, scope: LimitScope) -> set[str]:
-    """The queues, or tasks, of the app that the options mean, if they mean one."""
-    if url or not (app or os.environ.get("WINDLASS_APP")):
+    """The queues, tasks or groups of limit keys of the app that the options mean, if they mean one."""
+    if not means_app(app, url):
         return set()
     specs = [task.spec for task in find_app(app).tasks.values()]
+    if scope is LimitScope.KEY:
+        return {spec.limit_by for spec in specs if spec.limit_by}
     return {spec.queue if scope is LimitScope.QUEUE else spec.name for spec in specs}

@@ -39,11 +39,16 @@ def find_app(given: str | None) -> App:
     return load_app(app_place(given))
 
 
+def means_app(place: str | None, url: str | None) -> bool:
+    """Whether the options mean an app, and not a store alone."""
+    return not url and bool(place or os.environ.get("WINDLASS_APP"))
+
+
 def open_app(place: str | None, url: str | None, *, create: bool) -> App:
     """The app that the options mean, or, where they name a store alone, one without tasks. Raises as `with_store`."""
     from windlass.app import App
 
-    if not url and (place or os.environ.get("WINDLASS_APP")):
+    if means_app(place, url):
         app = find_app(place)
         check_reachable(app.url, create=create)
         return app
@@ -105,7 +110,7 @@ def _new_store(place: str | None, url: str | None, *, create: bool) -> Store:
     from windlass.connect import check_url, connect
     from windlass.core.model import Settings
 
-    if not url and (place or os.environ.get("WINDLASS_APP")):
+    if means_app(place, url):
         app = find_app(place)
         check_reachable(app.url, create=create)
         return app.new_store()

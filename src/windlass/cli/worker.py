@@ -41,8 +41,11 @@ def _endpoint(text: str) -> str:
 
 def _lag(text: str) -> float:
     """Read a span of time; 0: never."""
-    lag = seconds(0, 3600)(text)
-    if 0 < lag < 0.05:
+    try:
+        lag = seconds(0, 3600)(text)
+    except argparse.ArgumentTypeError:
+        lag = -1.0
+    if lag < 0.05 and lag != 0:
         raise argparse.ArgumentTypeError(f"{text[:40]!a}: expected seconds from 0.05 to 3600, or 0")
     return lag
 

@@ -16,7 +16,7 @@ from typing import Any, cast
 import msgspec
 
 from windlass.core.clock import Instant
-from windlass.core.errors import ProcessDied, RemoteError
+from windlass.core.errors import InvalidResult, PayloadTooLarge, ProcessDied, RemoteError
 from windlass.core.model import ErrorRecord
 from windlass.core.text import printable
 
@@ -41,7 +41,7 @@ _BUILT_INS: dict[str, type[BaseException]] = {
     )
 }  # fmt: skip
 """No exits, no StopIteration, no groups, none that cannot stand without its own arguments."""
-_OURS: tuple[type[BaseException], ...] = (ProcessDied,)
+_OURS: tuple[type[BaseException], ...] = (ProcessDied, InvalidResult, PayloadTooLarge)
 """What Windlass itself reports in place of what the task raised."""
 
 _encode = msgspec.json.Encoder().encode

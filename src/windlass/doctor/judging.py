@@ -58,7 +58,10 @@ def paused(counted: Counted, evidence: Evidence) -> Cause | None:
     if limit is None or not limit.paused:
         return None
     word = _WORDS[limit.scope]
-    return Cause(Kind.PAUSED, f"{word} {limit.name} is paused", f"`windlass {word}s resume {limit.name}` lets it go on")
+    text = (
+        f"{word} {limit.name} is paused" if evidence.live() else f"{word} {limit.name} is paused, and no worker is live"
+    )
+    return Cause(Kind.PAUSED, text, f"`windlass {word}s resume {limit.name}` lets it go on")
 
 
 def no_lane(queue: str, requires: str, evidence: Evidence) -> Cause | None:
@@ -109,7 +112,7 @@ def _limited(job: JobRecord, evidence: Evidence) -> Cause | None:
         if limit.concurrency is not None and running >= limit.concurrency:
             return Cause(
                 Kind.LIMIT,
-                f"{_counted(counted, limit)} runs {running} jobs, and may run {limit.concurrency}",
+                f"{_counted(counted, limit)} runs {_jobs(running)}, and may run {limit.concurrency}",
                 "the next one starts when one of them ends; `windlass jobs ls --state running` shows them",
                 stuck=limit.concurrency == 0,
             )
@@ -117,11 +120,15 @@ def _limited(job: JobRecord, evidence: Evidence) -> Cause | None:
         if limit.rate is not None and wait > 0:
             return Cause(
                 Kind.RATE,
-                f"{_counted(counted, limit)} may start {limit.rate.count} jobs in {in_words(limit.rate.per)}, and has "
-                f"started as many; the next one may start in {in_words(wait)}",
+                f"{_counted(counted, limit)} may start {_jobs(limit.rate.count)} in {in_words(limit.rate.per)}, and "
+                f"has started as many; the next one may start in {in_words(wait)}",
                 stuck=wait > FAR,
             )
     return None
+
+
+def _jobs(count: int) -> str:
+    return "1 job" if count == 1 else f"{count} jobs"
 
 
 def _counted(counted: Counted, limit: Limit) -> str:
@@ -175,7 +182,7 @@ def _explain_scheduled(job: JobRecord, evidence: Evidence) -> Cause:
         return Cause(
             Kind.UNDELIVERABLE,
             f"no worker could run this{SPAN}{_last_error(evidence.jobs.get(job.id, job))}",
-            "workers try again each minute, and give up after an hour; start one that can",
+            "workers try again, up to a minute apart, and give up after an hour; start one that can",
             evidence.now - job.undeliverable_since,
         )
     if left < -LATE:
@@ -281,8 +288,9 @@ def lost(text: str, evidence: Evidence, silent_for: Span | None) -> Cause:
 
 
 def silent(record: SessionRecord, evidence: Evidence) -> str:
-    """Name a worker whose lease is over."""
-    how = "was revoked" if record.revoked else f"has been silent for {in_words(evidence.now - record.lease_until)}"
+    """Name a worker whose lease is over. The lease counts from its last sign of life."""
+    heard_at = record.lease_until - evidence.lease
+    how = "was revoked" if record.revoked else f"has been silent for {in_words(evidence.now - heard_at)}"
     return f"{_workers([record])}, which {how}"
 
 

@@ -14,6 +14,7 @@ from windlass.core.errors import (
     Dead,
     Directive,
     InvalidOption,
+    InvalidResult,
     PayloadTooLarge,
     RetryLater,
     Snooze,
@@ -47,10 +48,6 @@ class EndReason(Enum):
 
 _NOT_ITS_FAULT = (EndReason.SHUTDOWN, EndReason.LEASE, EndReason.LOST)
 """Whatever a task raises once it was asked to end for one of these, we made it raise: no failure of its own."""
-
-
-class ResultRejected(WindlassError):
-    """The result cannot be stored."""
 
 
 class Attempt(Current):
@@ -116,7 +113,8 @@ class Attempt(Current):
         try:
             encoded = self.spec.signature.encode_result(result)
         except (PayloadTooLarge, TypeError, ValueError) as error:
-            return self._dead(ResultRejected(str(error)))
+            kind = PayloadTooLarge if isinstance(error, PayloadTooLarge) else InvalidResult
+            return self._dead(kind(str(error)))
         keep = self.options.keep if self.options.keep is not None else self.spec.keep
         return Settlement(self.job.id, self.job.token, Outcome.SUCCEEDED, encoded, None, 0, keep)
 
@@ -148,6 +146,9 @@ class Attempt(Current):
     def _judged(self, error: BaseException) -> Settlement:
         if isinstance(error, Snooze):
             if self.job.snoozes >= self.spec.max_snoozes:
+                error.add_note(
+                    f"it was snoozed {self.job.snoozes} times before, and max_snoozes={self.spec.max_snoozes}"
+                )
                 return self._dead(error)
             return self._settle(Outcome.SNOOZED, delay=to_span(error.delay, "Snooze(delay)"))
         if isinstance(error, Dead):

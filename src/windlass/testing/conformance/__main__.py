@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import inspect
 import sys
 import traceback
 from collections import Counter
 from pathlib import Path
 from pkgutil import resolve_name
+from typing import Any
 
+from windlass.core.model import Settings
 from windlass.testing.conformance.running import run
 from windlass.testing.conformance.suite import Check, checks
 from windlass.testing.duel import MakeStore
@@ -26,7 +29,25 @@ def main() -> int:
     chosen = [check for check in checks() if check.name.startswith(arguments.only)]
     if not chosen:
         return _cannot(f"--only {arguments.only}: no check's name begins so; the nouns are {_nouns()}")
+    if why := _no_maker(make_store):
+        return _cannot(f"{arguments.store!r}: {why}")
     return asyncio.run(_run_all(chosen, make_store, verbose=arguments.traceback))
+
+
+def _no_maker(make_store: Any) -> str:
+    """Say why this makes no stores, if it does not, by having it make one."""
+    expected = "expected a function that takes settings and a clock and returns a store that is not open yet"
+    try:
+        made = make_store(Settings(), lambda: 0)
+    except Exception as error:  # noqa: BLE001 - it may raise anything
+        return f"it raised {type(error).__name__}: {error}; {expected}"
+    if inspect.iscoroutine(made):
+        made.close()
+        return f"it is a coroutine function; {expected}"
+    missing = [
+        verb for verb in ("enqueue", "claim", "settle", "connect", "aclose", "capabilities") if not hasattr(made, verb)
+    ]
+    return f"it returned a {type(made).__name__}, which has no {missing[0]}; {expected}" if missing else ""
 
 
 def _parser() -> argparse.ArgumentParser:
