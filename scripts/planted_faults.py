@@ -39,6 +39,7 @@ BOUNDS = ("tests/integration/test_sqlite_bounds.py",)
 LIMITS = ("tests/conformance", "-k", "sqlite-turns or sqlite-limits")
 REDIS = ("tests/conformance", "-k", "redis-")
 REDIS_FAULTS = ("tests/integration/test_redis_faults.py",)
+REDIS_BOUNDS = ("tests/integration/test_redis_bounds.py",)
 POSTGRES = ("tests/conformance", "-k", "postgres-")
 BESIDE = ("tests/integration/test_postgres_beside.py",)
 POOLER = ("tests/integration/test_postgres_pooler.py",)
@@ -1362,6 +1363,30 @@ MUTANTS: list[Mutant] = [
         old="  is_not_plain_any_more(parent)\n",
         new="",
         tests=REDIS,
+    ),
+    Mutant(
+        name="redis: a purge takes all edges of a job at once",
+        breaks="nothing unbounded: one verb's work in the store is bounded",
+        file="store/lua/_finish.lua",
+        old="    if moved >= budget then return false end\n    local parents",
+        new="    local parents",
+        tests=REDIS_BOUNDS,
+    ),
+    Mutant(
+        name="redis: what is left of a purged job's edges is forgotten",
+        breaks="the rest stays behind a durable cursor",
+        file="store/lua/_finish.lua",
+        old="if not unlink_parents(id, rest) then",
+        new="if not unlink_parents(id, rest) and false then",
+        tests=REDIS_BOUNDS,
+    ),
+    Mutant(
+        name="redis: what is left of a purged job's edges is taken for its successor's",
+        breaks="an id that is free may be used again",
+        file="store/lua/_finish.lua",
+        old="if call('HEXISTS', ns .. 'pa:' .. id, parent) == 0 then",
+        new="if true then",
+        tests=REDIS_BOUNDS,
     ),
     Mutant(
         name="redis: a plain end does not look at the token",

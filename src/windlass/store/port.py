@@ -341,7 +341,7 @@ class Insights(Protocol):
 
     async def open_parents(self, id: bytes, limit: int = 20) -> list[ParentRecord]:
         """List parents for which a job waits, at most so many: those on whose edges there is no mark. Empty for a job
-        that is unknown."""
+        that is unknown. One round trip for each thousand of its parents that have to be looked at."""
 
     async def limits(self, scope: LimitScope | None = None) -> list[Limit]:
         """List limit records, by scope and name."""

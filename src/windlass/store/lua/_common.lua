@@ -27,6 +27,7 @@
 --   running              hash: counted name -> how many run;  limits buckets  hashes;  buckets_at  where purge looks on;
 --   lv                   version of the limits of keys
 --   pa:<id> ta: un:      a job's edges to parents: hash -> policy, mark; how many of each; set of parents kept for it
+--   removed              zset by number: deleted jobs (number, id) with edges that their parents still name;  rm:<number, id>  those
 --   ar:<id> mg: mk: kf:  zsets of its dependants: to be marked, being marked, marked; set of those it is kept for
 --   S:<name>             hash, a schedule: v version, d definition, p paused, n next, l last, f jobs, k skipped, j last job, c
 --                        changed at, g deleted at;  schedules  zset of names;  schedules_due schedules_gone  zsets of names, by

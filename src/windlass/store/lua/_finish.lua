@@ -41,6 +41,7 @@ local function tally(id, kind, by)
 end
 local function set_mark(id, parent, mark)
   local old = call('HGET', ns .. 'pa:' .. id, parent)
+  if not old then return end -- it was deleted, and its parent has not heard of it yet
   local new = string.sub(old, 1, 1) .. mark
   if old == new then return end
   call('HSET', ns .. 'pa:' .. id, parent, new)
@@ -156,17 +157,36 @@ local function give_back(job) -- nobody started it
   if job.cancel_requested then finish(job, CANCELLED, KEEP, REASON_CANCELLED) else make_ready(job, true) end
 end
 
-local function remove(job) -- a finished job. Its edges to dependants stay with those.
-  local id = job.id
-  if job.graph then
-    for _, parent in ipairs(call('HKEYS', ns .. 'pa:' .. id)) do
-      call('ZREM', ns .. 'ar:' .. parent, id)
-      call('ZREM', ns .. 'mg:' .. parent, id)
-      call('ZREM', ns .. 'mk:' .. parent, id)
+-- Take a job that was deleted out of the lists of its parents, which `key` names, until the budget is spent; answers whether
+-- that is done. (A new job may have its id by now, and edges of its own.)
+local function unlink_parents(id, key)
+  while call('EXISTS', key) == 1 do
+    if moved >= budget then return false end
+    local parents = call('HRANDFIELD', key, math.min(budget - moved, 100))
+    for _, parent in ipairs(parents) do
+      if call('HEXISTS', ns .. 'pa:' .. id, parent) == 0 then
+        for _, kind in ipairs({'ar:', 'mg:', 'mk:'}) do call('ZREM', ns .. kind .. parent, id) end
+      end
     end
-    call('DEL', ns .. 'pa:' .. id, ns .. 'ta:' .. id, ns .. 'un:' .. id, ns .. 'ar:' .. id, ns .. 'mg:' .. id,
-      ns .. 'mk:' .. id, ns .. 'kf:' .. id)
+    call('HDEL', key, unpack(parents))
+    moved = moved + #parents
   end
+  return true
+end
+local function remove_edges(job) -- those to its dependants stay with those
+  local id, links = job.id, ns .. 'pa:' .. job.id
+  if call('EXISTS', links) == 1 then
+    local rest = ns .. 'rm:' .. member(job)
+    call('RENAME', links, rest)
+    if not unlink_parents(id, rest) then call('ZADD', ns .. 'removed', job.number, member(job)) end
+  end
+  call('UNLINK', ns .. 'ta:' .. id, ns .. 'un:' .. id, ns .. 'ar:' .. id, ns .. 'mg:' .. id, ns .. 'mk:' .. id,
+    ns .. 'kf:' .. id)
+end
+
+local function remove(job) -- a finished job
+  local id = job.id
+  if job.graph then remove_edges(job) end
   call('DEL', J .. id, ns .. 'p:' .. id, ns .. 'e:' .. id, ns .. 'g:' .. id)
   put('ZREM', ns .. 'ids', id)
   put('ZREM', ns .. 'purge', member(job))

@@ -3,6 +3,12 @@
 -- -> {jobs deleted, 1 if there is more to do}
 --!include _common _write _job _finish _limits _schedule
 local MOST_BUCKETS = 1000
+-- What is left of the edges of jobs that are deleted, first.
+for _, name in ipairs(call('ZRANGE', ns .. 'removed', 0, budget - 1)) do
+  if not unlink_parents(string.sub(name, 8), ns .. 'rm:' .. name) then break end
+  call('ZREM', ns .. 'removed', name)
+end
+
 local function due(most) return call('ZRANGEBYSCORE', ns .. 'purge', '-inf', now, 'LIMIT', 0, most) end
 local found = due(tonumber(ARGV[6]))
 for _, name in ipairs(found) do remove(load(string.sub(name, 8))) end
@@ -25,6 +31,6 @@ for _, name in ipairs(gone(tonumber(ARGV[6]))) do
   call('DEL', schedule_key(name))
   call('ZREM', ns .. 'schedules_gone', name)
 end
-local more = #due(1) + #gone(1) > 0
+local more = #due(1) + #gone(1) + call('EXISTS', ns .. 'removed') > 0
 done()
 return {#found, more and 1 or 0}

@@ -152,11 +152,15 @@ def _in_line(rows: Sequence[list[Any]], limit: int) -> list[JobRecord]:
 
 async def open_parents(ask: Ask, id: bytes, limit: int) -> list[ParentRecord]:
     """See `Insights.open_parents`."""
-    rows = _rows((await ask("open_parents", (id, limit)))[0], 3)
-    return [
-        ParentRecord(id=parent, policy=EdgePolicy(int(policy)), state=None if state is None else State(int(state)))
-        for parent, policy, state in rows
-    ]
+    found: dict[bytes, ParentRecord] = {}  # a parent may come twice while edges are added
+    cursor = b"0"
+    while True:
+        cursor, flat = (await ask("open_parents", (id, limit, cursor)))[0]
+        for parent, policy, state in _rows(flat, 3):
+            known = None if state is None else State(int(state))
+            found[parent] = ParentRecord(id=parent, policy=EdgePolicy(int(policy)), state=known)
+        if cursor == b"0" or len(found) >= limit:
+            return [*found.values()][:limit]
 
 
 async def rate_waits(ask: Ask, names: Sequence[tuple[LimitScope, str]]) -> list[Span]:
