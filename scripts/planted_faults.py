@@ -39,6 +39,7 @@ BOUNDS = ("tests/integration/test_sqlite_bounds.py",)
 LIMITS = ("tests/conformance", "-k", "sqlite-turns or sqlite-limits")
 REDIS = ("tests/conformance", "-k", "redis-")
 REDIS_FAULTS = ("tests/integration/test_redis_faults.py",)
+REDIS_FAILOVER = ("tests/integration/test_redis_failover.py",)
 REDIS_BOUNDS = ("tests/integration/test_redis_bounds.py",)
 POSTGRES = ("tests/conformance", "-k", "postgres-")
 BESIDE = ("tests/integration/test_postgres_beside.py",)
@@ -1363,6 +1364,22 @@ MUTANTS: list[Mutant] = [
         old="  is_not_plain_any_more(parent)\n",
         new="",
         tests=REDIS,
+    ),
+    Mutant(
+        name="redis: connections to a server that became a replica are kept",
+        breaks="workers go on by themselves after a fail-over",
+        file="store/redis/connections.py",
+        old="        self.drop_idle()\n        self.on_look_again()",
+        new="        self.on_look_again()",
+        tests=REDIS_FAILOVER,
+    ),
+    Mutant(
+        name="redis: hints stay with a server that became a replica",
+        breaks="hints come from where the jobs are",
+        file="store/redis/connections.py",
+        old="        self.drop_idle()\n        self.on_look_again()",
+        new="        self.drop_idle()",
+        tests=REDIS_FAILOVER,
     ),
     Mutant(
         name="redis: a purge takes all edges of a job at once",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import time
@@ -55,6 +56,34 @@ class RedisServer(Server):
         with socket.create_connection(("127.0.0.1", self.port), 10) as connection:
             connection.sendall(line)
             return connection.recv(65536)
+
+
+class RedisReplica(RedisServer):
+    """A server that follows another, until one of the two is told otherwise."""
+
+    def __init__(self, primary: RedisServer) -> None:
+        super().__init__("--replicaof", "127.0.0.1", str(primary.port), "--repl-diskless-sync-delay", "0")
+        self._primary = primary
+
+    def catch_up(self) -> None:
+        """Return when it has acknowledged all that the other had written when this was called."""
+        end = _number(self._primary, rb"master_repl_offset:(\d+)")
+        _await(lambda: _number(self._primary, rb"slave0:.*state=online,offset=(\d+)") >= end)
+
+    def promote(self) -> None:
+        """Make it a server of its own, whatever became of the other."""
+        assert self.ask(b"REPLICAOF NO ONE\r\n").startswith(b"+OK")
+
+    def swap(self) -> None:
+        """Let the two change places, with nothing lost: the other stops writing, waits for this one, and follows it."""
+        assert self._primary.ask(b"FAILOVER TO 127.0.0.1 %d\r\n" % self.port).startswith(b"+OK")
+        _await(lambda: b"role:slave" in self._primary.ask(b"INFO replication\r\n"))
+        _await(lambda: b"role:master" in self.ask(b"INFO replication\r\n"))
+
+
+def _number(server: RedisServer, pattern: bytes) -> int:
+    found = re.search(pattern, server.ask(b"INFO replication\r\n"))
+    return int(found[1]) if found else -1
 
 
 class RedisCluster:

@@ -9,7 +9,7 @@ from redis.exceptions import ResponseError
 
 from windlass.core.errors import StoreUnavailable
 from windlass.store.redis.connections import Argument, Connections, pack
-from windlass.store.redis.failures import Disconnected, is_unknown_script, moved_to, refused
+from windlass.store.redis.failures import Disconnected, is_read_only, is_unknown_script, moved_to, refused
 from windlass.store.scripts import Script, script
 
 Arguments: TypeAlias = Sequence[Argument]
@@ -44,26 +44,33 @@ class Caller:
         answers: list[Any] = [None] * len(calls)
         left = list(range(len(calls)))
         loading = b""
+        looked_again = False
         for _ in range(_MOST_TURNS):
             packed = loading + b"".join(self._pack(which, calls[at]) for at in left)
             found = await self.connections.send(packed, len(left) + bool(loading))
             for at, answer in zip(left, found[bool(loading) :], strict=True):
                 answers[at] = answer
-            # Neither kind of answer says that anything was done.
+            # None of these answers says that anything was done.
             left = [at for at in left if is_unknown_script(answers[at]) or moved_to(answers[at])]
+            refused_here = [at for at, answer in enumerate(answers) if is_read_only(answer)]
+            if refused_here and not looked_again:
+                looked_again = True
+                self.connections.look_again()
+                left = sorted({*left, *refused_here})
             if not left:
                 break
-            loading = b""
-            if any(is_unknown_script(answers[at]) for at in left):
-                loading = pack("SCRIPT", "LOAD", which.text)
-            for at in left:
-                if (node := moved_to(answers[at])) is not None:
-                    self.connections.move_to(*node)
-                    break
+            loading = self._prepare([answers[at] for at in left], which)
         for answer in answers:
             if isinstance(answer, ResponseError):
                 self._complain(answer, bool(left))
         return answers
+
+    def _prepare(self, answers: Sequence[object], which: Script) -> bytes:
+        """Turn to the node that was named, if one was; give what has to be sent before the call is sent again."""
+        node = next(filter(None, map(moved_to, answers)), None)
+        if node is not None:
+            self.connections.move_to(*node)
+        return pack("SCRIPT", "LOAD", which.text) if any(map(is_unknown_script, answers)) else b""
 
     def _pack(self, which: Script, arguments: Arguments) -> bytes:
         return pack("EVALSHA", which.digest, 1, self.key, *arguments)
@@ -73,6 +80,6 @@ class Caller:
         if gave_up:
             raise StoreUnavailable(f"{url} cannot serve just now: {answer}")
         error = refused(answer, url)
-        if isinstance(error, StoreUnavailable | OSError) or "READONLY" in str(answer):
+        if isinstance(error, StoreUnavailable):
             self.connections.drop_idle()  # the address may mean another server by now
         raise error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import select
 import time
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from hiredis import pack_command
@@ -39,6 +40,8 @@ class Connections:
         self._busy: set[AbstractConnection] = set()
         self._room = asyncio.Semaphore(_MOST)
         self._closed = False
+        self.on_look_again: Callable[[], None] = lambda: None
+        """Called when other connections than those for calls should be made anew, too."""
         self._node: tuple[str, int] | None = None
         """The node of a cluster that has the namespace, once it is known."""
         self.others: list[tuple[str, int]] = []
@@ -130,6 +133,11 @@ class Connections:
             self.others = [*self.others[1:], self.others[0]]
             self._node = self.others[0]
             self.drop_idle()
+
+    def look_again(self) -> None:
+        """Make new connections from now on: the server has become a replica, the address may mean another by now."""
+        self.drop_idle()
+        self.on_look_again()
 
     def drop_idle(self) -> None:
         """Close the connections that carry nothing just now."""

@@ -39,6 +39,11 @@ def is_unknown_script(answer: object) -> bool:
     return isinstance(answer, NoScriptError) or (isinstance(answer, ResponseError) and _text(answer)[:8] == "NOSCRIPT")
 
 
+def is_read_only(answer: object) -> bool:
+    """Whether the server is a replica, and refused to write anything. (A parser may have taken the word away.)"""
+    return isinstance(answer, ReadOnlyError) or (isinstance(answer, ResponseError) and _text(answer)[:8] == "READONLY")
+
+
 def moved_to(answer: object) -> tuple[str, int] | None:
     """Where a cluster says that the namespace is, if it says that it is elsewhere."""
     if not isinstance(answer, ResponseError):
@@ -83,7 +88,7 @@ def refused(error: ResponseError, url: str) -> StoreError:
             f"no room left in {url}: its maxmemory is reached; nothing of this call was stored. Workers can still "
             "finish what is there"
         )
-    if isinstance(error, ReadOnlyError) or text.startswith("READONLY"):
+    if is_read_only(error):
         return StoreReadOnly(f"{url} is a read-only replica; use the address of its master")
     if isinstance(error, NoPermissionError) or text.startswith("NOPERM"):
         return StoreReadOnly(f"{url}: this user may not do what a store must: {text}")

@@ -24,6 +24,8 @@ from windlass.store.redis.connections import Connections, drop, is_alive, open_u
 _WATCHDOG = 10.0
 """Seconds without a word after which the server is asked whether it is still there."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
+_LOOK_AGAIN = 2.0
+"""Seconds after a server turned out to be a replica in which the address has time to follow."""
 _UNHEARD = 8
 """Hints in a row that nobody wanted, after which the server is told to keep them."""
 _log = logging.getLogger("windlass.store.redis")
@@ -67,6 +69,7 @@ class Hints:
 
     def __init__(self, connections: Connections, namespace: bytes) -> None:
         self._connections = connections
+        connections.on_look_again = self._look_again
         self._prefix = namespace + b":"
         self._listeners: dict[bytes, dict[Subscription, None]] = {}
         self.sessions: set[bytes] = set()
@@ -80,6 +83,7 @@ class Hints:
         self._connection: AbstractConnection | None = None
         self._reader: asyncio.Task[None] | None = None
         self._up = asyncio.Event()
+        self._looking_again: asyncio.TimerHandle | None = None
 
     # ------------------------------------------------------------------------------------------ subscribing
 
@@ -262,7 +266,15 @@ class Hints:
     def _everybody(self) -> dict[Subscription, None]:
         return {one: None for listeners in self._listeners.values() for one in listeners}
 
+    def _look_again(self) -> None:
+        """Connect anew, in a while: everybody is woken then, and what they do may be refused again."""
+        if self._looking_again is None:
+            self._looking_again = asyncio.get_running_loop().call_later(_LOOK_AGAIN, self._lose)
+
     def _lose(self) -> None:
+        if self._looking_again is not None:
+            self._looking_again.cancel()
+            self._looking_again = None
         connection, self._connection = self._connection, None
         if connection is not None:
             drop(connection)
