@@ -33,6 +33,11 @@ def test_progress_and_cancel(tmp_path: Path) -> None:
     assert "3 chunks, this time to the end" in said
 
 
+def test_shards(tmp_path: Path) -> None:
+    assert "30 customers billed; of each shard: [10, 10, 10]" in run("shards.py", tmp_path)
+    assert len(list(tmp_path.glob("shard-*.db"))) == 3
+
+
 def test_operations(tmp_path: Path) -> None:
     said = run("operations.py", tmp_path, str(tmp_path))
     assert "operations.refresh_cache: Every 1 minute; 2880 jobs" in said
