@@ -1382,6 +1382,14 @@ MUTANTS: list[Mutant] = [
         tests=REDIS_FAILOVER,
     ),
     Mutant(
+        name="redis: what is missing from a bucket is written as texts of Lua are",
+        breaks="rates hold, whatever their numbers",
+        file="store/lua/_limits.lua",
+        old="int(bucket[1]) .. ' '",
+        new="string.format('%.14g', bucket[1]) .. ' '",
+        tests=("tests/integration/test_redis_rates.py",),
+    ),
+    Mutant(
         name="redis: a purge takes all edges of a job at once",
         breaks="nothing unbounded: one verb's work in the store is bounded",
         file="store/lua/_finish.lua",
