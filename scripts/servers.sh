@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the servers that tests start privately: Redis, PostgreSQL and PgBouncer, from Debian's or Ubuntu's packages.
+# Installs the servers that tests start privately: Redis, Valkey, PostgreSQL and PgBouncer, from Debian's or Ubuntu's packages.
 #
 # Nothing is left running: the packages' own services are kept from starting. Where a server cannot be had this says so
 # and goes on; its tests are then skipped with a reason, or fail where CI is set.
@@ -11,6 +11,9 @@ missing=()
 command -v redis-server >/dev/null || missing+=(redis-server)
 command -v postgres >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || missing+=(postgresql)
 command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || missing+=(pgbouncer)
+# Valkey is a package of Debian 13 and Ubuntu 24.04; where there is none, nothing is missing.
+add_valkey() { command -v valkey-server >/dev/null || [ -z "$(apt-cache show valkey-server 2>/dev/null)" ] || missing+=(valkey-server); }
+add_valkey
 [ ${#missing[@]} -gt 0 ] || exit 0
 
 as_root() {
@@ -31,5 +34,6 @@ if [ ! -e "$policy" ]; then
 fi
 {
     as_root apt-get update -qq &&
+        add_valkey && # it may be known only now
         as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=120 "${missing[@]}"
 } </dev/null >/dev/null || give_up "apt-get failed"

@@ -70,6 +70,24 @@ def redis_url(redis_server: "RedisServer") -> Iterator["RedisURL"]:
     redis_server.flush()
 
 
+@pytest.fixture(scope="session")
+def valkey_server() -> Iterator["RedisServer"]:
+    """As `redis_server`, of Valkey."""
+    from tests.servers.redis import ValkeyServer
+
+    with ValkeyServer("--appendfsync", "no") as server:
+        yield server
+
+
+@pytest.fixture
+def valkey_url(valkey_server: "RedisServer") -> Iterator["RedisURL"]:
+    """As `redis_url`, of Valkey."""
+    from windlass.core.redis_url import RedisURL
+
+    yield RedisURL(host="127.0.0.1", port=valkey_server.port, namespace=f"test-{uuid.uuid4().hex}")
+    valkey_server.flush()
+
+
 class _Complaints(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.ERROR)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from typing import TypeAlias
 
 import pytest
 
+from tests.conftest import skip_or_fail
+from tests.servers.redis import ValkeyServer
 from windlass.core.clock import DAY, HOUR, SECOND, Span
 from windlass.core.model import Settings
 from windlass.core.redis_url import RedisURL
@@ -43,6 +46,11 @@ STORES: dict[str, tuple[Store, MakeStore]] = {
         lambda request, clock: request.getfixturevalue("postgres_database").store(clock=clock),
     ),
 }
+if shutil.which(ValkeyServer.program):
+    STORES["valkey"] = (
+        RedisStore(RedisURL(host="nowhere")),
+        lambda request, clock: RedisStore(request.getfixturevalue("valkey_url"), clock=clock),
+    )
 """One of each, to be asked for its capabilities, and what makes one that is empty."""
 
 
@@ -67,3 +75,13 @@ async def test_store_keeps_its_contract(make: MakeStore, check: Check, request: 
         await check.run(env)
     finally:
         await env.close()
+
+
+def test_valkey_is_among_them() -> None:
+    """One line for all its cases, where it is missing; and a failure only where it could have been installed."""
+    if "valkey" in STORES:
+        return
+    reason = "valkey-server is not installed"
+    if ValkeyServer.is_to_be_had():
+        skip_or_fail(f"{reason} (apt-get install valkey-server; scripts/servers.sh does it)")
+    pytest.skip(f"{reason}, and this distribution has no such package")

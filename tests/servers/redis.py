@@ -1,8 +1,9 @@
-"""Redis (or Valkey) servers for tests."""
+"""Redis and Valkey servers for tests."""
 
 from __future__ import annotations
 
 import re
+import shutil
 import socket
 import subprocess
 import time
@@ -19,8 +20,10 @@ class RedisServer(Server):
         options: more options of its command line, such as ``"--maxmemory", "20mb"``; they win over ours.
     """
 
+    program = "redis-server"
+
     def __init__(self, *options: str) -> None:
-        self._program = find_binary("redis-server", "redis-server")
+        self._program = find_binary(self.program, self.program)
         super().__init__()
         self._options = options
 
@@ -56,6 +59,20 @@ class RedisServer(Server):
         with socket.create_connection(("127.0.0.1", self.port), 10) as connection:
             connection.sendall(line)
             return connection.recv(65536)
+
+
+class ValkeyServer(RedisServer):
+    """The same, by Valkey's own program."""
+
+    program = "valkey-server"
+
+    @classmethod
+    def is_to_be_had(cls) -> bool:
+        """Whether this machine's distribution has it (Debian 13, Ubuntu 24.04 and later)."""
+        apt = shutil.which("apt-cache")
+        return apt is not None and bool(
+            subprocess.run([apt, "show", cls.program], capture_output=True, check=False, timeout=60).stdout
+        )
 
 
 class RedisReplica(RedisServer):
