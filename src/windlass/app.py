@@ -263,6 +263,11 @@ class App:
         return task
 
     @property
+    def timezone(self) -> str:
+        """The time zone of triggers that say none."""
+        return self._timezone
+
+    @property
     def tasks(self) -> Mapping[str, Task[..., Any]]:
         """The registered tasks by name."""
         return dict(self._tasks)

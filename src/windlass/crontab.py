@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from hashlib import sha256
 from typing import NamedTuple
 
 from windlass.core.errors import InvalidCron, InvalidOption
@@ -12,6 +14,7 @@ from windlass.core.triggers import Cron
 _SETTING = re.compile(r"([A-Za-z_]\w*)\s*=\s*(.*)")
 _WORD = re.compile(r"(@\w+)\s+(\S.*)")
 _FIELDS = re.compile(r"((?:\S+\s+){5})(\S.*)")
+_UNFIT = re.compile(r"[^A-Za-z0-9_.]+")
 _PERCENT = re.compile(r"(?<!\\)%")
 
 
@@ -31,6 +34,19 @@ class Skipped(NamedTuple):
     why: str
 
 
+def named(entries: Iterable[Entry], prefix: str) -> dict[str, Entry]:
+    """Name lines by their commands, so that a line keeps its name wherever in the file it comes to stand: the prefix,
+    the program, and eight digits of the whole. Of several lines with the same command each has a name of its own."""
+    found: dict[str, Entry] = {}
+    seen: Counter[str] = Counter()
+    for entry in entries:
+        seen[entry.command] += 1
+        whole = f"{entry.command}\0{seen[entry.command]}".encode("utf-8", "surrogateescape")
+        program = _UNFIT.sub("-", entry.command.split()[0].rpartition("/")[2])[:40].strip("-") or "command"
+        found[f"{prefix}:{program}-{sha256(whole).hexdigest()[:8]}"] = entry
+    return found
+
+
 def read_crontab(text: str, tz: str | None = None) -> Iterator[Entry | Skipped]:
     """Read the lines of a user's crontab. ``tz``: whose clocks its times mean, where no ``CRON_TZ`` says so.
 
@@ -42,7 +58,7 @@ def read_crontab(text: str, tz: str | None = None) -> Iterator[Entry | Skipped]:
             continue
         setting = _SETTING.fullmatch(line)
         if setting is not None:
-            if setting[1] in ("CRON_TZ", "TZ"):
+            if setting[1] == "CRON_TZ":
                 tz = setting[2].strip().strip("\"'")
             else:
                 yield Skipped(number, line, f"set {setting[1]} where the task runs")

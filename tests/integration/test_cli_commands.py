@@ -500,7 +500,15 @@ def test_importing_a_crontab(session: Session) -> None:
     session.run(*come, "old.txt", "--dry-run")
     session.run("schedules", "ls", "--url", "sqlite:///jobs.db")
     session.run(*come, "old.txt", "--tz", "Europe/Berlin")
-    session.json(*come, "old.txt")
+    first = session.json(*come, "old.txt")["schedules"][0]["name"]
+    session.run("schedules", "pause", *APP, first)
+    again = session.json(*come, "old.txt")
+    assert {one["what"] for one in again["schedules"]} == {"unchanged"}
+    session.run("schedules", "ls", *APP)
+    lines = [line for line in CRONTAB.splitlines() if "refresh" not in line]
+    (session.folder / "new.txt").write_text("\n".join(lines[::-1]))
+    session.run(*come, "new.txt")
+    session.run(*come, "new.txt", "--delete")
     session.run("schedules", "ls", *APP)
     session.run(*come, "missing.txt")
     session.run(*come, "latin.txt", "--json")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from windlass.core.names import check_schedule
 from windlass.core.triggers import Cron
-from windlass.crontab import Entry, Skipped, read_crontab
+from windlass.crontab import Entry, Skipped, named, read_crontab
 
 TEXT = r"""
 # m h  dom mon dow   command
@@ -48,3 +49,30 @@ def test_every_line_is_read_or_skipped_with_a_reason() -> None:
 @pytest.mark.parametrize("text", ["", "\n\n", "# nothing", "   # nothing  "])
 def test_nothing(text: str) -> None:
     assert list(read_crontab(text)) == []
+
+
+def test_time_zones_of_the_commands_are_settings_like_others() -> None:
+    found = list(read_crontab("TZ=Asia/Seoul\n0 0 * * * backup\n", tz="Europe/Berlin"))
+    assert found == [
+        Skipped(1, "TZ=Asia/Seoul", "set TZ where the task runs"),
+        Entry(2, Cron("0 0 * * *", tz="Europe/Berlin"), "backup"),
+    ]
+
+
+def _named(text: str) -> dict[str, str]:
+    entries = [one for one in read_crontab(text) if isinstance(one, Entry)]
+    return {name: one.command for name, one in named(entries, "crontab").items()}
+
+
+def test_a_line_keeps_its_name_wherever_it_stands() -> None:
+    before = _named("0 1 * * * /usr/bin/a --x\n0 2 * * * b\n0 3 * * * c\n0 4 * * * b\n")
+    after = _named("0 5 * * * c\n0 2 * * * b\n")
+    assert len(before) == 4
+    assert after.items() < before.items()
+    assert next(iter(before)).startswith("crontab:a-")
+
+
+def test_names_are_names_whatever_the_command() -> None:
+    commands = ["\U0001f4a9/", "/", "x" * 300, "$(echo) >/dev/null", "-"]
+    for name in _named("".join(f"0 1 * * * {command}\n" for command in commands)):
+        assert check_schedule(name) == name

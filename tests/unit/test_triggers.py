@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
+from random import Random
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -299,6 +300,15 @@ def test_the_zone_of_the_app_is_for_those_that_have_none() -> None:
             "At 09:00, on the first Monday of the month; and at 09:00, on the second Wednesday of the month",
         ),
         (Cron("0 9 1 * 5L"), "At 09:00, on day 1 of the month, or on the last Friday of the month"),
+        (Cron("0 0 */2 * mon"), "At 00:00, every 2 days, but only on Monday"),
+        (Cron("0 0 10-15 * 1-5"), "At 00:00, between day 10 and 15 of the month, or Monday through Friday"),
+        (Cron("0 0 L * */2"), "At 00:00, on the last day of the month, but only every 2 days of the week"),
+        (Cron("0 0 L,15 * *"), "At 00:00, on the last day of the month; and at 00:00, on day 15 of the month"),
+        (Cron("0 0 L-3W * *"), "At 00:00, on the weekday nearest to 3 days before the last day of the month"),
+        (Cron("*/90 */40 * * *"), "At 00:00, every day"),
+        (Cron("0 0 31 2,* *"), "At 00:00, on day 31 of the month"),
+        (Cron("0 ? * * *"), "Every hour, every day"),
+        (Cron(" 8 15/69,*/19 L jan 5L", tz="Asia/Seoul"), "Cron 8 15/69,*/19 L jan 5L, Asia/Seoul"),
         (Daily("12:00"), "Every day at 12:00"),
         (Weekly("MON-fri", "09:00"), "Every week on Mon to Fri at 09:00"),
         (Every(hours=1, minutes=30), "Every 1 hour and 30 minutes"),
@@ -375,3 +385,44 @@ def test_what_cannot_be_meant_is_refused_in_words(make: Callable[[Any], Trigger]
 def test_lists_will_do_where_tuples_are_meant() -> None:
     listed = Excluding(Daily("9:00"), dates=[date(2026, 1, 1)], hours=[("8:00", "8:30")])  # type: ignore[arg-type]
     assert listed == Excluding(Daily("9:00"), dates=(date(2026, 1, 1),), hours=(("8:00", "8:30"),))
+
+
+def _field(random: Random, low: int, high: int) -> str:
+    first, last = random.randint(low, high), random.randint(low, high)
+    kinds = [f"{first}", f"{first}-{last}", f"*/{last or 1}", f"{first}/80", f"{first}-{last}/3", "*", "?"]
+    return ",".join(random.choice(kinds) for _ in range(random.choice([1, 1, 2])))
+
+
+def test_whatever_fires_has_a_sentence() -> None:
+    """Nobody could look at a list of schedules of which one has none."""
+    random = Random(5)
+    said = 0
+    for _ in range(3000):
+        days = random.choice([_field(random, 1, 31), "L", "LW", "15W", "L-3", "L,5", "L-4W"])
+        weekdays = random.choice([_field(random, 0, 7), "mon#2", "5L", "mon-fri", "1#1,3#2"])
+        expression = f"{_field(random, 0, 59)} {_field(random, 0, 23)} {days} {_field(random, 1, 12)} {weekdays}"
+        try:
+            trigger = Cron(expression)
+        except InvalidCron:
+            continue
+        said += not trigger.describe().startswith("Cron ") and "?" not in trigger.describe()
+    assert said > 2500
+
+
+def test_any_number_of_days_may_be_excluded() -> None:
+    days = [date(2026, 1, 1) + timedelta(days=number) for number in range(1500)]
+    trigger = Excluding(Daily("9:00"), dates=days)  # type: ignore[arg-type]
+    assert trigger.next(datetime(2026, 1, 1, tzinfo=UTC)) == datetime(2030, 2, 9, 9, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        Daily("1:00", tz="Asia/Seoul"),
+        Within(Daily("1:00", tz="Asia/Seoul"), start=datetime(2026, 1, 1, tzinfo=UTC)),
+        AnyOf([Daily("1:00", tz="Asia/Seoul"), Daily("1:00", tz="Asia/Seoul")]),
+    ],
+)
+def test_days_are_excluded_by_the_clocks_of_what_they_are_excluded_from(inner: Trigger) -> None:
+    trigger = Excluding(inner, dates=(date(2026, 1, 3),))
+    assert trigger.next(datetime(2026, 1, 2, 12, tzinfo=UTC)) == datetime(2026, 1, 3, 16, tzinfo=UTC)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from windlass.cli.arguments import Argument, Group, between, command
+from windlass.cli.crontabs import import_crontab
 from windlass.cli.enqueue import SPAN, parse_argument, parse_named
 from windlass.cli.errors import WrongUsage
 from windlass.cli.output import note, say, say_fields, say_json, say_table, stamp
 from windlass.cli.progress import bar
-from windlass.cli.target import APP, JSON, STORE, find_app, open_app, with_app
+from windlass.cli.target import APP, JSON, STORE, find_app, means_app, open_app, with_app
 
 if TYPE_CHECKING:
     from windlass.core.triggers import Trigger
@@ -117,8 +118,8 @@ def show_next(*, name: str, app: str | None, url: str | None, as_json: bool, cou
     Argument("--kwargs", metavar="JSON", help='Arguments by name: \'{"to": "a@example.org"}\'.'),
     Argument("--cron", metavar="EXPR", help="When: a cron expression, such as '0 12 * * mon-fri'."),
     Argument("--every", type=SPAN, metavar="SECONDS", help="When: at equal distances."),
-    Argument("--at", metavar="TIME", help="When: once, such as 2026-12-31T23:59:00+01:00."),
-    Argument("--tz", metavar="ZONE", help="Whose clocks --cron means: Europe/Berlin. Default: the app's."),
+    Argument("--at", metavar="TIME", help="When: once, such as 2026-12-31T23:59 or ...T23:59:00+01:00."),
+    Argument("--tz", metavar="ZONE", help="Whose clocks --cron and --at mean: Europe/Berlin. Default: the app's."),
     Argument("--overlap", choices=("allow", "skip", "queue", "cancel"), help="While the job before is unfinished."),
     Argument("--coalesce", choices=("latest", "one", "all"), help="Which of several missed fire times have a job."),
     Argument("--misfire-grace", type=SPAN, metavar="SECONDS", help="A fire time met later than this has no job."),
@@ -157,7 +158,7 @@ def add(
     wanted = found.find_task(task).options(queue=queue, priority=priority)
     positional = [parse_argument(text, f"argument {number}") for number, text in enumerate(arguments, 1)]
     call = wanted.bind(*positional, **parse_named(kwargs))
-    trigger = _trigger(cron, every, at, tz)
+    trigger = _trigger(cron, every, at, tz, found.timezone)
     said = {word: value for word, value in policy.items() if value is not None}
 
     async def act() -> ScheduleInfo:
@@ -166,7 +167,7 @@ def add(
     _say(with_app(found, act), as_json=as_json)
 
 
-def _trigger(cron: str | None, every: float | None, at: str | None, tz: str | None) -> Trigger:
+def _trigger(cron: str | None, every: float | None, at: str | None, tz: str | None, app_tz: str) -> Trigger:
     from windlass.core.triggers import At, Cron, Every
 
     given = [one for one in (cron, every, at) if one is not None]
@@ -174,20 +175,22 @@ def _trigger(cron: str | None, every: float | None, at: str | None, tz: str | No
         raise WrongUsage("when should it fire? give one of --cron, --every and --at")
     if cron is not None:
         return Cron(cron, tz=tz)
-    if tz is not None:
-        raise WrongUsage("--tz says whose clocks --cron means; --at has its offset in the time")
     if every is not None:
+        if tz is not None:
+            raise WrongUsage("--tz says whose clocks --cron and --at mean; --every has none")
         return Every(seconds=every)
-    return At(parse_time(at or "", "--at"))
+    return At(parse_time(at or "", "--at", tz or app_tz))
 
 
-def parse_time(text: str, what: str) -> datetime:
-    """Read a time with an offset; without one, in UTC."""
+def parse_time(text: str, what: str, tz: str) -> datetime:
+    """Read a time; one without an offset is meant by the clocks of ``tz``. Raises `WrongUsage` and `InvalidOption`."""
+    from windlass.core.walltime import find_zone, first_instant
+
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
         raise WrongUsage(f"{what} {text!a}: expected a time such as 2026-12-31T23:59:00+01:00") from None
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+    return found if found.tzinfo is not None else first_instant(found, find_zone(tz))
 
 
 @command(NAME, *STORE, examples=[("windlass schedules pause nightly", "Until it is resumed.")])
@@ -238,8 +241,10 @@ def backfill(
     *, name: str, app: str | None, url: str | None, as_json: bool, start: str, end: str, parallel: int
 ) -> None:
     """Enqueue jobs for the fire times of a range. At most so many run at a time; it waits until they have finished.
-    They are others than the schedule's own, and the same command again goes on with the same jobs."""
-    begin, until = parse_time(start, "--from"), parse_time(end, "--until")
+    They are others than the schedule's own, and the same command again goes on with the same jobs. Times without an
+    offset are meant by the app's clocks; without --app, in UTC."""
+    zone = find_app(app).timezone if means_app(app, url) else "UTC"
+    begin, until = parse_time(start, "--from", zone), parse_time(end, "--until", zone)
 
     async def act(schedules: Schedules) -> tuple[int, int]:
         work = await schedules.backfill(name, begin, until, parallel=parallel)
@@ -254,62 +259,6 @@ def backfill(
         say_json({"name": name, "enqueued": enqueued, "finished": finished})
     else:
         say(f"{enqueued} jobs, all finished" if enqueued else "no fire times in this range")
-
-
-@command(
-    APP,
-    Argument("--crontab", metavar="FILE", required=True, help="A user's crontab; - reads standard input."),
-    Argument("--task", metavar="TASK", required=True, help="A task that takes a command line, as its one argument."),
-    Argument("--tz", metavar="ZONE", help="Whose clocks its times mean. Default: the app's."),
-    Argument("--prefix", metavar="NAME", default="crontab", help="Names are this and the line: crontab:12."),
-    Argument("--dry-run", action="store_true", help="Only say what would be made."),
-    JSON,
-    examples=[("windlass schedules import --crontab old.txt --task tasks.shell --dry-run", "Look first.")],
-)
-def import_crontab(
-    *, app: str | None, crontab: str, task: str, tz: str | None, prefix: str, dry_run: bool, as_json: bool
-) -> None:
-    """Make a schedule of each line of a crontab. Its jobs run TASK with the line's command. Lines that no schedule can
-    be are named with the reason. The same command again replaces what it made before."""
-    from windlass.crontab import Entry, Skipped, read_crontab
-
-    found = find_app(app)
-    wanted = found.find_task(task)
-    lines = list(read_crontab(_read(crontab), tz))
-    entries = [(f"{prefix}:{one.line}", one) for one in lines if isinstance(one, Entry)]
-    skipped = [one for one in lines if isinstance(one, Skipped)]
-
-    async def act() -> None:
-        for name, one in entries:
-            await found.schedules.add(name, wanted.bind(one.command), one.trigger, replace=True)
-
-    if not dry_run:
-        with_app(found, act)
-    if as_json:
-        say_json(
-            {
-                "made": [
-                    {"name": name, "cron": one.trigger.expression, "command": one.command} for name, one in entries
-                ],
-                "skipped": [{"line": one.line, "text": one.text, "why": one.why} for one in skipped],
-            }
-        )
-        return
-    if entries:
-        say_table(("name", "when", "command"), ((name, one.trigger.describe(), one.command) for name, one in entries))
-    for one in skipped:
-        note(f"line {one.line} was skipped, {one.why}: {one.text}")
-    say(f"{len(entries)} schedules {'would be made' if dry_run else 'made'}, {len(skipped)} lines skipped")
-
-
-def _read(file: str) -> str:
-    import sys
-    from pathlib import Path
-
-    try:
-        return sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise WrongUsage(f"--crontab {file}: {error}") from None
 
 
 # ------------------------------------------------------------------------------------------------------- words

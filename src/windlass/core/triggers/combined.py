@@ -123,7 +123,7 @@ class Excluding(ZonedTrigger, frozen=True, forbid_unknown_fields=True):
         return find_zone(self.tz or _zone_of(self.trigger) or "UTC")
 
     def _next(self, after: datetime) -> datetime | None:
-        for _ in range(_TRIES):
+        for _ in range(_TRIES + len(self.dates) + len(self.windows)):
             found = self.trigger.next(after)
             if found is None or (until := self._excluded_until(found)) is None:
                 return found
@@ -169,7 +169,13 @@ def _pairs(what: str, given: Any, example: str) -> tuple[tuple[Any, Any], ...]:
 
 
 def _zone_of(trigger: BaseTrigger) -> str | None:
-    return trigger.tz if isinstance(trigger, ZonedTrigger) else None
+    """The zone that a trigger says, or those that it is made of, if they say one."""
+    if isinstance(trigger, ZonedTrigger) and trigger.tz:
+        return trigger.tz
+    if isinstance(trigger, Within | Excluding):
+        return _zone_of(trigger.trigger)
+    zones = {_zone_of(one) for one in trigger.triggers} if isinstance(trigger, AnyOf) else set()
+    return zones.pop() if len(zones) == 1 else None
 
 
 def _midnight(shown: datetime) -> datetime:

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from windlass.core import cron
 from windlass.core.errors import InvalidOption
 from windlass.core.triggers.base import ZonedTrigger
+from windlass.core.triggers.english import sentence_of
 from windlass.core.triggers.times import time_of
 from windlass.core.walltime import after_gap, first_instant, in_gap, is_second_pass, overlap, second_instant, wall
 
@@ -51,26 +52,7 @@ class Cron(_Cronlike, frozen=True, forbid_unknown_fields=True):
 
     def describe(self) -> str:
         """Say in English when it fires."""
-        expression = self.expression.strip()
-        *others, weekdays = cron.MACROS.get(expression.lower(), expression).upper().split()
-        # The library knows one such weekday, no `?` but in the place of days, and no "or" before such a weekday.
-        nth = "#" in weekdays or "L" in weekdays
-        each = weekdays.split(",") if nth else [weekdays]
-        sentences = [_english(" ".join([*others, one]).replace("?", "*")) for one in each]
-        if nth and others[-2][0] not in "*?":
-            sentences = [sentence.replace(", on the ", ", or on the ") for sentence in sentences]
-        sentence = "; and ".join(sentences)
-        return self.with_zone(sentence[0].upper() + sentence[1:])
-
-
-def _english(expression: str) -> str:
-    from cron_descriptor import Options, get_description
-
-    options = Options()
-    options.use_24hour_time_format = True
-    options.verbose = True
-    found: str = get_description(expression, options)
-    return found[0].lower() + found[1:]
+        return self.with_zone(sentence_of(self.expression))
 
 
 class Daily(_Cronlike, frozen=True, forbid_unknown_fields=True):
