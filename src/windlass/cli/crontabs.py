@@ -70,7 +70,8 @@ def import_crontab(
     for one in skipped:
         note(f"line {one.line} was skipped, {one.why}: {one.text}")
     for name in gone:
-        hint = "deleted" if delete else f"--delete, or `windlass schedules rm {name}`, ends it"
+        ends = "it is deleted" if not dry_run else "it would be deleted"
+        hint = ends if delete else f"--delete, or `windlass schedules rm {name}`, ends it"
         note(f"{name} is not in the file any more: {hint}")
     say(f"{len(entries)} schedules, {len(skipped)} lines skipped{'; nothing was done' if dry_run else ''}")
 
