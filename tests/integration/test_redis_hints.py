@@ -100,7 +100,7 @@ async def test_a_dead_session_swallows_no_hint(store: RedisStore) -> None:
     dead, session = store.twin(), new_session()
     await dead.connect()
     await dead.open(session)
-    dead.subscribe(["ready/default"], lambda: None)
+    dead.subscribe(["ready/default", f"session/{session.id.hex()}"], lambda: None)
     async with running(store, tell) as worker:
         await worker.signals.wait_for("idle")
         for number in range(1, 11):
@@ -109,6 +109,28 @@ async def test_a_dead_session_swallows_no_hint(store: RedisStore) -> None:
             await done(ends)
             await worker.signals.wait_for("idle")
     await dead.aclose()
+
+
+async def test_a_machine_that_dies_with_its_workers_swallows_no_hint(store: RedisStore) -> None:
+    """Its connections are closed, and the server knows it long before their leases are over."""
+    ends: asyncio.Queue[None] = asyncio.Queue()
+
+    @spec
+    async def tell() -> None:
+        ends.put_nowait(None)
+
+    async with running(store, tell) as worker:
+        await worker.signals.wait_for("idle")
+        for number in range(1, 9):
+            dead, session = store.twin(), new_session()
+            await dead.connect()
+            await dead.open(session)
+            dead.subscribe(["ready/default", f"session/{session.id.hex()}"], lambda: None)
+            await dead.claim(session.id, ClaimRequest(number, (Lane("default", "", 1),)))
+            await dead.aclose()
+        for _ in range(4):
+            await enqueue(store, new_job("tell"))
+            await done(ends)
 
 
 async def test_who_closes_its_session_waits_for_nothing(store: RedisStore, redis_server: RedisServer) -> None:

@@ -59,12 +59,25 @@ local ready_queues, ended, told, makes_room, due_earlier = {}, {}, {}, false, fa
 local function became_ready(queue, jobs) ready_queues[queue] = (ready_queues[queue] or 0) + jobs end
 local function publish(channel) call('SPUBLISH', ns .. channel, '') end
 
--- A few jobs are told to as few of the sessions that found nothing (see `await_jobs`), and to one more: one may be dead. If
--- there are not so many, somebody may wait who is not among them, and all are told. A hint is used up: who was told looks,
--- and stands here again if that brings nothing.
-local FEW = 50
+-- A few jobs are told to as few of the sessions that found nothing (see `await_jobs`), and to one more: one may be dead
+-- without the server having heard of it. If there are not so many, somebody may wait who is not among them, and all are
+-- told. A hint is used up: who was told looks, and stands here again if that brings nothing.
+local FEW, TURNS = 50, 4
+local function add_listening(idle, sessions) -- those whose connections the server has
+  local channels = {}
+  for i, session in ipairs(sessions) do channels[i] = ns .. 'session/' .. session end
+  local heard = call('PUBSUB', 'SHARDNUMSUB', unpack(channels))
+  for i, session in ipairs(sessions) do
+    if heard[2 * i] > 0 then idle[#idle + 1] = session end
+  end
+end
 local function tell_ready(queue, jobs)
-  local idle = jobs <= FEW and call('SPOP', ns .. 'idle:' .. queue, jobs + 1) or {}
+  local idle = {}
+  for _ = 1, jobs <= FEW and TURNS or 0 do
+    local sessions = call('SPOP', ns .. 'idle:' .. queue, jobs + 1 - #idle)
+    if #sessions > 0 then add_listening(idle, sessions) end
+    if #sessions == 0 or #idle > jobs then break end
+  end
   call('SPUBLISH', ns .. 'ready/' .. queue, #idle > jobs and table.concat(idle) or '')
 end
 local function expect_none(session, queues) -- it stands among the idle no more

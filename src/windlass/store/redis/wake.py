@@ -238,8 +238,9 @@ class Hints:
         return any(named[at : at + 16] in self.sessions for at in range(0, len(named), 16))
 
     def hears(self, session: bytes, queues: Iterable[str]) -> bool:
-        """Whether hints of ready jobs that name this session arrive, and are wanted, for all of these queues."""
-        if session not in self.sessions:
+        """Whether hints of ready jobs that name this session arrive, and are wanted, for all of these queues. By the
+        session's own channel the server knows that it is there."""
+        if session not in self.sessions or self._prefix + b"session/" + session not in self._known:
             return False
         channels = [self._prefix + f"ready/{queue}".encode() for queue in queues]
         return self._known.issuperset(channels) and all(
