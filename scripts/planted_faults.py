@@ -40,6 +40,7 @@ LIMITS = ("tests/conformance", "-k", "sqlite-turns or sqlite-limits")
 REDIS = ("tests/conformance", "-k", "redis-")
 REDIS_FAULTS = ("tests/integration/test_redis_faults.py",)
 REDIS_FAILOVER = ("tests/integration/test_redis_failover.py",)
+REDIS_HINTS = ("tests/integration/test_redis_hints.py",)
 REDIS_BOUNDS = ("tests/integration/test_redis_bounds.py",)
 POSTGRES = ("tests/conformance", "-k", "postgres-")
 BESIDE = ("tests/integration/test_postgres_beside.py",)
@@ -1436,6 +1437,46 @@ MUTANTS: list[Mutant] = [
         old="  call('HDEL', ns .. 'T:' .. job.lane, line)\n",
         new="",
         tests=REDIS,
+    ),
+    Mutant(
+        name="redis: hints for who took something",
+        breaks="who is told of a job can take it",
+        file="store/lua/_walk.lua",
+        old="if taken == 0 and not alone and",
+        new="if not alone and",
+        tests=REDIS_HINTS,
+    ),
+    Mutant(
+        name="redis: hints: no spare",
+        breaks="a dead session swallows no hint",
+        file="store/lua/_write.lua",
+        old="jobs + 1 - #idle)\n    if #sessions > 0 then add_listening(idle, sessions) end\n    if #sessions == 0 or #idle > jobs",
+        new="jobs - #idle)\n    if #sessions > 0 then add_listening(idle, sessions) end\n    if #sessions == 0 or #idle >= jobs",
+        tests=REDIS_HINTS,
+    ),
+    Mutant(
+        name="redis: hints for whoever stood there",
+        breaks="hints are for those whom the server still knows",
+        file="store/lua/_write.lua",
+        old="if heard[2 * i] > 0 then",
+        new="if true then",
+        tests=REDIS_HINTS,
+    ),
+    Mutant(
+        name="redis: hints for all",
+        breaks="a job wakes two of many",
+        file="store/lua/_write.lua",
+        old="#idle > jobs and table.concat(idle) or ''",
+        new="''",
+        tests=REDIS_HINTS,
+    ),
+    Mutant(
+        name="engine: a blocked loop takes the lease for over",
+        breaks="only what is not renewed ends attempts",
+        file="engine/worker.py",
+        old="if self._heartbeat.answered_at + self._lease > time.monotonic():",
+        new="if False:",
+        tests=("tests/integration/test_engine_leases.py", "-k", "beside"),
     ),
     Mutant(
         name="redis: certificates are taken as they come",
