@@ -29,7 +29,8 @@ async def deploy(store: Store, declared: Mapping[str, Definition], *, force: boo
     """Make, change and delete schedules, so that the store has those that the code declares.
 
     What was changed at run time stays, unless ``force``; so do pauses, and schedules that the code never declared. A
-    schedule that the code declared once, and does not any more, is deleted, unless it was changed at run time.
+    schedule that the code declared once, and does not any more, is deleted, unless it was changed at run time; one that
+    was deleted at run time stays so, unless ``force``.
     """
     answers: list[Deployed] = []
     missing = dict(declared)
@@ -39,7 +40,9 @@ async def deploy(store: Store, declared: Mapping[str, Definition], *, force: boo
         for record in page.schedules:
             wanted = missing.pop(record.name, None)
             answer = await _settle(store, record, wanted, force=force)
-            if answer is not None:
+            if answer == "made" and wanted is not None:
+                missing[record.name] = wanted
+            elif answer is not None:
                 answers.append(Deployed(record.name, answer))
         cursor = page.cursor
         if cursor is None:
@@ -53,18 +56,30 @@ async def _settle(store: Store, record: ScheduleRecord, wanted: Definition | Non
     """Bring one stored schedule into line; ``None``: it is none of the code's business."""
     stored = decode(record.definition)
     if wanted is None:
-        if not stored.declared:
+        if not stored.declared or stored.withdrawn:
             return None
         if stored.edited and not force:
             return "kept"
-        await store.delete_schedules([record.name])
+        await _withdraw(store, record, stored)
         return "deleted"
+    if stored.withdrawn:
+        if stored.edited and not force:
+            return "kept"
+        await store.delete_schedules([record.name])  # so that it begins anew
+        return "made"
     if stored.declared == wanted.declared and not (force and stored.edited):
         return "kept" if stored.edited else "unchanged"
     if stored.edited and not force:
         return "kept"
     await _put(store, record, wanted)
     return "changed" if stored.declared else "adopted"
+
+
+async def _withdraw(store: Store, record: ScheduleRecord, stored: Definition) -> None:
+    """Take a schedule away so that workers of the version before, which declare it, do not make it again."""
+    gone = encode(msgspec.structs.replace(stored, edited=False, withdrawn=True))
+    put = NewSchedule(name=record.name, definition=gone, version=record.version, next=None, paused=True)
+    await _put_or_complain(store, put)
 
 
 async def _put(store: Store, record: ScheduleRecord, wanted: Definition) -> None:
@@ -78,5 +93,9 @@ async def _put(store: Store, record: ScheduleRecord, wanted: Definition) -> None
         next=None if record.paused else at,
         paused=record.paused,
     )
+    await _put_or_complain(store, put)
+
+
+async def _put_or_complain(store: Store, put: NewSchedule) -> None:
     if (await store.put_schedules([put]))[0].status is not PutStatus.STORED:
-        raise UsageError(f"schedule {record.name!r} was changed meanwhile: deploy again")
+        raise UsageError(f"schedule {put.name!r} was changed meanwhile: deploy again")

@@ -91,7 +91,8 @@ class Schedules:
         while True:
             page = await store.list_schedules(cursor=cursor)
             for record in page.schedules:
-                yield _info(record)
+                if not decode(record.definition).withdrawn:
+                    yield _info(record)
             cursor = page.cursor
             if cursor is None:
                 return
@@ -108,7 +109,10 @@ class Schedules:
         """The next fire times of a schedule; none while it is paused. Raises `ScheduleNotFound`."""
         record = await _read(await self._store(), name)
         found: list[datetime] = []
-        trigger, at = decode(record.definition).trigger, record.next
+        one = decode(record.definition)
+        trigger, at = one.trigger, record.next
+        if one.policies.max_jobs is not None:
+            count = min(count, one.policies.max_jobs - record.fired)
         while at is not None and len(found) < count and not record.paused:
             found.append(to_datetime(at))
             at = following(trigger, at)
@@ -149,6 +153,8 @@ class Schedules:
         if following(given.trigger, await (await self._store()).now()) is None:
             raise InvalidOption(f"schedule {name!r}: {given.trigger.describe()}: it would never fire again")
         status = (await put_new(await self._store(), {name: given}, paused=paused))[name]
+        if status is PutStatus.CHANGED and await self._begin_anew(name):
+            status = (await put_new(await self._store(), {name: given}, paused=paused))[name]
         if status is not PutStatus.STORED and replace:
             return await self._put(name, lambda old: _edited(given, old), paused=paused)
         if status is not PutStatus.STORED:
@@ -206,8 +212,12 @@ class Schedules:
         return blocking.run(lambda: self.resume(name))
 
     async def delete(self, name: str) -> None:
-        """Delete a schedule. Jobs that it has enqueued stay. Raises `ScheduleNotFound`."""
-        if not await (await self._store()).delete_schedules([check_schedule(name)]):
+        """Delete a schedule. Jobs that it has enqueued stay. One that the code declares stays deleted: no worker makes
+        it again, and `windlass deploy` only with ``--force``. Raises `ScheduleNotFound`."""
+        store = await self._store()
+        if decode((await _read(store, name)).definition).declared:
+            await self._write(name, lambda old: msgspec.structs.replace(old, edited=True, withdrawn=True), paused=True)
+        elif not await store.delete_schedules([name]):
             raise ScheduleNotFound(f"there is no schedule {name!r}")
 
     def delete_sync(self, name: str) -> None:
@@ -248,21 +258,47 @@ class Schedules:
     async def _put(
         self, name: str, change: Callable[[Definition], Definition], *, paused: bool | None = None
     ) -> ScheduleInfo:
+        await self._write(name, change, paused=paused)
+        return await self.get(name)
+
+    async def _begin_anew(self, name: str) -> bool:
+        """Forget a schedule that the code declares and that was deleted; answers whether it was one."""
+        store = await self._store()
+        [record] = await store.get_schedules([name])
+        withdrawn = record is not None and decode(record.definition).withdrawn
+        return withdrawn and await store.delete_schedules([name]) > 0
+
+    async def _write(
+        self, name: str, change: Callable[[Definition], Definition], *, paused: bool | None = None
+    ) -> None:
         """Read, change and write a schedule, again if somebody else does meanwhile."""
         store = await self._store()
         for _ in range(_TRIES):
             record = await _read(store, name)
             wanted = record.paused if paused is None else paused
-            new = change(decode(record.definition))
+            old = decode(record.definition)
+            new = change(old)
             now = await store.now()
+            _check_change(record, old, new, now)
             at = None if wanted else _next_of(record, new, now)
             put = NewSchedule(name=name, definition=encode(new), version=record.version, next=at, paused=wanted)
             if (await store.put_schedules([put]))[0].status is PutStatus.STORED:
-                return await self.get(name)
+                return
         raise UsageError(f"schedule {name!r} is changed by others all the time: try again")
 
     async def _store(self) -> Store:
         return (await self._client.opened()).store
+
+
+def _check_change(record: ScheduleRecord, old: Definition, new: Definition, now: Instant) -> None:
+    """Refuse a change that would end a schedule unseen. Raises `InvalidOption`."""
+    if new.trigger != old.trigger and following(new.trigger, max(now, record.last or 0)) is None:
+        raise InvalidOption(f"schedule {record.name!r}: {new.trigger.describe()}: it would never fire again")
+    most = new.policies.max_jobs
+    if most is not None and most != old.policies.max_jobs and record.fired >= most:
+        raise InvalidOption(
+            f"schedule {record.name!r} has had {record.fired} jobs: with max_jobs={most} it would be over"
+        )
 
 
 def _edited(new: Definition, old: Definition) -> Definition:
@@ -280,7 +316,7 @@ def _next_of(record: ScheduleRecord, new: Definition, now: Instant) -> Instant |
 
 async def _read(store: Store, name: str) -> ScheduleRecord:
     [record] = await store.get_schedules([check_schedule(name)])
-    if record is None:
+    if record is None or decode(record.definition).withdrawn:
         raise ScheduleNotFound(f"there is no schedule {name!r}")
     return record
 

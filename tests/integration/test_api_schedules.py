@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -22,6 +23,7 @@ from windlass import (
     ScheduleExists,
     ScheduleNotFound,
 )
+from windlass.engine.declaring import declare
 
 SOON = 20.0
 
@@ -124,3 +126,67 @@ def test_declarations_that_cannot_be(app: App) -> None:
         app.scheduled(Every(hours=1))(t)
     with pytest.raises(InvalidOption, match="catch_up"):
         app.schedule("b", t.bind(1), Cron("@daily"), catch_up=0)
+
+
+# ---------------------------------------------------------------------------------------------- declared, and deleted
+
+
+def version(*, old: bool) -> dict[str, Any]:
+    """What two versions of an application declare."""
+    declaring = App("memory://")
+    task = add(declaring)
+    declaring.schedule("kept", task.bind(1), Every(hours=1))
+    if old:
+        declaring.schedule("obsolete", task.bind(1), Every(hours=1), max_jobs=5)
+    return dict(declaring.declared)
+
+
+async def names(app: App) -> list[str]:
+    return [one.name for one in await app.schedules.all()]
+
+
+async def test_an_old_worker_never_undoes_a_new_deployment(app: App) -> None:
+    old, new = version(old=True), version(old=False)
+    await app.schedules.deploy(old)
+    assert ("obsolete", "deleted") in await app.schedules.deploy(new)
+    async with app:
+        assert await declare(await app.store(), old) == 0, "a worker of the old version, that starts late"
+    assert await names(app) == ["kept"]
+    for look in (app.schedules.get, app.schedules.pause, app.schedules.fire, app.schedules.delete):
+        with pytest.raises(ScheduleNotFound):
+            await look("obsolete")
+    assert await app.schedules.deploy(new) == [("kept", "unchanged")]
+    assert ("obsolete", "made") in await app.schedules.deploy(old)
+    made = await app.schedules.get("obsolete")
+    assert (made.paused, made.fired, made.edited) == (False, 0, False)
+    assert made.next is not None
+
+
+async def test_what_somebody_deletes_stays_deleted(app: App) -> None:
+    task = add(app)
+    declared = version(old=True)
+    await app.schedules.deploy(declared)
+    await app.schedules.delete("obsolete")
+    async with app:
+        assert await declare(await app.store(), declared) == 0
+    assert ("obsolete", "kept") in await app.schedules.deploy(declared)
+    assert await names(app) == ["kept"]
+    assert ("obsolete", "made") in await app.schedules.deploy(declared, force=True)
+    await app.schedules.delete("obsolete")
+    made = await app.schedules.add("obsolete", task.bind(7), Every(minutes=1))
+    assert (made.arguments["n"], made.declared) == (7, False)
+
+
+async def test_a_change_that_would_end_a_schedule_unseen_is_refused(app: App) -> None:
+    task = add(app)
+    await app.schedules.add("a", task.bind(1), Every(seconds=0.1), max_jobs=3)
+    assert len(await app.schedules.next("a")) <= 3
+    with pytest.raises(InvalidOption, match="never fire again"):
+        await app.schedules.change("a", trigger=At(datetime(2020, 1, 1, tzinfo=UTC)))
+    async with app.worker(), asyncio.timeout(SOON):
+        while (await app.schedules.get("a")).fired < 3:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)  # the store is asked: there is no event
+    with pytest.raises(InvalidOption, match="has had 3 jobs: with max_jobs=2"):
+        await app.schedules.add("a", task.bind(1), Every(hours=1), replace=True, max_jobs=2)
+    assert (await app.schedules.change("a", max_jobs=10)).next is not None
+    assert len(await app.schedules.next("a", 50)) == 7

@@ -13,7 +13,7 @@ import pytest
 from tests.integration.engine_harness import Switch, eventually, running, spec
 from windlass.core.clock import HOUR, SECOND, Instant
 from windlass.core.definition import Definition, Policies, encode
-from windlass.core.firing import following
+from windlass.core.firing import following, plan_firing
 from windlass.core.lifecycle import State
 from windlass.core.options import decode_options
 from windlass.core.records import JobFilter, JobRecord
@@ -245,6 +245,35 @@ async def test_overlap_cancel_ends_the_one_before(store: Store) -> None:
         task.gate.set()
     states = [job.state for job in await jobs(store)]
     assert states[:2] == [State.CANCELLED, State.CANCELLED]
+
+
+async def test_what_is_met_too_late_cancels_nothing(store: Store) -> None:
+    """Nothing would come in its place."""
+    one = definition(Every(seconds=0.5), overlap="cancel", misfire_grace=0)
+    await put(store, one=one)
+    due = await read(store)
+    assert due.next is not None
+    await eventually(lambda: _is_past(store, due.next))
+    await store.fire([plan_firing(due, one, due.next)])
+    first = await read(store)
+    assert first.next is not None
+    await eventually(lambda: _is_past(store, first.next))
+    late = Scheduler(store, SILENT, {})
+    late.take_duty(True)
+    task = asyncio.create_task(late.run())
+    await eventually(lambda: _has_skipped(store))
+    task.cancel()
+    await asyncio.wait({task})
+    (job,) = await jobs(store)
+    assert job.state is State.READY
+
+
+async def _is_past(store: Store, at: Instant | None) -> bool:
+    return at is not None and await store.now() > at + SECOND // 10
+
+
+async def _has_skipped(store: Store) -> bool:
+    return (await read(store)).skipped > 0
 
 
 async def test_overlap_allow(store: Store) -> None:

@@ -129,6 +129,14 @@ def test_too_late_is_a_misfire() -> None:
     assert (fire_times(firing), firing.skipped) == ([3, 4, 5], 3)
 
 
+def test_too_late_for_the_first_is_in_time_for_another() -> None:
+    firing = plan(7 * MINUTE + SECOND, coalesce="one", misfire_grace=3 * MINUTE)
+    assert (fire_times(firing), firing.skipped, firing.next) == ([5], 7, NOON + 8 * MINUTE)
+    assert fire_times(plan(30 * MINUTE, coalesce="one", misfire_grace=0)) == [30]
+    firing = plan(30 * MINUTE + SECOND, coalesce="one", misfire_grace=0)
+    assert (fire_times(firing), firing.skipped) == ([], 31)
+
+
 def test_the_trigger_ends() -> None:
     firing = plan(trigger=At(datetime(2026, 1, 31, 12, tzinfo=UTC)))
     assert (len(firing.jobs), firing.next) == (1, None)

@@ -69,6 +69,9 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The fingerprint of its declaration in the application's code; empty: it was made at run time."""
     edited: bool = False
     """It was changed at run time since it was declared."""
+    withdrawn: bool = False
+    """It was deleted, and is still declared by some version of the code, whose workers must not make it again: nobody
+    is shown it, and it does not fire."""
 
     def new_job(self, name: str, fire_time: Instant, *, behind: bytes | None = None, space: str = "") -> NewJob:
         """The job of a fire time, always the same. ``behind``: the job that it waits for. ``space``: of a backfill,

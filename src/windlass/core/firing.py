@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from windlass.core.clock import SECOND, Instant, instant, to_datetime
+from windlass.core.clock import SECOND, Instant, Span, instant, to_datetime
 from windlass.core.definition import Definition
 from windlass.core.schedules import MAX_FIRED, Firing, ScheduleRecord
 from windlass.core.triggers import Trigger
@@ -22,8 +22,9 @@ def plan_firing(record: ScheduleRecord, definition: Definition, now: Instant, *,
     assert record.next is not None
     policies = definition.policies
     met = _missed(definition.trigger, record.next, now, policies.catch_up if policies.coalesce == "all" else 1)
-    chosen, last = _choose(definition, record.next, met.latest)
     grace = policies.misfire_grace
+    first = record.next if grace is None else _first_in_time(definition.trigger, record.next, now, grace)
+    chosen, last = _choose(definition, first, met.latest)
     in_time = [at for at in chosen if grace is None or now - at <= grace]
     if policies.max_jobs is not None:
         in_time = in_time[: max(0, policies.max_jobs - record.fired)]
@@ -59,6 +60,14 @@ def following(trigger: Trigger, after: Instant) -> Instant | None:
     """The first fire time after this one."""
     found = trigger.next(to_datetime(after))
     return None if found is None else instant(found, "fire time")
+
+
+def _first_in_time(trigger: Trigger, first: Instant, now: Instant, grace: Span) -> Instant:
+    """The first fire time that is not too late; of those that all are, the first."""
+    if now - first <= grace:
+        return first
+    found = following(trigger, now - grace - 1)
+    return first if found is None or found > now else max(first, found)
 
 
 def _choose(definition: Definition, first: Instant, met: list[Instant]) -> tuple[list[Instant], Instant]:

@@ -126,12 +126,7 @@ class Scheduler:
 
         defined = [(record, one) for record in found.schedules if (one := self._definition(record)) is not None]
         unfinished = await self._unfinished([record for record, one in defined if one.asks_for_last_job])
-        to_cancel = [unfinished[record.name] for record, one in defined
-                     if one.policies.overlap == "cancel" and record.name in unfinished]  # fmt: skip
-        if to_cancel:
-            # Before the new job is there: whoever takes over from here cancels nothing else.
-            await self._store.cancel(to_cancel)
-        return [
+        firings = [
             plan_firing(
                 record,
                 one,
@@ -140,6 +135,12 @@ class Scheduler:
             )
             for record, one in defined
         ]
+        to_cancel = [unfinished[record.name] for (record, one), firing in zip(defined, firings, strict=True)
+                     if one.policies.overlap == "cancel" and firing.jobs and record.name in unfinished]  # fmt: skip
+        if to_cancel:
+            # Before the new job is there: whoever takes over from here cancels nothing else.
+            await self._store.cancel(to_cancel)
+        return firings
 
     async def _unfinished(self, records: Sequence[ScheduleRecord]) -> dict[str, bytes]:
         """The last jobs of these schedules, where they are unfinished."""
