@@ -77,6 +77,10 @@ if TYPE_CHECKING:
     from windlass.many import EnqueueMany
     from windlass.schedules import ScheduleInfo, Schedules
     from windlass.task import CoroutineTask, FunctionTask, Task
+    from windlass.workflows.compose import chain, chord, group
+    from windlass.workflows.run import Run, RunProgress, RunStatus, StepStatus
+    from windlass.workflows.step import MappedStep, Step, When
+    from windlass.workflows.workflow import Workflow
 
 __all__ = [
     "AnyOf",
@@ -117,6 +121,7 @@ __all__ = [
     "JobProgress",
     "JobSelection",
     "LimitInfo",
+    "MappedStep",
     "Middleware",
     "MissingExtra",
     "Monthly",
@@ -126,6 +131,9 @@ __all__ = [
     "ResultTimeout",
     "Retry",
     "RetryLater",
+    "Run",
+    "RunProgress",
+    "RunStatus",
     "ScheduleExists",
     "ScheduleInfo",
     "ScheduleNotFound",
@@ -134,6 +142,8 @@ __all__ = [
     "Snooze",
     "StaleEnqueue",
     "Status",
+    "Step",
+    "StepStatus",
     "StoreError",
     "StoreFull",
     "StoreReadOnly",
@@ -145,10 +155,15 @@ __all__ = [
     "UnknownTask",
     "UsageError",
     "Weekly",
+    "When",
     "WindlassError",
     "Within",
     "WorkerThread",
+    "Workflow",
+    "chain",
+    "chord",
     "current",
+    "group",
 ]
 
 _HOMES = {
@@ -175,6 +190,10 @@ _HOMES = {
         "windlass.many": "EnqueueMany",
         "windlass.schedules": "ScheduleInfo Schedules",
         "windlass.task": "CoroutineTask FunctionTask Task",
+        "windlass.workflows.compose": "chain chord group",
+        "windlass.workflows.run": "Run RunProgress RunStatus StepStatus",
+        "windlass.workflows.step": "MappedStep Step When",
+        "windlass.workflows.workflow": "Workflow",
     }.items()
     for name in names.split()
 }

@@ -45,6 +45,9 @@ if TYPE_CHECKING:
     from windlass.declared import PolicyOptions
     from windlass.engine.worker import Worker
     from windlass.schedules import Schedules
+    from windlass.workflows.run import Run
+    from windlass.workflows.step import Step
+    from windlass.workflows.workflow import Workflow
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -65,6 +68,19 @@ class TaskDecorator(Protocol):
     ) -> CoroutineTask[P, R]: ...
     @overload
     def __call__(self, function: Callable[P, R], /) -> FunctionTask[P, R]: ...
+
+
+class WorkflowDecorator(Protocol):
+    """What ``@app.workflow(...)`` is applied as."""
+
+    @overload
+    def __call__(self, function: Callable[P, Step[R]], /) -> Workflow[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, list[Step[R]]], /) -> Workflow[P, list[R]]: ...
+    @overload
+    def __call__(self, function: Callable[P, None], /) -> Workflow[P, None]: ...
+    @overload
+    def __call__(self, function: Callable[P, Any], /) -> Workflow[P, Any]: ...
 
 
 class ScheduledDecorator(Protocol):
@@ -145,6 +161,7 @@ class App:
         self._declared: dict[str, Definition] = {}
         self._client = Client(self._connect)
         self._tasks: dict[str, Task[..., Any]] = {}
+        self._workflows: dict[str, Workflow[..., Any]] = {}
         for one in middleware:
             self.middleware(one)
 
@@ -262,6 +279,67 @@ class App:
         self._tasks[spec.name] = task
         return task
 
+    @overload
+    def workflow(self, function: Callable[P, Step[R]], /) -> Workflow[P, R]: ...
+    @overload
+    def workflow(self, function: Callable[P, list[Step[R]]], /) -> Workflow[P, list[R]]: ...
+    @overload
+    def workflow(self, function: Callable[P, None], /) -> Workflow[P, None]: ...
+    @overload
+    def workflow(self, function: Callable[P, Any], /) -> Workflow[P, Any]: ...
+    @overload
+    def workflow(
+        self,
+        *,
+        name: str | None = None,
+        queue: str = "default",
+        priority: int = DEFAULT_PRIORITY,
+        result_ttl: Seconds | None = None,
+        dead_ttl: Seconds | None = None,
+    ) -> WorkflowDecorator: ...
+
+    def workflow(self, function: Callable[..., Any] | None = None, **options: Any) -> Any:
+        """Declare a workflow: a function that composes steps, and is called once for each run, to trace its graph.
+
+        It must make the same steps whenever it is called with the same arguments: it is called where a run is started,
+        to find mistakes early, on the worker that starts it, and there again after a crash. What it returns, with
+        results in place of steps, is the result of the run.
+
+        Args:
+            function: a plain ``def``.
+            name: what runs carry; default ``module.qualname``.
+            queue: where the two jobs wait that start and end a run; steps wait in the queues of their tasks.
+            priority: of these two jobs.
+            result_ttl: how long a run that has ended is kept; default: as the app says. Steps are kept as their tasks
+                say, from when nothing waits for them any more.
+            dead_ttl: the same for a run that has failed.
+
+        Raises:
+            InvalidName: the name is not allowed, or taken.
+            InvalidOption: an option is impossible, or the function cannot be a workflow.
+        """
+        if function is None:
+            return lambda function: self._register_workflow(function, **options)
+        return self._register_workflow(function, **options)
+
+    def _register_workflow(self, function: Callable[..., Any], **options: Any) -> Workflow[..., Any]:
+        from windlass.workflows.declaring import declare
+
+        workflow = declare(self._client, self._defaults, function, **options)
+        self._workflows[workflow.name] = workflow
+        return workflow
+
+    @property
+    def workflows(self) -> Mapping[str, Workflow[..., Any]]:
+        """The declared workflows by name."""
+        return dict(self._workflows)
+
+    def run(self, id: str) -> Run[Any]:
+        """The run with this id; the store is not asked yet. Raises `UsageError` if it is no id of a run."""
+        from windlass.workflows.run import Run
+
+        return Run(self._client, from_text(id))
+
     @property
     def timezone(self) -> str:
         """The time zone of triggers that say none."""
@@ -275,8 +353,8 @@ class App:
     def find_task(self, name: str) -> Task[..., Any]:
         """The task with this name or alias. Raises `UnknownTask`, with the nearest name."""
         spec = self._client.tasks.get(name)
-        if spec is None:
-            raise unknown(name, self._client.tasks)
+        if spec is None or spec.name not in self._tasks:
+            raise unknown(name, self._tasks)
         return self._tasks[spec.name]
 
     def middleware(self, one: Middleware) -> Middleware:
@@ -612,7 +690,7 @@ class App:
         if isinstance(queues, str):
             raise InvalidOption(f"queues={queues!r}: expected a list of names, such as [{queues!r}]")
         if queues is None:
-            queues = sorted({"default", *(task.spec.queue for task in self._tasks.values())})
+            queues = sorted({"default", *(spec.queue for spec in self._client.tasks.values())})
         weights = dict(queues) if isinstance(queues, Mapping) else dict.fromkeys(queues, 1)
         return WorkerConfig(
             queues=weights,
@@ -626,8 +704,8 @@ class App:
     def runnable(self) -> tuple[Mapping[str, TaskSpec], Sequence[Middleware]]:
         """The tasks by name and alias, their hints resolved, and the middleware: what it takes to run them. Raises
         `InvalidOption` if a hint cannot be resolved."""
-        for task in self._tasks.values():
-            task.spec.signature.resolve()
+        for spec in self._client.tasks.values():
+            spec.signature.resolve()
         return self._client.tasks, self._client.middleware
 
     # --------------------------------------------------------------------------------------------- store

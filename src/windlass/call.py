@@ -18,8 +18,9 @@ from windlass.core.errors import CapabilityMissing, DuplicateJob, UnknownParent
 from windlass.core.foreign import enc_hook
 from windlass.core.ids import new_id, to_text
 from windlass.core.limit_keys import key_of
-from windlass.core.model import EnqueueAnswer, Enqueued, NewJob
+from windlass.core.model import EnqueueAnswer, Enqueued, NewJob, Parent
 from windlass.core.options import encode_options
+from windlass.core.steps import StepInfo
 from windlass.core.task import TaskSpec
 from windlass.job import Job
 from windlass.store.port import Capability, Transactional
@@ -65,6 +66,26 @@ class Recipe:
             return replace(template, id=new_id(), payload=payload, limit_key=limit_key)
         return replace(template, id=new_id(), payload=payload)
 
+    def step_job(
+        self, id: bytes, payload: bytes, limit_key: str | None, parents: tuple[Parent, ...], info: StepInfo
+    ) -> NewJob:
+        """Make the job of a step. It has no unique key: it is stored with its run, once."""
+        return replace(
+            self._template,
+            id=id,
+            payload=payload,
+            options=self.step_options(info),
+            unique=None,
+            limit_key=limit_key or self._template.limit_key,
+            parents=parents,
+        )
+
+    def step_options(self, info: StepInfo) -> bytes | None:
+        """The options of the job of a step."""
+        choices = self._choices
+        headers = choices.headers if not self.client.middleware else self._headers()
+        return encode_options(replace(choices.for_worker(headers, self.spec), step=info))
+
     def _key_of(self, payload: bytes) -> str:
         """A key that is the same for the same arguments, however they were given: by position or name, a default left
         out or written out, mappings and sets in any order."""
@@ -73,16 +94,19 @@ class Recipe:
 
     def _with_hooks(self) -> bytes | None:
         """Let middleware add headers."""
-        hooks = [one for one in self.client.middleware if type(one).enqueue is not Middleware.enqueue]
-        if not hooks:
+        if all(type(one).enqueue is Middleware.enqueue for one in self.client.middleware):
             return self._template.options
+        return encode_options(self._choices.for_worker(self._headers(), self.spec))
+
+    def _headers(self) -> dict[str, str]:
+        hooks = [one for one in self.client.middleware if type(one).enqueue is not Middleware.enqueue]
         headers = dict(self._choices.headers or {})
         for hook in hooks:
             try:
                 hook.enqueue(self.spec.name, headers)
             except Exception:
                 log.exception("middleware %s failed before enqueueing %s", type(hook).__name__, self.spec.name)
-        return encode_options(self._choices.for_worker(check_headers(headers), self.spec))
+        return check_headers(headers)
 
     def job(self, new: NewJob, answer: EnqueueAnswer) -> Job[object]:
         """Turn the store's answer into a `Job`. Raises `DuplicateJob` if asked to, and `UnknownParent`."""

@@ -46,12 +46,16 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
     headers: dict[str, str] | None = None
     connection: Any = None
     """The user's own, inside whose transaction jobs are stored."""
+    step: Any = None
+    """What holds for a step of a workflow only: a `windlass.workflows.step.StepChoices`."""
 
     def merged(self, newer: Choices) -> Choices:
         """What both say; where they differ, what ``newer`` says. Raises `InvalidOption` if they contradict."""
         said: dict[str, Any] = {
             name: value for name in self.__struct_fields__ if (value := getattr(newer, name)) is not None
         }
+        if newer.step and self.step:
+            said["step"] = self.step.merged(newer.step)
         if newer.headers and self.headers:
             said["headers"] = self.headers | newer.headers
         if newer.unique is False:

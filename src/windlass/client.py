@@ -9,7 +9,7 @@ import weakref
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from windlass.context import Middleware
 from windlass.core.errors import BlockingCallInLoop
@@ -55,6 +55,8 @@ class Client:
     middleware: list[Middleware] = field(default_factory=list)
     working_loops: set[asyncio.AbstractEventLoop] = field(default_factory=set)
     """Loops on which a worker of the app runs beside other code."""
+    builtins: dict[str, Any] = field(default_factory=dict)
+    """Recipes of tasks of our own, by name; there are some once a workflow is declared."""
     inline: Inline | None = None
     """Called when jobs have been enqueued; only tests set it (`windlass.testing.Harness`)."""
     _origin: Store | None = None

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import datetime
-from typing import Any, Generic, ParamSpec, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar, cast
+
+import msgspec
 
 from windlass.call import Call, Recipe
 from windlass.choices import Choices, OnConflict, Seconds, Until, choose
 from windlass.client import Client
+from windlass.core.errors import InvalidOption
 from windlass.core.retry import Retry
 from windlass.core.task import TaskSpec
 from windlass.job import Job
+
+if TYPE_CHECKING:
+    from windlass.workflows.step import MappedStep, Needs, Step, When
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -48,6 +54,11 @@ class Task(Generic[P, R_co]):
         Raises `InvalidArguments` and `PayloadTooLarge`.
         """
         recipe = self._recipe
+        if recipe.choices.step is not None:
+            raise InvalidOption(
+                f"task {self.name!r}: after, when, unless, needs and step_name are for steps of workflows: "
+                "task.options(...).step(...)"
+            )
         return Call(recipe, recipe.spec.signature.encode(args, kwargs))
 
     async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R_co]:
@@ -66,6 +77,39 @@ class Task(Generic[P, R_co]):
         """As `enqueue`, blocking: for code without an event loop."""
         return self.bind(*args, **kwargs).enqueue_sync()
 
+    # ---------------------------------------------------------------------------------------------- steps
+
+    def step(self, *args: Any, **kwargs: Any) -> Step[R_co]:
+        """Make a step of the workflow that is being traced: ``total = add.step(one, other_step)``.
+
+        Arguments are those of the task, or steps (also inside lists, tuples and dicts), whose results they will be.
+        What is known is checked here, the results when the step runs. A unique key of the task does not hold for steps.
+
+        Raises:
+            UsageError: no workflow is being traced here, or an argument is a step of another run.
+            InvalidArguments: they do not fit the task's parameters and type hints.
+            InvalidOption: an option has no meaning for a step.
+        """
+        from windlass.workflows.trace import step
+
+        return step(self._recipe, args, kwargs)
+
+    def map(self, *iterables: Any, **kwargs: Any) -> MappedStep[R_co]:
+        """Make a step for each item of something, which may be known at run time only: ``resize.map(found)``.
+
+        With several iterables, of the same length, the task gets an item of each. Arguments by name are the same for
+        all items. The result is the list of results, in the order of the items. Raises as `step`.
+        """
+        from windlass.workflows.trace import mapped
+
+        return mapped(self._recipe, iterables, kwargs)
+
+    def starmap(self, iterable: Any, **kwargs: Any) -> MappedStep[R_co]:
+        """As `map`, where each item is a list of the task's arguments, or a dict of them by name."""
+        from windlass.workflows.trace import mapped
+
+        return mapped(self._recipe, (iterable,), kwargs, star=True)
+
     def options(
         self,
         *,
@@ -83,6 +127,11 @@ class Task(Generic[P, R_co]):
         limit_by: str | None = None,
         headers: Mapping[str, str] | None = None,
         connection: object = None,
+        after: Step[Any] | Iterable[Step[Any]] | None = None,
+        when: Step[Any] | When | None = None,
+        unless: Step[Any] | When | None = None,
+        needs: Needs | None = None,
+        step_name: str | None = None,
     ) -> Self:
         """The same task, whose jobs differ in these: ``await send.options(priority=9).enqueue(...)``.
 
@@ -107,6 +156,15 @@ class Task(Generic[P, R_co]):
             connection: your own connection to the database of the store, with a transaction open: the job is stored
                 if and when that is committed. Of asyncpg, psycopg 3 or SQLAlchemy; PostgreSQL only, else `enqueue`
                 raises `CapabilityMissing`.
+            after: of a step: run it after these, whose results it does not take.
+            when: of a step: run it only if the result of that step is something (as Python's ``bool`` has it), or is
+                what ``step.equals(value)`` says. A step that is not run is omitted, and so is what takes its result,
+                unless that says ``needs="done"``: then it gets ``None``.
+            unless: the opposite of ``when``.
+            needs: of a step: it runs when all steps before it have ``"succeeded"`` (default), when they are all
+                ``"done"``, however they ended, or when one of them has ``"failed"``. But for the first, results that
+                there are not are ``None``.
+            step_name: of a step: its name within the run; default: that of the function.
 
         Raises:
             InvalidOption: a value is impossible, or two contradict each other.
@@ -127,6 +185,11 @@ class Task(Generic[P, R_co]):
             headers=headers,
             connection=connection,
         )
+        if any(one is not None for one in (after, when, unless, needs, step_name)):
+            from windlass.workflows.step import step_choices
+
+            of_step = step_choices(after, when, unless, needs, step_name)
+            chosen = msgspec.structs.replace(chosen, step=of_step)
         return type(self)(self._recipe.client, self._recipe.spec, self._recipe.choices.merged(chosen))
 
 

@@ -374,7 +374,7 @@ async def test_a_coroutine_that_is_asked_to_end_before_its_first_step_ends(store
 
     ended: list[Settlement] = []
     lanes = WorkerLanes({"default": 1}, strict=False, slots=1, process_slots=0)
-    runner = Runner({"work": spec(work)}, slots=1, lanes=lanes, settle=ended.append, sink=Silent())
+    runner = Runner({"work": spec(work)}, slots=1, lanes=lanes, settle=ended.append, sink=Silent(), store=store)
     job = ClaimedJob(b"1" * 16, 1, "work", b"{}", None, "default", "", 5, 1, 0, 0, 0, 0)
     runner.take([job])
     runner.end(job.id, reason)

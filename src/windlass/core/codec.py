@@ -6,6 +6,7 @@ the types that the task's hints name is ever built from stored bytes.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -87,15 +88,71 @@ class Signature:
             PayloadTooLarge: more than `max_payload` bytes.
         """
         form = self._form or self._read()
+        return self._encode(form, self._bind(form, args, kwargs), form.decode_given)
+
+    def encode_around(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], punch: Callable[[str, Any], Any]
+    ) -> bytes:
+        """As `encode`, where some values come later.
+
+        Args:
+            args: the arguments by position.
+            kwargs: the arguments by name.
+            punch: called with each parameter and its argument: gives the argument with ``None`` in place of what comes
+                later, or the very same, if nothing does. What has such holes is not held to its hint yet.
+        """
+        form = self._form or self._read()
+        bound = self._bind(form, args, kwargs)
+        rest: dict[str, Any] = {}
+        holed = False
+        for name in form.fields:
+            value = getattr(bound, name)
+            if value is UNSET:
+                continue
+            kept = punch(name, value)
+            if kept is value:
+                rest[name] = value
+            else:
+                holed = True
+                setattr(bound, name, kept)
+        if not holed:
+            return self._encode(form, bound, form.decode_given)
+        self._encode(form, form.partial(**rest), form.decode_partial)
         try:
-            bound = form.bind(*args, **kwargs)
+            payload = form.encode(bound)
+        except Exception as error:  # noqa: BLE001 - as in `_encode`
+            raise self._refused(form, bound, error) from None
+        if len(payload) > self.max_payload:
+            raise self._too_large("arguments", len(payload), self.max_payload)
+        return payload
+
+    def encode_one(self, name: str, value: Any) -> bytes:
+        """Encode the argument of one parameter. Raises as `encode`."""
+        form = self._form or self._read()
+        if name not in form.fields:
+            raise InvalidArguments(f"task {self.task!r} has no parameter {name!r}; {_wanted(form)}")
+        self._encode(form, form.partial(**{name: value}), form.decode_partial)
+        return form.encode(value)
+
+    @property
+    def positional(self) -> tuple[str, ...]:
+        """The parameters that can be given by position, in their order."""
+        form = self._form or self._read()
+        kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        return tuple(one.name for one in form.parameters if one.kind in kinds)
+
+    def _bind(self, form: Form, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        try:
+            return form.bind(*args, **kwargs)
         except TypeError:
             raise InvalidArguments(f"task {self.task!r}: {form.why_unbound(args, kwargs)}; {_wanted(form)}") from None
+
+    def _encode(self, form: Form, bound: Any, decode: Callable[[bytes], Any]) -> bytes:
         try:
             payload = form.encode(bound)
             if len(payload) > self.max_payload:
                 raise self._too_large("arguments", len(payload), self.max_payload)
-            back = form.decode_given(payload)
+            back = decode(payload)
         except PayloadTooLarge:
             raise
         except Exception as error:  # noqa: BLE001 - hooks and __post_init__ of users' types may raise anything
@@ -105,15 +162,16 @@ class Signature:
             self._look_closer(form, bound, back, payload)
         return payload
 
-    def decode(self, payload: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Turn a payload into the arguments of a call.
+    def decode(self, payload: bytes, *, filled: bool = False) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Turn a payload into the arguments of a call. ``filled``: it has results of other jobs in it, which have a
+        limit of their own.
 
         Raises:
             InvalidArguments: the hints or the limit reject them; another version of the task may accept them.
             UndecodablePayload: no version could read them (no JSON object, too deep, impossible numbers).
         """
         form = self._form or self._read()
-        if len(payload) > self.max_payload:
+        if len(payload) > self.max_payload and not filled:
             # Not hopeless: a worker with a higher limit may be on its way.
             raise InvalidArguments(f"task {self.task!r}: {len(payload)} bytes exceed the limit of {self.max_payload}")
         try:
@@ -169,7 +227,9 @@ class Signature:
         if flaw is not None:
             return UndecodablePayload(f"task {self.task!r}: the stored arguments cannot be decoded: {flaw[:_LONGEST]}")
         if isinstance(error, msgspec.ValidationError):
-            return InvalidArguments(f"task {self.task!r}{_misfit(error)}; {_wanted(form)}")
+            misfit = InvalidArguments(f"task {self.task!r}{_misfit(error)}; {_wanted(form)}")
+            misfit.argument = _root(error)
+            return misfit
         # A type's own __post_init__ or hook, with an exception that msgspec does not translate.
         what = f"{type(error).__name__}: {error}"[:_LONGEST]
         return InvalidArguments(f"task {self.task!r}: {what}; {_wanted(form)}")
@@ -255,6 +315,12 @@ def _located(error: Exception, word: str = "argument") -> str:
     path = path.rstrip("`").lstrip(".")
     text = text[:1].lower() + text[1:_LONGEST]
     return f", {word} `{path}`: {text}" if path else f": {text}"
+
+
+def _root(error: Exception) -> str | None:
+    """The parameter in msgspec's "... - at `$.a[0]`"."""
+    _, _, path = str(error).partition(" - at `$.")
+    return path.replace("[", ".").replace("`", ".").partition(".")[0] or None
 
 
 def _why_unencodable(form: Form, value: Any) -> str | None:

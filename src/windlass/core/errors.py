@@ -66,6 +66,9 @@ class UnknownTask(UsageError):
 class InvalidArguments(UsageError, TypeError):
     """The arguments do not fit the task."""
 
+    argument: str | None = None
+    """The parameter whose argument does not fit, where it is one."""
+
 
 class InvalidResult(UsageError, TypeError):
     """The result does not fit the task's return hint."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from inspect import Parameter
 from types import GenericAlias
 from typing import Any, get_origin, get_type_hints
@@ -50,7 +51,7 @@ class Form:
         self.info: Mapping[str, msgspec.inspect.Type] = _inspect(task, struct)
         self.returns_info = _inspect_return(task, self.returns)
         self.given = _struct(task, self.parameters, _of_caller)
-        self.encode = msgspec.json.Encoder(enc_hook=foreign.enc_hook).encode
+        self.encode: Callable[[Any], bytes] = msgspec.json.Encoder(enc_hook=foreign.enc_hook).encode
         self.decode_given: Callable[[bytes], Any] = msgspec.json.Decoder(self.given, dec_hook=foreign.dec_hook).decode
         """To what `bind` made: defaults are left open."""
         self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(struct, dec_hook=foreign.dec_hook).decode
@@ -66,6 +67,18 @@ class Form:
         )
         """Whether the Struct's values, in their order, are the arguments of the call."""
         self._signature = signature
+
+    @cached_property
+    def partial(self) -> type[msgspec.Struct]:
+        """The parameters, none of which need be there; by name only."""
+        fields = [(p.name, _field(p, _of_caller)[1], UNSET) for p in self.parameters]
+        options: dict[str, Any] = {"forbid_unknown_fields": True, "omit_defaults": True, "kw_only": True}
+        return msgspec.defstruct("Arguments", fields, **options)
+
+    @cached_property
+    def decode_partial(self) -> Callable[[bytes], Any]:
+        """To a `partial`."""
+        return msgspec.json.Decoder(self.partial, dec_hook=foreign.dec_hook).decode
 
     def _bind(self, *args: Any, **kwargs: Any) -> Any:
         """Bind as Python itself does, for the kinds of parameters that a Struct does not have."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from uuid import UUID
 
 from uuid_utils import uuid7
@@ -20,6 +21,53 @@ def id_from(when: Instant, seed: bytes) -> bytes:
     number = (max(0, when // MILLISECOND) & (1 << 48) - 1) << 80 | int.from_bytes(seed, "big") & (1 << 80) - 1
     number = number & ~(0xF << 76) | 7 << 76
     return (number & ~(0x3 << 62) | 0x2 << 62).to_bytes(16, "big")
+
+
+_RUN = 1 << 127
+FIRST_RUN_ID = _RUN.to_bytes(16, "big")
+"""No run has a lower id, and no other job a higher one."""
+MAX_FAMILY = 1 << 24
+"""How many jobs may be numbered under one."""
+
+
+def new_run_id() -> bytes:
+    """Make the id of a run. In the order of ids runs stand behind all other jobs, by the time of their making, so that
+    a store lists them without looking at a job."""
+    return run_id_of(new_id())
+
+
+def run_id_of(id: bytes) -> bytes:
+    """The id of the run that a job starts, always the same."""
+    return bytes((id[0] | 0x80,)) + id[1:]
+
+
+def is_run_id(id: bytes) -> bool:
+    """Whether it is the id of a run. (Times leave the first bit of a UUIDv7 open until the year 6429.)"""
+    return id >= FIRST_RUN_ID
+
+
+class Family:
+    """Ids for jobs that are numbered under another one: the same for the same number, whoever asks, and one behind the
+    other in the order of ids, so that stores append them."""
+
+    __slots__ = ("_first",)
+
+    def __init__(self, parent: bytes) -> None:
+        seed = int.from_bytes(hashlib.blake2b(parent, digest_size=16).digest(), "big")
+        low = seed & (1 << 73) - 1  # of 74 bits: so that what is added never carries into the time
+        self._first = (int.from_bytes(parent[:6], "big") & (1 << 47) - 1, low)
+
+    def id(self, number: int) -> bytes:
+        """The id with this number, from 0."""
+        time, low = self._first
+        low += number
+        head = time << 16 | 0x7000 | low >> 62
+        return (head << 64 | 1 << 63 | low & (1 << 62) - 1).to_bytes(16, "big")
+
+    def number(self, id: bytes) -> int:
+        """The number that an id of the family has."""
+        whole = int.from_bytes(id, "big")
+        return ((whole >> 64 & 0xFFF) << 62 | whole & (1 << 62) - 1) - self._first[1]
 
 
 def to_text(id: bytes) -> str:

@@ -13,6 +13,7 @@ from windlass.core.clock import Instant, Span
 from windlass.core.codec import Signature
 from windlass.core.model import DEFAULT_PRIORITY, KEEP, KEEP_DEAD
 from windlass.core.retry import NEVER, Retry, RetryPolicy
+from windlass.core.steps import StepInfo
 
 ExecutorName: TypeAlias = Literal["async", "thread", "process"]
 PROCESS = "process"
@@ -69,3 +70,5 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The schedule that enqueued it."""
     fire_time: Instant | None = None
     """The instant at which it was due there."""
+    step: StepInfo | None = None
+    """Where it stands in the run that it is part of."""

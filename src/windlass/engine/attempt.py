@@ -13,6 +13,7 @@ from windlass.core.clock import span as to_span
 from windlass.core.errors import (
     Dead,
     Directive,
+    InvalidArguments,
     InvalidOption,
     InvalidResult,
     PayloadTooLarge,
@@ -23,8 +24,10 @@ from windlass.core.errors import (
 )
 from windlass.core.lifecycle import Outcome
 from windlass.core.model import ClaimedJob, Settlement
+from windlass.core.options import decode_options
 from windlass.core.remote import encode_error
 from windlass.core.retry import NEVER, Retry, policy_for
+from windlass.core.steps import is_step
 from windlass.core.task import JobOptions, TaskSpec
 
 DELIVERY_WINDOW: Span = 60 * MINUTE
@@ -187,8 +190,15 @@ def undeliverable(job: ClaimedJob, error: WindlassError, *, hopeless: bool, keep
 
 
 def rejected(job: ClaimedJob, spec: TaskSpec, error: WindlassError) -> Settlement:
-    """Put back a job whose arguments its task does not take."""
-    return undeliverable(job, error, hopeless=isinstance(error, UndecodablePayload), keep_dead=spec.keep_dead)
+    """Put back a job whose arguments its task does not take; if it is a result of another job that does not fit, it is
+    dead: that will not change."""
+    hopeless = isinstance(error, UndecodablePayload) or _takes(job, error)
+    return undeliverable(job, error, hopeless=hopeless, keep_dead=spec.keep_dead)
+
+
+def _takes(job: ClaimedJob, error: WindlassError) -> bool:
+    step = decode_options(job.options).step if is_step(job.options) else None
+    return step is not None and isinstance(error, InvalidArguments) and error.argument in step.filled
 
 
 def _overran(attempt: Attempt) -> str:

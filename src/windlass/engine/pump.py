@@ -157,6 +157,8 @@ class Pump:
         """How many attempts have ended, all told."""
         self.take: Callable[[list[ClaimedJob]], None] = lambda _: None
         """Called with the jobs that a claim brought."""
+        self.heard: Callable[[list[Settlement], list[Settled]], None] = lambda _, __: None
+        """Called with what the store has heard, and its answers."""
         self.more_edges: Callable[[], None] = lambda: None
         """Called when a settle left edges behind a cursor."""
 
@@ -241,6 +243,7 @@ class Pump:
             if held.get(settlement.id) == settlement.token:
                 del held[settlement.id]
         self.settled += len(batch)
+        self.heard(batch, answers)
         self._signals.emit("settled", len(batch))
         log_lost(batch, answers)
 

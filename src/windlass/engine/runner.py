@@ -18,15 +18,18 @@ from windlass.context import Middleware, NoteSink, set_current
 from windlass.core.errors import UnknownTask, WindlassError
 from windlass.core.model import KEEP_DEAD, ClaimedJob, Settlement
 from windlass.core.options import decode_options
+from windlass.core.steps import is_step
 from windlass.core.task import TaskSpec
 from windlass.engine.attempt import Attempt, EndReason, rejected, released, undeliverable
 from windlass.engine.endings import log_ending
 from windlass.engine.hooks import run_after, run_before
+from windlass.engine.inputs import Inputs
 from windlass.engine.lanes import BUFFER_PATIENCE, WorkerLanes
 from windlass.engine.process_pool.config import ChildProcesses
 from windlass.engine.process_pool.place import Place
 from windlass.engine.process_slots import ProcessSlots
 from windlass.engine.threads import ThreadSlots
+from windlass.store.port import Insights
 
 log = logging.getLogger("windlass.engine")
 
@@ -51,6 +54,7 @@ class Runner:
         lanes: WorkerLanes,
         settle: Callable[[Settlement], None],
         sink: NoteSink,
+        store: Insights,
         middleware: Sequence[Middleware] = (),
         children: ChildProcesses | None = None,
         place: Place | None = None,
@@ -67,6 +71,7 @@ class Runner:
         _runners.add(self)
         self._threads = ThreadSlots(slots, self._loop)
         self._processes = self._process_slots(children, place)
+        self.inputs = Inputs(store, self._take, settle)
         self._buffer: deque[tuple[ClaimedJob, float]] = deque()
         self.running: dict[bytes, Attempt] = {}
         """Job id to attempt. Read by the heartbeat's thread, too."""
@@ -110,7 +115,8 @@ class Runner:
     def occupied(self) -> int:
         """Slots taken here, and jobs that wait for one."""
         elsewhere = 0 if self._processes is None else self._processes.running
-        return len(self.running) + len(self._given_up) + len(self._buffer) - elsewhere
+        waiting = len(self._buffer) + len(self.inputs.loading)
+        return len(self.running) + len(self._given_up) + waiting - elsewhere
 
     @property
     def in_processes(self) -> int:
@@ -134,9 +140,12 @@ class Runner:
         return overdue + sum(1 for attempt, since in given_up if since < asked_by and attempt.on_end_asked is None)
 
     def take(self, jobs: Sequence[ClaimedJob]) -> None:
-        """Run these, each as soon as a slot is free."""
-        now = time.monotonic()
+        """Run these, each as soon as it has its arguments, and a slot is free."""
         self.became_idle.clear()
+        self._take(self.inputs.fill(jobs))
+
+    def _take(self, jobs: Sequence[ClaimedJob]) -> None:
+        now = time.monotonic()
         if self._processes is None:
             self._buffer.extend([(job, now) for job in jobs])
         else:
@@ -178,7 +187,7 @@ class Runner:
             self._refuse(job, undeliverable(job, UnknownTask(message), hopeless=False, keep_dead=KEEP_DEAD))
             return False
         try:
-            args, kwargs = spec.signature.decode(job.payload)
+            args, kwargs = spec.signature.decode(job.payload, filled=is_step(job.options))
         except WindlassError as error:
             self._refuse(job, rejected(job, spec, error))
             return False
@@ -256,12 +265,14 @@ class Runner:
             lanes.ran(job.queue, time.monotonic() - attempt.started_at)
             if settlement.error is not None:
                 log_ending(job, settlement)
+            elif attempt.options.step is not None and settlement.result is not None:
+                self.inputs.ended(job, settlement.result)
             self._settle(settlement)
         else:
             self._given_up.pop(attempt, None)
         if self._buffer or self._processes:
             self.fill()
-        elif not self.running:
+        elif not self.running and not self.inputs.loading:
             self.became_idle.set()
 
     def _check_idle(self) -> None:
@@ -291,7 +302,7 @@ class Runner:
     @property
     def buffered(self) -> bool:
         """Whether jobs wait for a slot."""
-        return bool(self._buffer or self._processes)
+        return bool(self._buffer or self._processes or self.inputs.loading)
 
     def give_back_buffer(self, which: Callable[[ClaimedJob], bool] = lambda _: True) -> None:
         """Settle what waits for a slot, or ``which`` of it, as not started."""
@@ -304,6 +315,7 @@ class Runner:
         out = [job for job, _ in self._buffer if which(job)]
         if out:
             self._buffer = deque(entry for entry in self._buffer if not which(entry[0]))
+        out += self.inputs.take_out(which)
         return out if self._processes is None else out + self._processes.take_out(which)
 
     def give_back_running(self) -> None:
@@ -323,6 +335,7 @@ class Runner:
         if self._processes is not None:
             await self._processes.pool.aclose()
         self._threads.close()
+        self.inputs.close()
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None

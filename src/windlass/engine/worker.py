@@ -122,6 +122,7 @@ class Worker:
             lanes=self._lanes,
             settle=self._pump.outbox.add,
             sink=self._pump.notes,
+            store=self._store,
             middleware=self._middleware,
             children=children,
             place=self._config.place,
@@ -129,6 +130,7 @@ class Worker:
         self._janitor = Janitor(self._store, self._signals)
         self._scheduler = Scheduler(self._store, self._signals, self._config.schedules)
         self._pump.take = self._take
+        self._pump.heard = self._runner.inputs.settled
         self._pump.more_edges = self._janitor.edges_waiting
         self._suspects = SuspectTurn(self._config)
         self._claimer = Claimer(self._lanes, self._suspects, self._runner, self._pump)

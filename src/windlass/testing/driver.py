@@ -12,12 +12,14 @@ from typing import Any, Literal, TypeAlias, cast
 from windlass.client import Client
 from windlass.core.clock import Instant, Span
 from windlass.core.definition import Definition
-from windlass.core.errors import JobLost, UndecodablePayload, UnknownTask, UsageError, WindlassError
+from windlass.core.errors import JobLost, UnknownTask, UsageError, WindlassError
 from windlass.core.ids import new_id, to_text
 from windlass.core.lifecycle import Outcome, State
 from windlass.core.model import KEEP_DEAD, MAX_LANES, ClaimedJob, ClaimRequest, Lane, Session, Settled, Settlement
 from windlass.core.remote import decode_error, rebuild_error
-from windlass.engine.attempt import undeliverable
+from windlass.core.steps import is_step
+from windlass.engine.attempt import rejected, undeliverable
+from windlass.engine.inputs import filled
 from windlass.engine.scheduler import Scheduler
 from windlass.engine.signals import SILENT
 from windlass.job import Job
@@ -175,11 +177,18 @@ class Driver:
         try:
             if spec is None:
                 raise UnknownTask(f"task {job.task!r} is not registered with this app")
-            arguments = spec.signature.decode(job.payload)
+            filled_in = await filled(store, job)
+            if isinstance(filled_in, Settlement):
+                await self._settle(store, session, job, filled_in, None)
+                return None
+            job = filled_in
+            arguments = spec.signature.decode(job.payload, filled=is_step(job.options))
         except WindlassError as error:
-            hopeless = isinstance(error, UndecodablePayload)
-            keep_dead = KEEP_DEAD if spec is None else spec.keep_dead
-            settlement = undeliverable(job, error, hopeless=hopeless, keep_dead=keep_dead)
+            settlement = (
+                undeliverable(job, error, hopeless=False, keep_dead=KEEP_DEAD)
+                if spec is None
+                else rejected(job, spec, error)
+            )
             await self._settle(store, session, job, settlement, error)
             return None
         return Performance(session, job, spec, arguments, points=self._points, middleware=self._client.middleware)

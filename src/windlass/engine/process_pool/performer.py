@@ -15,6 +15,7 @@ from windlass.context import Middleware, NoteSink, set_current
 from windlass.core.errors import UnknownTask, WindlassError
 from windlass.core.model import KEEP_DEAD, ClaimedJob, Settlement
 from windlass.core.options import decode_options
+from windlass.core.steps import is_step
 from windlass.core.task import TaskSpec
 from windlass.engine.attempt import Attempt, EndReason, rejected, undeliverable
 from windlass.engine.hooks import run_after, run_before
@@ -49,7 +50,7 @@ class Performer:
             message = f"task {job.task!r} is not registered in the child process: importing its module must do that"
             return undeliverable(job, UnknownTask(message), hopeless=False, keep_dead=KEEP_DEAD)
         try:
-            args, kwargs = spec.signature.decode(job.payload)
+            args, kwargs = spec.signature.decode(job.payload, filled=is_step(job.options))
         except WindlassError as error:
             return rejected(job, spec, error)
         options = None if job.options is None else decode_options(job.options)

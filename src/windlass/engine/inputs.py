@@ -1,0 +1,211 @@
+"""Brings the results that steps take from others, before they are run.
+
+What ended here a moment ago is remembered, so that the next step of a chain need not ask; all that the jobs of one
+claim need besides goes to the store in one call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import ChainMap
+from collections.abc import Callable, Mapping, Sequence
+
+from windlass.core.errors import StoreError, WindlassError
+from windlass.core.lifecycle import Outcome, State
+from windlass.core.model import KEEP, KEEP_DEAD, MAX_BATCH, ClaimedJob, Settled, Settlement
+from windlass.core.options import decode_options
+from windlass.core.remote import encode_error
+from windlass.core.steps import OMITTED, StepInfo, Unfinished, fill, is_step
+from windlass.store.port import Insights
+
+log = logging.getLogger("windlass.engine")
+
+REMEMBER = 10_000
+"""Results that are remembered at most."""
+REMEMBER_BYTES = 8 * 1024 * 1024
+REMEMBER_LARGEST = 64 * 1024
+PAUSE = 0.2
+"""Seconds between looks while the store is away."""
+
+
+class Inputs:
+    """Fills the arguments of steps.
+
+    Args:
+        store: where results are.
+        deliver: takes jobs that can start.
+        settle: takes the ends of those that never will.
+    """
+
+    def __init__(
+        self, store: Insights, deliver: Callable[[list[ClaimedJob]], None], settle: Callable[[Settlement], None]
+    ) -> None:
+        self._store = store
+        self._deliver = deliver
+        self._settle = settle
+        self.loading: dict[bytes, ClaimedJob] = {}
+        """Jobs that wait for results, by id."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._known: dict[bytes, bytes] = {}
+        """Results of steps that have succeeded, the oldest first."""
+        self._known_bytes = 0
+        self._ended: dict[bytes, bytes] = {}
+        """Results that the store has not accepted yet."""
+
+    # ------------------------------------------------------------------------------------------ before
+
+    def fill(self, jobs: Sequence[ClaimedJob]) -> list[ClaimedJob]:
+        """Give back those that can start, with their arguments; `deliver` has the others later."""
+        ready: list[ClaimedJob] = []
+        later: list[tuple[ClaimedJob, StepInfo]] = []
+        for job in jobs:
+            info = decode_options(job.options).step if is_step(job.options) else None
+            if info is None or not info.takes:
+                ready.append(job)
+                continue
+            try:
+                self._sort(job, _filled(job, info, self._known), ready)
+            except Unfinished:
+                self.loading[job.id] = job
+                later.append((job, info))
+        if later:
+            task = asyncio.get_running_loop().create_task(self._load(later), name="windlass-inputs")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return ready
+
+    def _sort(self, job: ClaimedJob, filled: ClaimedJob | Settlement, ready: list[ClaimedJob]) -> None:
+        if isinstance(filled, ClaimedJob):
+            ready.append(filled)
+            return
+        if filled.result is not None:
+            self.ended(job, filled.result)
+        self._settle(filled)
+
+    async def _load(self, jobs: list[tuple[ClaimedJob, StepInfo]]) -> None:
+        found: dict[bytes, bytes | None] = {}
+        while jobs:
+            missing: dict[bytes, None] = {}
+            ready: list[ClaimedJob] = []
+            left: list[tuple[ClaimedJob, StepInfo]] = []
+            for job, info in jobs:
+                if self.loading.get(job.id) is not job:
+                    continue  # given back, or lost
+                try:
+                    filled = _filled(job, info, ChainMap(found, self._known))  # type: ignore[arg-type]
+                    del self.loading[job.id]
+                    self._sort(job, filled, ready)
+                except Unfinished as error:
+                    missing.update(dict.fromkeys(error.ids))
+                    left.append((job, info))
+            self._deliver(ready)
+            jobs = left
+            if jobs:
+                found.update(await self._fetch(list(missing)))
+
+    async def _fetch(self, ids: list[bytes]) -> dict[bytes, bytes | None]:
+        while True:
+            try:
+                found = await _fetched(self._store, ids)
+            except StoreError as error:
+                log.warning("the results that steps take cannot be read (%s); trying again", error)
+                await asyncio.sleep(PAUSE)
+                continue
+            for job_id, data in found.items():
+                if data is not None:
+                    self._remember(job_id, data)
+            return found
+
+    def take_out(self, which: Callable[[ClaimedJob], bool]) -> list[ClaimedJob]:
+        """Take those out that shall wait no longer, and give them."""
+        out = [job for job in self.loading.values() if which(job)]
+        for job in out:
+            del self.loading[job.id]
+        return out
+
+    def close(self) -> None:
+        """Load nothing more."""
+        for task in self._tasks:
+            task.cancel()
+
+    # ------------------------------------------------------------------------------------------- after
+
+    def ended(self, job: ClaimedJob, result: bytes) -> None:
+        """A step has ended here, and the store is to hear of it."""
+        self._ended[job.id] = result
+
+    def settled(self, settlements: Sequence[Settlement], answers: Sequence[Settled]) -> None:
+        """The store has heard of these: what it accepted is what every other step will take."""
+        if not self._ended:
+            return
+        for settlement, answer in zip(settlements, answers, strict=True):
+            result = self._ended.pop(settlement.id, None)
+            if result is not None and answer is not Settled.LOST:
+                self._remember(settlement.id, result)
+
+    def _remember(self, job_id: bytes, result: bytes) -> None:
+        known = self._known
+        if len(result) > REMEMBER_LARGEST or job_id in known:
+            return
+        known[job_id] = result
+        self._known_bytes += len(result)
+        while len(known) > REMEMBER or self._known_bytes > REMEMBER_BYTES:
+            self._known_bytes -= len(known.pop(next(iter(known))))
+
+
+def _filled(job: ClaimedJob, info: StepInfo, known: Mapping[bytes, bytes | None]) -> ClaimedJob | Settlement:
+    """The job with its arguments, or its end, if it has ended by that. Raises `Unfinished`."""
+    try:
+        payload = fill(info, job.payload, known)
+    except WindlassError as error:
+        record = encode_error(error, job.attempt, time.time_ns() // 1000)
+        return Settlement(job.id, job.token, Outcome.DEAD, None, record, 0, KEEP_DEAD)
+    if payload is not None:
+        return _replaced(job, payload)
+    keep = decode_options(job.options).keep
+    return Settlement(job.id, job.token, Outcome.SUCCEEDED, OMITTED, keep=KEEP if keep is None else keep)
+
+
+async def filled(store: Insights, job: ClaimedJob) -> ClaimedJob | Settlement:
+    """One job with its arguments, or its end, as `Inputs` gives them. Raises `StoreError`."""
+    info = decode_options(job.options).step
+    if info is None or not info.takes:
+        return job
+    known: dict[bytes, bytes | None] = {}
+    while True:
+        try:
+            return _filled(job, info, known)
+        except Unfinished as error:
+            known.update(await _fetched(store, list(error.ids)))
+
+
+async def _fetched(store: Insights, ids: list[bytes]) -> dict[bytes, bytes | None]:
+    """Results by job id; ``None`` for a job that has not succeeded."""
+    found: dict[bytes, bytes | None] = {}
+    for start in range(0, len(ids), MAX_BATCH):
+        part = ids[start : start + MAX_BATCH]
+        for job_id, result in zip(part, await store.results(part), strict=True):
+            succeeded = result is not None and result.state is State.SUCCEEDED
+            found[job_id] = (result.result or b"null") if result is not None and succeeded else None
+    return found
+
+
+def _replaced(job: ClaimedJob, payload: bytes) -> ClaimedJob:
+    return ClaimedJob(
+        job.id,
+        job.token,
+        job.task,
+        payload,
+        job.options,
+        job.queue,
+        job.requires,
+        job.priority,
+        job.attempt,
+        job.failures,
+        job.snoozes,
+        job.enqueued_at,
+        job.undeliverable_for,
+        job.limit_key,
+    )

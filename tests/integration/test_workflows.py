@@ -1,0 +1,443 @@
+"""Workflows at work, on every store: what runs, with which results, and what a run says of itself."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.engine_harness import eventually
+from windlass import App, InvalidResult, JobCancelled, JobNotFound, ResultTimeout, Retry, UsageError, current
+from windlass.workflows.run import Run
+from windlass.workflows.step import Step
+
+WAIT = 20.0
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis", "postgres"])
+async def app(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[App]:
+    """An app on a store of its own, with a worker beside the test."""
+    if request.param == "memory":
+        url = f"memory://{uuid.uuid4().hex}"
+    elif request.param == "sqlite":
+        url = f"sqlite:///{tmp_path}/w.db"
+    elif request.param == "redis":
+        redis = request.getfixturevalue("redis_url")
+        url = f"redis://{redis.host}:{redis.port}/0?namespace={redis.namespace}"
+    else:
+        database = request.getfixturevalue("postgres_database")
+        await database.store().aclose()
+        url = database.url
+    made = App(url)
+    add_tasks(made)
+    yield made
+    await made.aclose()
+
+
+def add_tasks(app: App) -> None:
+    """Tasks that the tests put together."""
+
+    @app.task(name="number")
+    async def number(n: int) -> int:
+        return n
+
+    @app.task(name="numbers")
+    async def numbers(n: int) -> list[int]:
+        return list(range(n))
+
+    @app.task(name="double", executor="thread")
+    def double(n: int) -> int:
+        return 2 * n
+
+    @app.task(name="add")
+    async def add(a: int, b: int) -> int:
+        return a + b
+
+    @app.task(name="total")
+    async def total(numbers: list[int]) -> int:
+        return sum(numbers)
+
+    @app.task(name="fail")
+    async def fail(n: int = 0) -> int:
+        raise ValueError(f"no {n}")
+
+    @app.task(name="whatever")
+    async def whatever(value: Any = None) -> Any:
+        return value
+
+    @app.task(name="odd")
+    async def odd(n: int) -> int:
+        if n % 2 == 0 and n not in mended:
+            raise ValueError(f"{n} is even")
+        return n
+
+
+mended: set[int] = set()
+
+
+def task(app: App, name: str) -> Any:
+    return app.find_task(name)
+
+
+async def outcome(app: App, function: Any, *args: Any) -> Any:
+    """Run a workflow to its end."""
+    workflow = app.workflow(name=f"flow-{len(app.workflows)}")(function)
+    async with app.worker(concurrency=10):
+        run = await workflow.start(*args)
+        return await run.result(timeout=WAIT)
+
+
+async def ended(app: App, function: Any) -> Run[Any]:
+    """Run a workflow to its end, however it ends."""
+    workflow = app.workflow(name=f"flow-{len(app.workflows)}")(function)
+    async with app.worker(concurrency=10):
+        run = await workflow.start()
+        await eventually(lambda: all_ended(run))
+        return run
+
+
+async def has_ended(run: Run[Any]) -> bool:
+    return await run.status() not in ("starting", "running")
+
+
+async def statuses(run: Run[Any]) -> dict[str, str]:
+    return {step.name: step.status for step in await run.steps()}
+
+
+# ------------------------------------------------------------------------------------------------------ results
+
+
+async def test_results_are_passed_on_wherever_they_stand(app: App) -> None:
+    number, double, add, total, whatever = (task(app, n) for n in ("number", "double", "add", "total", "whatever"))
+
+    def flow(n: int) -> Any:
+        one, two = number.step(n), double.step(n)
+        both = add.step(one, b=two)
+        return {
+            "both": both,
+            "total": total.step([one, two, both, 4]),
+            "deep": whatever.step({"a": [one, {"b": two}], "c": "x"}),
+            "plain": n,
+        }
+
+    assert await outcome(app, flow, 5) == {
+        "both": 15,
+        "total": 34,
+        "deep": {"a": [5, {"b": 10}], "c": "x"},
+        "plain": 5,
+    }
+
+
+async def test_results_have_the_types_of_the_workflows_return_hint(app: App) -> None:
+    double = task(app, "double")
+
+    def flow() -> list[Step[int]]:
+        return [double.step(n) for n in range(3)]
+
+    assert await outcome(app, flow) == [0, 2, 4]
+
+
+async def test_a_workflow_without_steps_ends(app: App) -> None:
+    assert await outcome(app, lambda: None) is None
+    assert await outcome(app, lambda: "constant") == "constant"
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 450])
+async def test_a_map_over_what_is_known_at_run_time_only(app: App, count: int) -> None:
+    numbers, double, total, add = (task(app, n) for n in ("numbers", "double", "total", "add"))
+
+    def flow(n: int) -> Any:
+        doubled = double.map(numbers.step(n))
+        again = add.map(doubled, doubled)
+        shifted = add.map(doubled, b=total.step(doubled))
+        return [total.step(doubled), total.step(again), total.step(shifted)]
+
+    doubled = [2 * n for n in range(count)]
+    shifted = [n + sum(doubled) for n in doubled]
+    assert await outcome(app, flow, count) == [sum(doubled), 2 * sum(doubled), sum(shifted)]
+
+
+async def test_starmap_spreads_lists_and_objects(app: App) -> None:
+    add, whatever = task(app, "add"), task(app, "whatever")
+
+    def flow() -> Any:
+        return [
+            add.starmap([[1, 2], (3, 4), {"b": 5, "a": 6}]),
+            add.starmap(whatever.step([[1, 2], {"a": 3, "b": 4}])),
+            add.starmap(whatever.step([[1], {"a": 3}]), b=10),
+        ]
+
+    assert await outcome(app, flow) == [[3, 7, 11], [3, 7], [11, 13]]
+
+
+async def test_order_only_edges_hold(app: App) -> None:
+    said: list[int] = []
+
+    @app.task(name="say")
+    async def say(n: int) -> None:
+        said.append(n)
+
+    def flow() -> None:
+        last = None
+        for n in range(5):
+            last = say.options(after=last).step(n)
+        say.step(-1).after(last)
+
+    await outcome(app, flow)
+    assert said == [0, 1, 2, 3, 4, -1]
+
+
+# ----------------------------------------------------------------------------------------------------- branches
+
+
+async def test_a_branch_that_is_not_taken_is_omitted_with_what_takes_its_result(app: App) -> None:
+    number, add, whatever = task(app, "number"), task(app, "add"), task(app, "whatever")
+
+    def flow() -> Any:
+        choice = whatever.step("a")
+        one = number.options(when=choice.equals("a"), step_name="one").step(1)
+        two = number.options(when=choice.equals("b"), step_name="two").step(2)
+        behind = add.options(step_name="behind").step(two, 1)
+        more = add.options(step_name="more").step(behind, 1)
+        join = whatever.options(needs="done", step_name="join").step([one, two, more])
+        number.options(unless=choice, step_name="never").step(3)
+        return [one, two, join]
+
+    run = await ended(app, flow)
+    assert await run.result(timeout=0) == [1, None, [1, None, None]]
+    assert await statuses(run) == {
+        "whatever": "succeeded",
+        "one": "succeeded",
+        "two": "omitted",
+        "behind": "omitted",
+        "more": "omitted",
+        "join": "succeeded",
+        "never": "omitted",
+    }
+
+
+async def test_a_map_can_be_omitted(app: App) -> None:
+    whatever, double, total = task(app, "whatever"), task(app, "double"), task(app, "total")
+
+    def flow() -> Any:
+        mapped = double.options(when=whatever.step(False)).map([1, 2])
+        return [mapped, total.step(mapped)]
+
+    assert await outcome(app, flow) == [None, None]
+
+
+# ----------------------------------------------------------------------------------------------------- failures
+
+
+async def test_a_failed_step_fails_the_run_and_says_why(app: App) -> None:
+    number, fail, add = task(app, "number"), task(app, "fail"), task(app, "add")
+
+    def flow() -> Any:
+        other = number.options(step_name="other").step(1)
+        return add.step(fail.step(7), other)
+
+    run = await ended(app, flow)
+    assert await run.status() == "failed"
+    assert await statuses(run) == {"other": "succeeded", "fail": "dead", "add": "cancelled"}
+    with pytest.raises(ValueError, match="no 7") as raised:
+        await run.result()
+    assert any("step 'fail' died of ValueError: no 7" in note for note in raised.value.__notes__)
+
+
+async def test_a_failed_item_of_a_map_is_named(app: App) -> None:
+    odd, total = task(app, "odd"), task(app, "total")
+    run = await ended(app, lambda: total.step(odd.map([1, 3, 10, 5])))
+    assert await statuses(run) == {"odd": "dead", "total": "cancelled"}
+    with pytest.raises(ValueError, match="10 is even") as raised:
+        await run.result()
+    assert any("step 'odd', item 2 died" in note for note in raised.value.__notes__)
+    assert {one.name: one.items for one in await run.steps()}["odd"] == {"succeeded": 3, "dead": 1}
+
+
+async def test_steps_see_to_failures_that_they_ask_for(app: App) -> None:
+    fail, whatever, number = task(app, "fail"), task(app, "whatever"), task(app, "number")
+
+    def flow() -> Any:
+        broken = fail.step(1)
+        handled = whatever.options(needs="failed", step_name="handled").step(["handled", broken])
+        always = whatever.options(needs="done", step_name="always").step([broken, "done"])
+        fine = number.step(1)
+        idle = whatever.options(needs="failed", step_name="idle").step(fine)
+        whatever.options(step_name="behind idle").step(idle)
+        return [handled, always, fine]
+
+    run = await ended(app, flow)
+    assert await run.status() == "succeeded"
+    assert await run.result() == [["handled", None], [None, "done"], 1]
+    assert (await statuses(run))["idle"] == "cancelled"
+
+
+async def test_a_failure_beside_a_handled_one_still_counts(app: App) -> None:
+    fail, whatever = task(app, "fail"), task(app, "whatever")
+
+    def flow() -> None:
+        broken = fail.options(step_name="first").step(1)
+        whatever.options(needs="done").step(broken)
+        fail.options(step_name="second").step(2)
+
+    run = await ended(app, flow)
+    with pytest.raises(ValueError, match="no 2"):
+        await run.result()
+
+
+async def test_a_result_that_does_not_fit_ends_the_step_at_once(app: App) -> None:
+    whatever, double = task(app, "whatever"), task(app, "double")
+    run = await ended(app, lambda: double.step(whatever.step("text")))
+    with pytest.raises(TypeError, match="argument `n`: expected `int`, got `str`"):
+        await run.result()
+    run = await ended(app, lambda: double.map(whatever.step([1, "text"])))
+    with pytest.raises(TypeError, match="argument `n`: expected `int`, got `str`"):
+        await run.result()
+
+
+async def test_lists_of_different_lengths_cannot_be_mapped_together(app: App) -> None:
+    numbers, add = task(app, "numbers"), task(app, "add")
+    run = await ended(app, lambda: add.map(numbers.step(2), numbers.step(3)))
+    with pytest.raises(Exception, match="different lengths: 2, 3"):
+        await run.result()
+
+
+async def test_steps_are_retried_as_their_options_say(app: App) -> None:
+    @app.task(name="third")
+    async def third() -> int:
+        if current().attempt < 3:
+            raise ValueError
+        return current().attempt
+
+    assert await outcome(app, lambda: third.options(retry=Retry(attempts=3, delay=0)).step()) == 3
+
+
+# ------------------------------------------------------------------------------------------------------- acting
+
+
+async def test_retry_goes_on_from_what_failed(app: App) -> None:
+    mended.clear()
+    numbers, odd, total, add = (task(app, n) for n in ("numbers", "odd", "total", "add"))
+    ran: list[int] = []
+
+    @app.task(name="once")
+    async def once(n: int) -> int:
+        ran.append(n)
+        return n
+
+    def flow() -> Any:
+        return add.step(total.step(odd.map(numbers.step(4))), once.step(100))
+
+    run = await ended(app, flow)
+    assert await run.status() == "failed"
+    mended.update({0, 2})
+    async with app.worker():
+        assert await run.retry() == 4  # two items, and the two steps behind them
+        assert await run.result(timeout=WAIT) == 106
+    assert ran == [100]
+    assert await run.status() == "succeeded"
+    with pytest.raises(UsageError, match="nothing in it has failed"):
+        await run.retry()
+
+
+async def test_one_item_can_be_retried(app: App) -> None:
+    mended.clear()
+    odd, total = task(app, "odd"), task(app, "total")
+    run = await ended(app, lambda: total.step(odd.map([1, 2, 4])))
+    mended.add(2)
+    async with app.worker():
+        assert await run.retry_item("odd", 1) == 1  # what is behind it would wait for the other one
+        item = await run.item("odd", 1)
+        assert await item.result(timeout=WAIT) == 2
+        await eventually(lambda: has_ended(run))
+        assert await run.status() == "failed"
+        mended.add(4)
+        assert await run.retry_item("odd", 2) == 2
+        assert await run.result(timeout=WAIT) == 7
+    with pytest.raises(UsageError, match="no item 3"):
+        await run.item("odd", 3)
+
+
+async def test_cancel_ends_all_of_a_run(app: App) -> None:
+    whatever, add = task(app, "whatever"), task(app, "add")
+    started = asyncio.Event()
+
+    @app.task(name="long")
+    async def long(n: int) -> int:
+        started.set()
+        await asyncio.sleep(3600)
+        return n
+
+    workflow = app.workflow(name="flow")(lambda: add.step(long.step(1), whatever.step(long.map([1, 2, 3]))))
+    async with app.worker(concurrency=2):
+        run = await workflow.start()
+        await asyncio.wait_for(started.wait(), WAIT)
+        await eventually(lambda: has_stored(run, 4))
+        await run.cancel()
+        await eventually(lambda: all_ended(run))
+        assert await run.status() == "cancelled"
+        assert set((await statuses(run)).values()) == {"cancelled"}
+        with pytest.raises(JobCancelled):
+            await run.result(timeout=WAIT)
+        await run.cancel()
+
+
+async def has_stored(run: Run[Any], count: int) -> bool:
+    return len(await run.steps()) >= count
+
+
+async def all_ended(run: Run[Any]) -> bool:
+    done, total = await run.progress()
+    return done == total and await has_ended(run)
+
+
+async def test_skip_gives_a_step_its_result(app: App) -> None:
+    double, add = task(app, "double"), task(app, "add")
+
+    @app.task(name="elsewhere", queue="nobody")
+    async def elsewhere() -> int:
+        return 1
+
+    workflow = app.workflow(name="flow")(lambda: add.step(elsewhere.step(), double.step(1)))
+    async with app.worker(["default"]):
+        run = await workflow.start()
+        await eventually(lambda: has_stored(run, 3))
+        with pytest.raises(UsageError, match="did you mean 'elsewhere'"):
+            await run.skip("elsewere", 1)
+        with pytest.raises(InvalidResult):
+            await run.skip("elsewhere", "text")
+        await run.skip("elsewhere", 40)
+        assert await run.result(timeout=WAIT) == 42
+        with pytest.raises(UsageError, match="has started already"):
+            await run.skip("elsewhere", 41)
+
+
+# ------------------------------------------------------------------------------------------------------ looking
+
+
+async def test_a_run_says_how_far_it_is(app: App) -> None:
+    double, total = task(app, "double"), task(app, "total")
+    workflow = app.workflow(name="flow")(lambda: total.step(double.map([1, 2, 3])))
+    run = await workflow.start()
+    assert await run.status() == "starting"
+    assert await run.steps() == []
+    with pytest.raises(ResultTimeout, match=r"did not end within 0\.01 s"):
+        await run.result(timeout=0.01)
+    async with app.worker():
+        seen = [progress async for progress in run.watch(0.01)]
+    assert seen[-1] == (5, 5)
+    assert await (await run.step("total")).result(timeout=0) == 12
+    assert app.run(run.id) == run
+    assert await app.run(run.id).result(timeout=0) == 12
+
+
+async def test_what_is_no_run_is_refused(app: App) -> None:
+    job = await task(app, "number").enqueue(1)
+    with pytest.raises(UsageError, match="is the id of a job, not of a run"):
+        app.run(job.id)
+    with pytest.raises(JobNotFound, match="has no run"):
+        await app.run("f" * 8 + job.id[8:]).status()
