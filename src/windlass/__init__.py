@@ -79,6 +79,7 @@ if TYPE_CHECKING:
     from windlass.task import CoroutineTask, FunctionTask, Task
     from windlass.workflows.compose import chain, chord, group
     from windlass.workflows.run import Run, RunProgress, RunStatus, StepStatus
+    from windlass.workflows.runs import RunInfo
     from windlass.workflows.step import MappedStep, Step, When
     from windlass.workflows.workflow import Workflow
 
@@ -132,6 +133,7 @@ __all__ = [
     "Retry",
     "RetryLater",
     "Run",
+    "RunInfo",
     "RunProgress",
     "RunStatus",
     "ScheduleExists",
@@ -192,6 +194,7 @@ _HOMES = {
         "windlass.task": "CoroutineTask FunctionTask Task",
         "windlass.workflows.compose": "chain chord group",
         "windlass.workflows.run": "Run RunProgress RunStatus StepStatus",
+        "windlass.workflows.runs": "RunInfo",
         "windlass.workflows.step": "MappedStep Step When",
         "windlass.workflows.workflow": "Workflow",
     }.items()

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from windlass.engine.worker import Worker
     from windlass.schedules import Schedules
     from windlass.workflows.run import Run
+    from windlass.workflows.runs import RunInfo
     from windlass.workflows.step import Step
     from windlass.workflows.workflow import Workflow
 
@@ -333,6 +334,30 @@ class App:
     def workflows(self) -> Mapping[str, Workflow[..., Any]]:
         """The declared workflows by name."""
         return dict(self._workflows)
+
+    async def runs(
+        self, workflow: Workflow[..., Any] | str | None = None, *, limit: int = 50, before: str | None = None
+    ) -> list[RunInfo]:
+        """List runs, the newest first.
+
+        Args:
+            workflow: runs of this one only.
+            limit: how many, at most.
+            before: those that are older than the run with this id.
+
+        Raises `UsageError`.
+        """
+        from windlass.workflows.runs import list_runs
+
+        name = None if workflow is None else workflow if isinstance(workflow, str) else workflow.name
+        older = None if before is None else from_text(before)
+        return await list_runs(self._client, workflow=name, limit=limit, before=older)
+
+    def runs_sync(
+        self, workflow: Workflow[..., Any] | str | None = None, *, limit: int = 50, before: str | None = None
+    ) -> list[RunInfo]:
+        """As `runs`, blocking."""
+        return blocking.run(lambda: self.runs(workflow, limit=limit, before=before))
 
     def run(self, id: str) -> Run[Any]:
         """The run with this id; the store is not asked yet. Raises `UsageError` if it is no id of a run."""

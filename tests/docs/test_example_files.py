@@ -33,6 +33,25 @@ def test_progress_and_cancel(tmp_path: Path) -> None:
     assert "3 chunks, this time to the end" in said
 
 
+def test_word_count(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    (tmp_path / "one/a.py").write_text("spam spam eggs")
+    (tmp_path / "two/b.py").write_text("spam and eggs")
+    said = run("word_count.py", tmp_path, str(tmp_path))
+    assert "       3 spam\n       2 eggs\n" in said
+    assert "5 of 5 steps" in said
+
+
+def test_etl(tmp_path: Path) -> None:
+    said = run("etl.py", tmp_path, str(tmp_path))
+    assert "it failed: ValueError: invalid literal for int()" in said
+    assert "5 jobs go on" in said
+    assert "a large delivery: 6 orders" in said
+    assert "transform  succeeded  {'succeeded': 3}" in said
+    assert len(list((tmp_path / "done").glob("*.csv"))) == 3
+
+
 def test_shards(tmp_path: Path) -> None:
     assert "30 customers billed; of each shard: [10, 10, 10]" in run("shards.py", tmp_path)
     assert len(list(tmp_path.glob("shard-*.db"))) == 3

@@ -362,6 +362,53 @@ async def test_one_item_can_be_retried(app: App) -> None:
         await run.item("odd", 3)
 
 
+async def test_what_goes_on_after_a_retry_waits_for_items_that_were_made_meanwhile(app: App) -> None:
+    """The map made its items when what takes them had been cancelled already, for another reason: no edge says so."""
+    mended.clear()
+    odd, whatever = task(app, "odd"), task(app, "whatever")
+    broken, finish = asyncio.Event(), asyncio.Event()
+
+    @app.task(name="late")
+    async def late() -> list[int]:
+        await broken.wait()
+        return [1, 2]
+
+    @app.task(name="slow")
+    async def slow(n: int) -> int:
+        await finish.wait()
+        return n
+
+    workflow = app.workflow(name="flow")(lambda: whatever.step([slow.map(late.step()), odd.step(2)]))
+    async with app.worker():
+        run = await workflow.start()
+        await eventually(lambda: stands(run, "whatever", "cancelled"))
+        broken.set()
+        await eventually(lambda: has_items(run, "slow", 2))
+        mended.add(2)
+        await run.retry()
+        await eventually(lambda: stands(run, "odd", "succeeded"))
+        await eventually(lambda: stands(run, "whatever", "scheduled"))
+        finish.set()
+        assert await run.result(timeout=WAIT) == [[1, 2], 2]
+
+
+async def has_items(run: Run[Any], name: str, count: int) -> bool:
+    [step] = [step for step in await run.steps() if step.name == name]
+    return sum((step.items or {}).values()) == count
+
+
+async def stands(run: Run[Any], name: str, status: str) -> bool:
+    return (await statuses(run)).get(name) == status
+
+
+async def test_a_worker_that_remembers_few_results_asks_for_the_others(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("windlass.engine.inputs.REMEMBER", 3)
+    numbers, double, total = task(app, "numbers"), task(app, "double"), task(app, "total")
+    assert await outcome(app, lambda: total.step(double.map(numbers.step(30)))) == 870
+
+
 async def test_cancel_ends_all_of_a_run(app: App) -> None:
     whatever, add = task(app, "whatever"), task(app, "add")
     started = asyncio.Event()

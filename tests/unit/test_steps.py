@@ -1,6 +1,7 @@
 """What steps take from each other, and the ids that they know each other by."""
 
 import json
+from typing import Literal
 
 import msgspec
 import pytest
@@ -13,10 +14,12 @@ from windlass.core.ids import FIRST_RUN_ID, Family, is_run_id, new_id, new_run_i
 from windlass.core.options import decode_options, encode_options
 from windlass.core.steps import (
     OMITTED,
+    UNFINISHED,
     Condition,
     Input,
+    NotKnown,
     StepInfo,
-    Unfinished,
+    TooEarly,
     each,
     fill,
     is_step,
@@ -32,6 +35,10 @@ FAMILY = Family(RUN)
 
 def info(*inputs: Input, when: Condition | None = None, needs: EdgePolicy = EdgePolicy.SUCCEEDED) -> StepInfo:
     return StepInfo(run=RUN, number=9, name="it", inputs=inputs, when=when, needs=needs)
+
+
+def at(number: int, kind: Literal["one", "items"] = "one") -> Input:
+    return Input((), ((number, number),), kind)
 
 
 def known(**results: bytes | None) -> dict[bytes, bytes | None]:
@@ -88,7 +95,7 @@ def test_one_many_and_the_items_of_a_map() -> None:
         Input(("one",), ((1, 1),)), Input(("many",), ((2, 3), (1, 1)), "many"), Input(("all",), ((4, 4),), "items")
     )
     there = known(_1=b"1", _2=b"2", _3=b"3", _4=b'{"items":2}')
-    with pytest.raises(Unfinished) as missing:
+    with pytest.raises(NotKnown) as missing:
         fill(step, b'{"one":null,"many":null,"all":null}', there)
     ids = item_ids(FAMILY.id(4), b'{"items":2}')
     assert missing.value.ids == ids
@@ -99,15 +106,23 @@ def test_one_many_and_the_items_of_a_map() -> None:
 
 
 def test_what_is_not_known_yet_is_asked_for() -> None:
-    with pytest.raises(Unfinished) as missing:
-        fill(info(Input(("a",), ((1, 2),), "many"), when=Condition(3)), b"{}", known(_1=b"1"))
-    assert missing.value.ids == [FAMILY.id(3), FAMILY.id(2)]
+    with pytest.raises(NotKnown) as missing:
+        fill(info(Input(("a",), ((1, 2),), "many"), when=Condition(at(3))), b"{}", known(_1=b"1"))
+    assert missing.value.ids == [FAMILY.id(2), FAMILY.id(3)]
 
 
 def test_a_result_that_is_gone_is_an_error_unless_success_was_not_asked_for() -> None:
     with pytest.raises(UnknownParent, match="not there any more"):
         fill(info(Input(("a",), ((1, 1),))), b'{"a":null}', known(_1=None))
     assert fill(info(Input(("a",), ((1, 1),)), needs=EdgePolicy.DONE), b'{"a":null}', known(_1=None)) == b'{"a":null}'
+
+
+def test_what_has_not_finished_is_waited_for_unless_a_failure_was_enough() -> None:
+    for needs in (EdgePolicy.SUCCEEDED, EdgePolicy.DONE):
+        with pytest.raises(TooEarly):
+            fill(info(Input(("a",), ((1, 1),)), needs=needs), b'{"a":null}', known(_1=UNFINISHED))
+    failed = info(Input(("a",), ((1, 1),)), needs=EdgePolicy.FAILED)
+    assert fill(failed, b'{"a":null}', known(_1=UNFINISHED)) == b'{"a":null}'
 
 
 def test_results_have_a_limit_together(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,22 +136,36 @@ def test_results_have_a_limit_together(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("condition", "result", "runs"),
     [
-        (Condition(1), b"true", True),
-        (Condition(1), b"0", False),
-        (Condition(1), b"[]", False),
-        (Condition(1), b'"no"', True),
-        (Condition(1, negated=True), b"null", True),
-        (Condition(1, negated=True), b"3", False),
-        (Condition(1, '"a"'), b'"a"', True),
-        (Condition(1, '{"a": 1}'), b'{"a":1}', True),
-        (Condition(1, '"a"', negated=True), b'"a"', False),
-        (Condition(1), OMITTED, False),
-        (Condition(1, negated=True), OMITTED, False),
-        (Condition(1), None, False),
+        (Condition(at(1)), b"true", True),
+        (Condition(at(1)), b"0", False),
+        (Condition(at(1)), b"[]", False),
+        (Condition(at(1)), b'"no"', True),
+        (Condition(at(1), negated=True), b"null", True),
+        (Condition(at(1), negated=True), b"3", False),
+        (Condition(at(1), '"a"'), b'"a"', True),
+        (Condition(at(1), '{"a": 1}'), b'{"a":1}', True),
+        (Condition(at(1), '"a"', negated=True), b'"a"', False),
+        (Condition(at(1)), OMITTED, False),
+        (Condition(at(1), negated=True), OMITTED, False),
     ],
 )
 def test_conditions(condition: Condition, result: bytes | None, runs: bool) -> None:
     assert (fill(info(when=condition), b"{}", known(_1=result)) is not None) is runs
+
+
+@pytest.mark.parametrize(("count", "runs"), [(0, False), (2, True)])
+def test_a_condition_on_a_map_is_one_on_the_list_of_its_results(count: int, runs: bool) -> None:
+    there = known(_1=b'{"items":%d}' % count)
+    there |= dict.fromkeys(item_ids(FAMILY.id(1), there[FAMILY.id(1)]), b"0")
+    assert (fill(info(when=Condition(at(1, "items"))), b"{}", there) is not None) is runs
+    same = Condition(at(1, "items"), "[0,0]")
+    assert (fill(info(when=same), b"{}", there) is not None) is runs
+
+
+def test_a_condition_on_what_failed_does_not_hold() -> None:
+    assert fill(info(when=Condition(at(1)), needs=EdgePolicy.DONE), b"{}", known(_1=None)) is None
+    with pytest.raises(UnknownParent):
+        fill(info(when=Condition(at(1))), b"{}", known(_1=None))
 
 
 def test_what_takes_the_result_of_an_omitted_step_is_omitted_unless_it_asks_for_the_end_only() -> None:
@@ -158,7 +187,7 @@ def test_no_encoder_writes_what_stands_for_an_omitted_result() -> None:
 
 
 def test_a_step_travels_with_the_options_of_its_job() -> None:
-    step = info(Input(("a", 0), ((1, 3),), "many"), when=Condition(2, "1"))
+    step = info(Input(("a", 0), ((1, 3),), "many"), when=Condition(at(2), "1"))
     encoded = encode_options(JobOptions(step=step))
     assert is_step(encoded)
     assert decode_options(encoded).step == step

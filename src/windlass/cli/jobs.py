@@ -16,7 +16,7 @@ from windlass.cli.output import ago, iso, note, say, say_fields, say_json, say_t
 from windlass.cli.selection import SELECTION, Selection
 from windlass.cli.target import STORE, with_store
 from windlass.core.errors import JobNotFound, UsageError
-from windlass.core.ids import from_text, to_text
+from windlass.core.ids import FIRST_RUN_ID, from_text, to_text
 
 if TYPE_CHECKING:
     from windlass.core.records import JobFilter, JobPage, JobRecord
@@ -38,7 +38,7 @@ IDS = Argument("ids", nargs="*", metavar="ID", help="Job ids; or options that sa
 def list_jobs(
     *, app: str | None, url: str | None, as_json: bool, limit: int, cursor: str | None, **chosen: Any
 ) -> None:
-    """List jobs, newest first."""
+    """List jobs, newest first. Runs are listed by `windlass workflows ls`; their steps are jobs."""
     selection = Selection(**chosen)
     selection.check()
     start = _cursor(cursor)
@@ -251,9 +251,10 @@ def _say_answers(ids: list[bytes], answers: list[str], *, good: Sequence[str], a
         raise CommandFailed(f"{refused} of {len(ids)} refused")
 
 
-def _cursor(text: str | None) -> bytes | None:
+def _cursor(text: str | None) -> bytes:
+    """Where a page begins: behind the runs, which `windlass workflows ls` lists."""
     try:
-        return None if text is None else from_text(text)
+        return FIRST_RUN_ID if text is None else from_text(text)
     except UsageError:
         raise WrongUsage(f"--cursor {text!a}: expected what an earlier page said") from None
 

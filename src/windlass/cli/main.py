@@ -20,6 +20,7 @@ COMMANDS = (
     "limits",
     "workers",
     "schedules",
+    "workflows",
     "deploy",
     "doctor",
     "migrate",

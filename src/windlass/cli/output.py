@@ -36,6 +36,9 @@ STYLES = {
     "revoked": "bold red",
     "stuck": "bold red",
     "waits": "yellow",
+    "starting": "cyan",
+    "failed": "bold red",
+    "omitted": "dim",
 }
 
 

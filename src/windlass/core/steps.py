@@ -23,6 +23,8 @@ MAX_INPUTS = 64 * 1024 * 1024
 OMITTED = b"null "
 """The result of a step whose condition did not hold: JSON's null, written as no encoder writes it. Such a step has
 succeeded, so that nobody waits for it; what takes its result knows by these bytes that there is none."""
+UNFINISHED = b""
+"""In place of the result of a job that has not finished."""
 
 Path: TypeAlias = tuple[str | int, ...]
 """Where in the arguments a value goes: the parameter, then keys and positions inside it."""
@@ -43,7 +45,8 @@ class Input(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
 class Condition(msgspec.Struct, frozen=True, omit_defaults=True):
     """Whether a step runs at all, by the result of another one."""
 
-    step: int
+    of: Input
+    """Where that comes from; its path is empty."""
     equals: str | None = None
     """JSON that the result must equal; ``None``: it must be something, as Python's ``bool`` has it."""
     negated: bool = False
@@ -133,7 +136,12 @@ def is_step(options: bytes | None) -> bool:
     return options is not None and b'"step":{' in options
 
 
-class Unfinished(Exception):
+class TooEarly(Exception):
+    """A step was let go before one that it takes the result of had finished. Edges to what has been cancelled are not
+    stored; so a step that goes on after that does not wait for all that it waited for before."""
+
+
+class NotKnown(Exception):
     """Not all that is needed is known: these ids are missing."""
 
     def __init__(self, ids: Sequence[bytes]) -> None:
@@ -147,59 +155,84 @@ def fill(info: StepInfo, payload: bytes, known: Mapping[bytes, bytes | None]) ->
     Args:
         info: the step.
         payload: its arguments, with ``null`` where results go.
-        known: results by job id; ``None`` where there is none, since the job did not succeed.
+        known: results by job id; ``None`` where there is none, since the job did not succeed; or `UNFINISHED`.
 
     Returns the arguments, or ``None`` if the step is omitted: its condition does not hold, or what it takes was omitted
     and it asks for the success of its parents.
 
     Raises:
-        Unfinished: results are missing that may be there.
+        NotKnown: results are missing that may be there.
+        TooEarly: a result that it takes is not there yet.
         UnknownParent: it asks for the success of its parents, and a result is not there any more.
         PayloadTooLarge: the results are more than `MAX_INPUTS` bytes.
     """
-    family = Family(info.run)
-    missing = [job_id for job_id in _wanted(info, family) if job_id not in known]
-    if not missing:
-        missing = [item for job_id in _maps(info, family) for item in _items(job_id, known) if item not in known]
-    if missing:
-        raise Unfinished(missing)
-    if info.when is not None and not _holds(info.when, known[family.id(info.when.step)]):
-        return None
+    there = _Results(info, known)
+    if info.when is not None:
+        results = there.of(info.when.of)
+        if results in ([None], [OMITTED]) or not info.when.holds(there.written(info.when.of, results)):
+            return None
     strict = info.needs is EdgePolicy.SUCCEEDED
     values: list[tuple[Path, bytes]] = []
     size = 0
     for one in info.inputs:
-        results = [known[job_id] for job_id in _sources(one, family, known)]
+        results = there.of(one)
         if strict and OMITTED in results:
             return None
-        if strict and None in results:
-            raise UnknownParent(f"step {info.name!r}: a result that it takes is not there any more")
         size += sum(map(len, filter(None, results)))
         if size > MAX_INPUTS:
             raise PayloadTooLarge(
                 f"step {info.name!r}: the results that it takes exceed {MAX_INPUTS} bytes together; have steps store "
                 "large data elsewhere, and pass on references to it"
             )
-        written = [b"null" if result is None else result for result in results]
-        values.append((one.path, b"[%s]" % b",".join(written) if _is_list(one, family, known) else written[0]))
+        values.append((one.path, there.written(one, results)))
     return put(payload, values)
 
 
-def _wanted(info: StepInfo, family: Family) -> Iterator[bytes]:
-    """The steps whose results are needed first."""
-    if info.when is not None:
-        yield family.id(info.when.step)
-    for one in info.inputs:
-        yield from map(family.id, each(one.steps))
+class _Results:
+    """Results that a step needs. Raises `NotKnown` unless all are known."""
 
+    def __init__(self, info: StepInfo, known: Mapping[bytes, bytes | None]) -> None:
+        self._info = info
+        self._known = known
+        self._family = Family(info.run)
+        sources = [*info.inputs, *([] if info.when is None else [info.when.of])]
+        ids = [job_id for one in sources for job_id in self._ids(one)]
+        self._find(ids)
+        self._find(item for one in sources if one.kind == "items" for item in self._items(one))
 
-def _maps(info: StepInfo, family: Family) -> list[bytes]:
-    return [family.id(one.steps[0][0]) for one in info.inputs if one.kind == "items"]
+    def _find(self, ids: Iterable[bytes]) -> None:
+        missing = [job_id for job_id in ids if job_id not in self._known]
+        if missing:
+            raise NotKnown(missing)
 
+    def _ids(self, one: Input) -> list[bytes]:
+        return [self._family.id(number) for number in each(one.steps)]
 
-def _items(job_id: bytes, known: Mapping[bytes, bytes | None]) -> list[bytes]:
-    """The ids of the items of a map; none, if the map did not succeed, or was omitted."""
-    return item_ids(job_id, known[job_id])
+    def _items(self, one: Input) -> list[bytes]:
+        """The items of a map; none, if it has not succeeded, or was omitted."""
+        (job_id,) = self._ids(one)
+        return item_ids(job_id, self._known[job_id])
+
+    def of(self, one: Input) -> list[bytes | None]:
+        """What goes to one place. Raises `UnknownParent` for what must be there and is not."""
+        ids = self._ids(one) if not self._is_map(one) else self._items(one)
+        found = [self._known[job_id] for job_id in ids]
+        if UNFINISHED in found:
+            if self._info.needs is not EdgePolicy.FAILED:
+                raise TooEarly
+            found = [None if result == UNFINISHED else result for result in found]
+        if None in found and self._info.needs is EdgePolicy.SUCCEEDED:
+            raise UnknownParent(f"step {self._info.name!r}: a result that it takes is not there any more")
+        return found
+
+    def _is_map(self, one: Input) -> bool:
+        """Whether the items of a map go there: there are none of one that has failed, or was omitted."""
+        return one.kind == "items" and self._known[self._ids(one)[0]] not in (None, OMITTED)
+
+    def written(self, one: Input, results: Sequence[bytes | None]) -> bytes:
+        """The JSON that goes to the place."""
+        written = [b"null" if result is None else result for result in results]
+        return b"[%s]" % b",".join(written) if one.kind == "many" or self._is_map(one) else written[0]
 
 
 def item_ids(job_id: bytes, result: bytes | None) -> list[bytes]:
@@ -208,25 +241,6 @@ def item_ids(job_id: bytes, result: bytes | None) -> list[bytes]:
         return []
     family = Family(job_id)
     return [family.id(number) for number in range(msgspec.json.decode(result, type=MapResult).items)]
-
-
-def _sources(one: Input, family: Family, known: Mapping[bytes, bytes | None]) -> list[bytes]:
-    ids = [family.id(number) for number in each(one.steps)]
-    if one.kind != "items":
-        return ids
-    (job_id,) = ids
-    return ids if known[job_id] in (None, OMITTED) else _items(job_id, known)
-
-
-def _is_list(one: Input, family: Family, known: Mapping[bytes, bytes | None]) -> bool:
-    """Whether a list goes to the place; a map that was omitted, or that failed, has none."""
-    if one.kind == "items":
-        return known[family.id(one.steps[0][0])] not in (None, OMITTED)
-    return one.kind == "many"
-
-
-def _holds(condition: Condition, result: bytes | None) -> bool:
-    return result is not None and result != OMITTED and condition.holds(result)
 
 
 def put(payload: bytes, values: Sequence[tuple[Path, bytes]]) -> bytes:

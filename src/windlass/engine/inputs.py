@@ -9,15 +9,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import ChainMap
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 
+from windlass.core.clock import SECOND, Span
 from windlass.core.errors import StoreError, WindlassError
 from windlass.core.lifecycle import Outcome, State
 from windlass.core.model import KEEP, KEEP_DEAD, MAX_BATCH, ClaimedJob, Settled, Settlement
 from windlass.core.options import decode_options
 from windlass.core.remote import encode_error
-from windlass.core.steps import OMITTED, StepInfo, Unfinished, fill, is_step
+from windlass.core.steps import OMITTED, UNFINISHED, NotKnown, StepInfo, TooEarly, fill, is_step
+from windlass.engine.endings import log_ending
 from windlass.store.port import Insights
 
 log = logging.getLogger("windlass.engine")
@@ -26,6 +28,8 @@ REMEMBER = 10_000
 """Results that are remembered at most."""
 REMEMBER_BYTES = 8 * 1024 * 1024
 REMEMBER_LARGEST = 64 * 1024
+TOO_EARLY: Span = SECOND // 2
+"""After which a step is looked at again that was let go before a result was there that it takes."""
 PAUSE = 0.2
 """Seconds between looks while the store is away."""
 
@@ -48,7 +52,7 @@ class Inputs:
         self.loading: dict[bytes, ClaimedJob] = {}
         """Jobs that wait for results, by id."""
         self._tasks: set[asyncio.Task[None]] = set()
-        self._known: dict[bytes, bytes] = {}
+        self._known: OrderedDict[bytes, bytes] = OrderedDict()
         """Results of steps that have succeeded, the oldest first."""
         self._known_bytes = 0
         self._ended: dict[bytes, bytes] = {}
@@ -67,7 +71,7 @@ class Inputs:
                 continue
             try:
                 self._sort(job, _filled(job, info, self._known), ready)
-            except Unfinished:
+            except NotKnown:
                 self.loading[job.id] = job
                 later.append((job, info))
         if later:
@@ -82,10 +86,12 @@ class Inputs:
             return
         if filled.result is not None:
             self.ended(job, filled.result)
+        elif filled.error is not None:
+            log_ending(job, filled, ran=False)
         self._settle(filled)
 
     async def _load(self, jobs: list[tuple[ClaimedJob, StepInfo]]) -> None:
-        found: dict[bytes, bytes | None] = {}
+        found = _Found(self._known)
         while jobs:
             missing: dict[bytes, None] = {}
             ready: list[ClaimedJob] = []
@@ -94,10 +100,10 @@ class Inputs:
                 if self.loading.get(job.id) is not job:
                     continue  # given back, or lost
                 try:
-                    filled = _filled(job, info, ChainMap(found, self._known))  # type: ignore[arg-type]
+                    filled = _filled(job, info, found)
                     del self.loading[job.id]
                     self._sort(job, filled, ready)
-                except Unfinished as error:
+                except NotKnown as error:
                     missing.update(dict.fromkeys(error.ids))
                     left.append((job, info))
             self._deliver(ready)
@@ -114,7 +120,7 @@ class Inputs:
                 await asyncio.sleep(PAUSE)
                 continue
             for job_id, data in found.items():
-                if data is not None:
+                if data:
                     self._remember(job_id, data)
             return found
 
@@ -152,13 +158,34 @@ class Inputs:
         known[job_id] = result
         self._known_bytes += len(result)
         while len(known) > REMEMBER or self._known_bytes > REMEMBER_BYTES:
-            self._known_bytes -= len(known.pop(next(iter(known))))
+            # Not a plain dict: finding its first key takes the longer the more were taken from its front.
+            self._known_bytes -= len(known.popitem(last=False)[1])
+
+
+class _Found(dict[bytes, bytes | None]):
+    """Results that were fetched, and those that were remembered when they were asked for: these may be forgotten before
+    the others are there."""
+
+    def __init__(self, remembered: Mapping[bytes, bytes]) -> None:
+        super().__init__()
+        self._remembered = remembered
+
+    def __contains__(self, job_id: object) -> bool:
+        if super().__contains__(job_id):
+            return True
+        result = self._remembered.get(job_id)  # type: ignore[call-overload]
+        if result is None:
+            return False
+        self[job_id] = result  # type: ignore[index]
+        return True
 
 
 def _filled(job: ClaimedJob, info: StepInfo, known: Mapping[bytes, bytes | None]) -> ClaimedJob | Settlement:
-    """The job with its arguments, or its end, if it has ended by that. Raises `Unfinished`."""
+    """The job with its arguments, or its end, if it has ended by that. Raises `NotKnown`."""
     try:
         payload = fill(info, job.payload, known)
+    except TooEarly:
+        return Settlement(job.id, job.token, Outcome.SNOOZED, delay=TOO_EARLY)
     except WindlassError as error:
         record = encode_error(error, job.attempt, time.time_ns() // 1000)
         return Settlement(job.id, job.token, Outcome.DEAD, None, record, 0, KEEP_DEAD)
@@ -177,18 +204,25 @@ async def filled(store: Insights, job: ClaimedJob) -> ClaimedJob | Settlement:
     while True:
         try:
             return _filled(job, info, known)
-        except Unfinished as error:
+        except NotKnown as error:
             known.update(await _fetched(store, list(error.ids)))
 
 
 async def _fetched(store: Insights, ids: list[bytes]) -> dict[bytes, bytes | None]:
-    """Results by job id; ``None`` for a job that has not succeeded."""
+    """Results by job id; ``None`` for a job that did not succeed, or is gone, and `UNFINISHED`."""
     found: dict[bytes, bytes | None] = {}
+    doubtful: list[bytes] = []
     for start in range(0, len(ids), MAX_BATCH):
         part = ids[start : start + MAX_BATCH]
         for job_id, result in zip(part, await store.results(part), strict=True):
+            if result is None:
+                doubtful.append(job_id)
             succeeded = result is not None and result.state is State.SUCCEEDED
             found[job_id] = (result.result or b"null") if result is not None and succeeded else None
+    for start in range(0, len(doubtful), MAX_BATCH):
+        part = doubtful[start : start + MAX_BATCH]
+        for job_id, job in zip(part, await store.get_jobs(part), strict=True):
+            found[job_id] = None if job is None else UNFINISHED
     return found
 
 

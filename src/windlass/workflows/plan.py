@@ -81,7 +81,7 @@ class Plan:
             name=draft.name,
             parents=stretches(self._parents[number - 1]),
             inputs=self._inputs(draft.takes),
-            when=None if when is None else Condition(self.numbers[when.draft], when.equals, when.negated),
+            when=None if when is None else Condition(self._input((), when.draft), when.equals, when.negated),
             needs=draft.needs,
             maps=None if draft.items is None else draft.items.recipe.spec.name,
         )
@@ -122,14 +122,13 @@ class Plan:
         )
 
     def _inputs(self, takes: Iterable[tuple[Path, Draft | tuple[Draft, ...]]]) -> tuple[Input, ...]:
-        found = []
-        for path, source in takes:
-            if isinstance(source, tuple):
-                found.append(Input(path, stretches(self.numbers[one] for one in source), "many"))
-            else:
-                number = self.numbers[source]
-                found.append(Input(path, ((number, number),), "one" if source.items is None else "items"))
-        return tuple(found)
+        return tuple(self._input(path, source) for path, source in takes)
+
+    def _input(self, path: Path, source: Draft | tuple[Draft, ...]) -> Input:
+        if isinstance(source, tuple):
+            return Input(path, stretches(self.numbers[one] for one in source), "many")
+        number = self.numbers[source]
+        return Input(path, ((number, number),), "one" if source.items is None else "items")
 
     def _finish(self, run: bytes, family: Family, finish: Recipe) -> NewJob:
         assert self._trace.result is not None

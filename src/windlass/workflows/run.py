@@ -172,10 +172,19 @@ class Run(Generic[R_co]):
         """As `status`, blocking."""
         return blocking.run(self.status)
 
+    async def _states(self) -> list[StepState]:
+        found = await read_steps(await self._store(), self._id)
+        if not found:
+            await self.status()  # raises if there is no such run
+        return found
+
     async def steps(self) -> list[StepStatus]:
         """How each step stands, in an order in which none comes before one that it depends on. Empty until the run has
-        been started; without those that were purged. Costs in proportion to the steps."""
-        states = await read_steps(await self._store(), self._id)
+        been started; without those that were purged. Costs in proportion to the steps.
+
+        Raises `JobNotFound`.
+        """
+        states = await self._states()
         names = {state.info.number: state.info.name for state in states}
         return [_step_status(state, names) for state in states]
 
@@ -189,7 +198,7 @@ class Run(Generic[R_co]):
 
         Raises `UsageError` if there is no such step, with the nearest one.
         """
-        state = _named(await read_steps(await self._store(), self._id), name)
+        state = _named(await self._states(), name)
         return Job(self._client, state.job.id, self._client.tasks.get(state.job.task))
 
     def step_sync(self, name: str) -> Job[Any]:
@@ -198,7 +207,7 @@ class Run(Generic[R_co]):
 
     async def item(self, name: str, number: int) -> Job[Any]:
         """The job of an item of a map, from 0. Raises `UsageError` if there is no such step, or item."""
-        state = _named(await read_steps(await self._store(), self._id), name)
+        state = _named(await self._states(), name)
         if state.info.maps is None:
             raise UsageError(f"step {name!r} is no map, and has no items")
         count = sum(state.items.values())
@@ -211,8 +220,8 @@ class Run(Generic[R_co]):
         return blocking.run(lambda: self.item(name, number))
 
     async def progress(self) -> RunProgress:
-        """How far the run is."""
-        states = await read_steps(await self._store(), self._id)
+        """How far the run is. Raises `JobNotFound`."""
+        states = await self._states()
         counts: Counter[bool] = Counter()
         for state in states:
             counts[state.job.state.is_finished] += 1

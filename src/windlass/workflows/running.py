@@ -212,6 +212,10 @@ async def _check_steps(store: Store, info: StepInfo) -> None:
         found = ended[job_id]
         if found is not None and found.state is State.SUCCEEDED:
             ended.update(await _results(store, item_ids(job_id, found.result)))
+    doubtful = [job_id for job_id, job in ended.items() if job is None]
+    for start in range(0, len(doubtful), MAX_BATCH):
+        if any(await store.get_jobs(doubtful[start : start + MAX_BATCH])):
+            raise Snooze(UNDECIDED)  # edges to what had been cancelled are not stored: it was let go too early
     if any(job is not None and job.state is not State.SUCCEEDED for job in ended.values()):
         steps = await read_steps(store, info.run)
         cause = find_cause(steps)

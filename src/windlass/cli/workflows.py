@@ -1,0 +1,308 @@
+"""``windlass workflows``: start runs, look at them, end them, and let them go on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from windlass.cli.arguments import Argument, Group, between, command
+from windlass.cli.enqueue import SPAN, parse_argument, parse_named
+from windlass.cli.errors import WrongUsage
+from windlass.cli.output import note, say, say_fields, say_json, say_table, stamp
+from windlass.cli.target import APP, JSON, STORE, find_app, open_app, with_app
+from windlass.core.text import printable
+
+if TYPE_CHECKING:
+    from windlass.app import App
+    from windlass.core.drawing import DrawnStep
+    from windlass.workflows.run import Run, StepStatus
+    from windlass.workflows.runs import RunInfo
+    from windlass.workflows.workflow import Workflow
+
+T = TypeVar("T")
+
+RUN = Argument("run", metavar="RUN", help="Id of the run.")
+ARGUMENTS = Argument("arguments", nargs="*", metavar="ARG", help="Arguments as JSON: 3, '\"text\"', '[1, 2]'.")
+KWARGS = Argument("--kwargs", metavar="JSON", help='Arguments by name: \'{"day": "2026-01-31"}\'.')
+
+
+def _with(app: str | None, url: str | None, run: str, act: Callable[[Run[Any]], Awaitable[T]]) -> T:
+    found = open_app(app, url, create=False)
+
+    async def use() -> T:
+        return await act(found.run(run))
+
+    return with_app(found, use)
+
+
+def _find(app: App, name: str) -> Workflow[..., Any]:
+    import difflib
+
+    found = app.workflows.get(name)
+    if found is None:
+        close = difflib.get_close_matches(name, app.workflows, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"declared are {', '.join(sorted(app.workflows)) or 'none'}"
+        raise WrongUsage(f"no workflow {name!a} is declared; {hint}")
+    return found
+
+
+def _bound(arguments: list[str], kwargs: str | None) -> tuple[list[object], dict[str, object]]:
+    positional = [parse_argument(text, f"argument {number}") for number, text in enumerate(arguments, 1)]
+    return positional, parse_named(kwargs)
+
+
+# ----------------------------------------------------------------------------------------------------- starting
+
+
+@command(
+    Argument("workflow", metavar="WORKFLOW", help="Name of the workflow, such as shop.report."),
+    ARGUMENTS,
+    APP,
+    KWARGS,
+    Argument("--delay", type=SPAN, metavar="SECONDS", help="Not before so long from now."),
+    Argument("--wait", type=SPAN, metavar="SECONDS", help="Wait so long for the result, and print it."),
+    JSON,
+    examples=[("windlass workflows start shop.report '\"2026-01-31\"' --wait 60", "And print its result.")],
+    exits={1: "It could not be stored; or with --wait, the run failed or took longer."},
+)
+def start(
+    *,
+    workflow: str,
+    arguments: list[str],
+    app: str | None,
+    kwargs: str | None,
+    delay: float | None,
+    wait: float | None,
+    as_json: bool,
+) -> None:
+    """Start a run of WORKFLOW with these arguments. The answer is its id."""
+    found = find_app(app)
+    wanted = _find(found, workflow).options(delay=delay)
+    positional, named = _bound(arguments, kwargs)
+
+    async def act() -> None:
+        run = await wanted.start(*positional, **named)
+        if wait is None or not as_json:
+            say_json({"id": run.id}) if as_json else say(run.id)
+        if wait is not None:
+            result = msgspec.to_builtins(await run.result(wait))
+            say_json({"id": run.id, "result": result}) if as_json else say(json.dumps(result))
+
+    with_app(found, act)
+
+
+# ------------------------------------------------------------------------------------------------------ looking
+
+
+@command(
+    *STORE,
+    Argument("--workflow", metavar="NAME", help="Runs of this workflow only."),
+    Argument("-n", "--limit", type=between(1, 1000), metavar="N", default=50, help="How many, at most. Default: 50."),
+    Argument("--before", metavar="RUN", help="Runs that are older than this one."),
+    examples=[("windlass workflows ls --workflow shop.report", "The newest first.")],
+)
+def list_all(
+    *, app: str | None, url: str | None, as_json: bool, workflow: str | None, limit: int, before: str | None
+) -> None:
+    """List runs, the newest first."""
+    found = open_app(app, url, create=False)
+
+    async def act() -> list[RunInfo]:
+        return await found.runs(workflow, limit=limit, before=before)
+
+    runs = with_app(found, act)
+    if as_json:
+        say_json([_record(run) for run in runs])
+        return
+    if not runs:
+        note("no runs")
+        return
+    say_table(
+        ("id", "workflow", "status", "enqueued", "ended"),
+        ((run.id, run.workflow, run.status, stamp(run.enqueued_at), _time(run)) for run in runs),
+        whole=("id",),
+    )
+    if len(runs) == limit:
+        note(f"there may be more: --before {runs[-1].id}")
+
+
+def _time(run: RunInfo) -> str | None:
+    return None if run.finished_at is None else stamp(run.finished_at)
+
+
+def _record(run: RunInfo) -> dict[str, object]:
+    found: dict[str, object] = msgspec.to_builtins(run)
+    return found | {"enqueued_at": stamp(run.enqueued_at), "finished_at": _time(run)}
+
+
+@command(RUN, *STORE, examples=[("windlass workflows show 81a219f2-1925-7074-b946-6ef8842d1b4b", "All its steps.")])
+def show(*, run: str, app: str | None, url: str | None, as_json: bool) -> None:
+    """Show a run: how it stands, and each of its steps."""
+
+    async def act(one: Run[Any]) -> tuple[dict[str, object], list[StepStatus]]:
+        status = await one.status()
+        steps = await one.steps()
+        done, total = await one.progress()
+        return {"id": one.id, "status": status, "done": done, "total": total}, steps
+
+    fields, steps = _with(app, url, run, act)
+    if as_json:
+        say_json(fields | {"steps": [_step_record(step) for step in steps]})
+        return
+    progress = f"{fields['done']}/{fields['total']} done"
+    say_fields([("id", fields["id"]), ("status", fields["status"]), ("steps", progress)])
+
+    if steps:
+        say("")
+        say_table(
+            ("step", "task", "status", "items", "error"),
+            ((one.name, one.task, one.status, _items(one), one.error) for one in steps),
+            whole=("step",),
+        )
+
+
+def _items(step: StepStatus) -> str:
+    return "" if step.items is None else ", ".join(f"{count} {status}" for status, count in step.items.items()) or "0"
+
+
+def _step_record(step: StepStatus) -> dict[str, object]:
+    times = {
+        name: None if (when := getattr(step, name)) is None else stamp(when) for name in ("started_at", "finished_at")
+    }
+    return {**step._asdict(), **times}
+
+
+@command(
+    Argument("run", metavar="RUN|WORKFLOW", help="Id of a run, or name of a workflow: then as it would be started."),
+    ARGUMENTS,
+    *STORE,
+    KWARGS,
+    Argument("--format", choices=("text", "mermaid", "dot", "svg"), default="text", help="As what. Default: text."),
+    Argument("-o", "--output", metavar="FILE", help="Write to a file."),
+    examples=[
+        ("windlass workflows graph 81a219f2-1925-7074-b946-6ef8842d1b4b", "What waits for what."),
+        (
+            "windlass workflows graph shop.report '\"2026-01-31\"' --format svg -o report.svg",
+            "A picture.",
+        ),
+    ],
+)
+def graph(
+    *,
+    run: str,
+    arguments: list[str],
+    app: str | None,
+    url: str | None,
+    as_json: bool,
+    kwargs: str | None,
+    format: str,
+    output: str | None,
+) -> None:
+    """Draw the graph of a run, or of what a workflow would run."""
+    from windlass.core import drawing
+
+    steps = _planned(app, run, arguments, kwargs) if _names_a_workflow(run) else _drawn(app, url, run)
+    if as_json:
+        say_json([step._asdict() for step in steps])
+        return
+    draw = {"text": drawing.as_text, "mermaid": drawing.as_mermaid, "dot": drawing.as_dot, "svg": drawing.as_svg}
+    text = draw[format](steps)
+    if output is None:
+        say(text)
+    else:
+        Path(output).write_text(text + "\n", encoding="utf-8")
+
+
+def _names_a_workflow(text: str) -> bool:
+    return len(text) != 36 or "." in text
+
+
+def _planned(app: str | None, name: str, arguments: list[str], kwargs: str | None) -> list[DrawnStep]:
+    from windlass.core.drawing import DrawnStep
+
+    positional, named = _bound(arguments, kwargs)
+    plan = _find(find_app(app), name).plan(*positional, **named)
+    return [
+        DrawnStep(draft.name, tuple(one.name for one in draft.parents), note="map" if draft.items is not None else "")
+        for draft in plan.order
+    ]
+
+
+def _drawn(app: str | None, url: str | None, run: str) -> list[DrawnStep]:
+    from windlass.core.drawing import DrawnStep
+
+    async def act(one: Run[Any]) -> list[StepStatus]:
+        return await one.steps()
+
+    steps = _with(app, url, run, act)
+    return [DrawnStep(step.name, step.parents, step.status, _items(step)) for step in steps]
+
+
+# ------------------------------------------------------------------------------------------------------- acting
+
+
+@command(
+    RUN,
+    *STORE,
+    Argument("--step", metavar="NAME", help="With --item: a step that is a map."),
+    Argument("--item", type=between(0, 10**8), metavar="N", help="Only this item of it, from 0."),
+    examples=[("windlass workflows retry 81a219f2-1925-7074-b946-6ef8842d1b4b", "From where it failed.")],
+)
+def retry(*, run: str, app: str | None, url: str | None, as_json: bool, step: str | None, item: int | None) -> None:
+    """Run again what failed in a run. So is what was cancelled, and what is behind it; what has succeeded stays."""
+    if (step is None) != (item is None):
+        raise WrongUsage("--step and --item go together: they name one item of a map")
+
+    async def act(one: Run[Any]) -> int:
+        return await one.retry() if step is None or item is None else await one.retry_item(step, item)
+
+    count = _with(app, url, run, act)
+    say_json({"id": run, "jobs": count}) if as_json else say(
+        f"run {run}: {count} {'job goes' if count == 1 else 'jobs go'} on"
+    )
+
+
+@command(RUN, *STORE, examples=[("windlass workflows cancel 81a219f2-1925-7074-b946-6ef8842d1b4b", "All of it.")])
+def cancel(*, run: str, app: str | None, url: str | None, as_json: bool) -> None:
+    """Cancel all that a run has not finished. What runs is asked to end."""
+
+    async def act(one: Run[Any]) -> str:
+        await one.cancel()
+        return await one.status()
+
+    status = _with(app, url, run, act)
+    say_json({"id": run, "status": status}) if as_json else say(f"run {run}: {status}")
+
+
+@command(
+    RUN,
+    Argument("step", metavar="STEP", help="Name of the step."),
+    Argument("result", metavar="RESULT", help="Its result, as JSON."),
+    *STORE,
+    examples=[("windlass workflows skip 81a219f2-1925-7074-b946-6ef8842d1b4b approve true", "As if it had run.")],
+)
+def skip(*, run: str, step: str, result: str, app: str | None, url: str | None, as_json: bool) -> None:
+    """Declare a step succeeded that has not started, with a result."""
+    value = parse_argument(result, "RESULT")
+
+    async def act(one: Run[Any]) -> None:
+        await one.skip(step, value)
+
+    _with(app, url, run, act)
+    say_json({"id": run, "step": step}) if as_json else say(f"run {run}: step {printable(step)} counts as succeeded")
+
+
+COMMAND = Group(
+    "Start runs of workflows, look at them, draw, cancel and retry them.",
+    start=start,
+    ls=list_all,
+    show=show,
+    graph=graph,
+    retry=retry,
+    cancel=cancel,
+    skip=skip,
+)
