@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from windlass.background import WorkerThread
     from windlass.bulk import Bulk, BulkProgress, JobSelection
     from windlass.call import Call
+    from windlass.compute.executor import Executor, JobFuture
     from windlass.context import Current, Middleware, current
     from windlass.core.errors import (
         BlockingCallInLoop,
@@ -105,6 +106,7 @@ __all__ = [
     "EnqueueUnknown",
     "Every",
     "Excluding",
+    "Executor",
     "FunctionTask",
     "IllegalTransition",
     "InvalidArguments",
@@ -116,6 +118,7 @@ __all__ = [
     "Job",
     "JobCancelled",
     "JobFailed",
+    "JobFuture",
     "JobInfo",
     "JobLost",
     "JobNotFound",
@@ -175,6 +178,7 @@ _HOMES = {
         "windlass.background": "WorkerThread",
         "windlass.bulk": "Bulk BulkProgress JobSelection",
         "windlass.call": "Call",
+        "windlass.compute.executor": "Executor JobFuture",
         "windlass.context": "Current Middleware current",
         "windlass.core.errors": (
             "BlockingCallInLoop CapabilityMissing Dead Directive DuplicateJob EnqueueUnknown "

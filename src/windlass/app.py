@@ -11,6 +11,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
 
 from windlass import blocking
+from windlass.app_compute import AppCompute
+from windlass.app_limits import AppLimits
+from windlass.app_workflows import AppWorkflows
 from windlass.bulk import JobSelection
 from windlass.call import Call
 from windlass.choices import NONE, OnConflict, Seconds, Until, check_keep, choose
@@ -30,12 +33,11 @@ from windlass.engine.config import DEFAULT_CONCURRENCY, DEFAULT_GRACE, DEFAULT_L
 from windlass.engine.process_pool import place
 from windlass.engine.process_pool.config import ChildProcesses
 from windlass.job import Job, Status, to_states
-from windlass.limits import LimitInfo, limit_record, pausable, read_limits
 from windlass.many import Calls, EnqueueMany, enqueue_many_sync
 from windlass.place import find_place
 from windlass.registry import TaskDefaults, check_between, check_new, check_task_options, task_spec, unknown
 from windlass.store.port import Store
-from windlass.task import CoroutineTask, FunctionTask, Task
+from windlass.task import CoroutineTask, FunctionTask, Task, name_of
 
 if TYPE_CHECKING:
     # Producers need neither; importing them at first use makes the app cheap to import.
@@ -45,9 +47,6 @@ if TYPE_CHECKING:
     from windlass.declared import PolicyOptions
     from windlass.engine.worker import Worker
     from windlass.schedules import Schedules
-    from windlass.workflows.run import Run
-    from windlass.workflows.runs import RunInfo
-    from windlass.workflows.step import Step
     from windlass.workflows.workflow import Workflow
 
 P = ParamSpec("P")
@@ -71,19 +70,6 @@ class TaskDecorator(Protocol):
     def __call__(self, function: Callable[P, R], /) -> FunctionTask[P, R]: ...
 
 
-class WorkflowDecorator(Protocol):
-    """What ``@app.workflow(...)`` is applied as."""
-
-    @overload
-    def __call__(self, function: Callable[P, Step[R]], /) -> Workflow[P, R]: ...
-    @overload
-    def __call__(self, function: Callable[P, list[Step[R]]], /) -> Workflow[P, list[R]]: ...
-    @overload
-    def __call__(self, function: Callable[P, None], /) -> Workflow[P, None]: ...
-    @overload
-    def __call__(self, function: Callable[P, Any], /) -> Workflow[P, Any]: ...
-
-
 class ScheduledDecorator(Protocol):
     """What ``@app.scheduled(...)`` is applied as."""
 
@@ -103,7 +89,7 @@ class ScheduledDecorator(Protocol):
     def __call__(self, function: Callable[[], R], /) -> FunctionTask[[], R]: ...
 
 
-class App:
+class App(AppWorkflows, AppCompute, AppLimits):
     """A set of tasks over one store.
 
     The store is opened at first use, for each event loop anew; an app may be made at import time, and used from
@@ -280,91 +266,6 @@ class App:
         self._tasks[spec.name] = task
         return task
 
-    @overload
-    def workflow(self, function: Callable[P, Step[R]], /) -> Workflow[P, R]: ...
-    @overload
-    def workflow(self, function: Callable[P, list[Step[R]]], /) -> Workflow[P, list[R]]: ...
-    @overload
-    def workflow(self, function: Callable[P, None], /) -> Workflow[P, None]: ...
-    @overload
-    def workflow(self, function: Callable[P, Any], /) -> Workflow[P, Any]: ...
-    @overload
-    def workflow(
-        self,
-        *,
-        name: str | None = None,
-        queue: str = "default",
-        priority: int = DEFAULT_PRIORITY,
-        result_ttl: Seconds | None = None,
-        dead_ttl: Seconds | None = None,
-    ) -> WorkflowDecorator: ...
-
-    def workflow(self, function: Callable[..., Any] | None = None, **options: Any) -> Any:
-        """Declare a workflow: a function that composes steps, and is called once for each run, to trace its graph.
-
-        It must make the same steps whenever it is called with the same arguments: it is called where a run is started,
-        to find mistakes early, on the worker that starts it, and there again after a crash. What it returns, with
-        results in place of steps, is the result of the run.
-
-        Args:
-            function: a plain ``def``.
-            name: what runs carry; default ``module.qualname``.
-            queue: where the two jobs wait that start and end a run; steps wait in the queues of their tasks.
-            priority: of these two jobs.
-            result_ttl: how long a run that has ended is kept; default: as the app says. Steps are kept as their tasks
-                say, from when nothing waits for them any more.
-            dead_ttl: the same for a run that has failed.
-
-        Raises:
-            InvalidName: the name is not allowed, or taken.
-            InvalidOption: an option is impossible, or the function cannot be a workflow.
-        """
-        if function is None:
-            return lambda function: self._register_workflow(function, **options)
-        return self._register_workflow(function, **options)
-
-    def _register_workflow(self, function: Callable[..., Any], **options: Any) -> Workflow[..., Any]:
-        from windlass.workflows.declaring import declare
-
-        workflow = declare(self._client, self._defaults, function, **options)
-        self._workflows[workflow.name] = workflow
-        return workflow
-
-    @property
-    def workflows(self) -> Mapping[str, Workflow[..., Any]]:
-        """The declared workflows by name."""
-        return dict(self._workflows)
-
-    async def runs(
-        self, workflow: Workflow[..., Any] | str | None = None, *, limit: int = 50, before: str | None = None
-    ) -> list[RunInfo]:
-        """List runs, the newest first.
-
-        Args:
-            workflow: runs of this one only.
-            limit: how many, at most.
-            before: those that are older than the run with this id.
-
-        Raises `UsageError`.
-        """
-        from windlass.workflows.runs import list_runs
-
-        name = None if workflow is None else workflow if isinstance(workflow, str) else workflow.name
-        older = None if before is None else from_text(before)
-        return await list_runs(self._client, workflow=name, limit=limit, before=older)
-
-    def runs_sync(
-        self, workflow: Workflow[..., Any] | str | None = None, *, limit: int = 50, before: str | None = None
-    ) -> list[RunInfo]:
-        """As `runs`, blocking."""
-        return blocking.run(lambda: self.runs(workflow, limit=limit, before=before))
-
-    def run(self, id: str) -> Run[Any]:
-        """The run with this id; the store is not asked yet. Raises `UsageError` if it is no id of a run."""
-        from windlass.workflows.run import Run
-
-        return Run(self._client, from_text(id))
-
     @property
     def timezone(self) -> str:
         """The time zone of triggers that say none."""
@@ -439,7 +340,7 @@ class App:
         wanted = JobFilter(
             states=None if status is None else to_states(status),
             queue=None if queue is None else check_queue(queue),
-            task=None if (name := _name_of(task)) is None else check_task(name),
+            task=None if (name := name_of(task)) is None else check_task(name),
             error=type_name(error) if isinstance(error, type) else error,
             enqueued_before=None if before is None else instant(before, "before"),
             enqueued_from=None if after is None else instant(after, "after"),
@@ -526,87 +427,6 @@ class App:
     def declared(self) -> Mapping[str, Definition]:
         """What the code declares as schedules, by name."""
         return dict(self._declared)
-
-    # -------------------------------------------------------------------------------------------- limits
-
-    async def set_limit(
-        self,
-        *,
-        queue: str | None = None,
-        task: Task[..., Any] | str | None = None,
-        key: str | None = None,
-        concurrency: int | None = None,
-        rate: str | None = None,
-        burst: int | None = None,
-    ) -> None:
-        """Limit how much runs, for all workers together: ``await app.set_limit(queue="mail", concurrency=5)``.
-
-        In force from the next claim on: what runs already goes on. The limits of one thing replace those that it had,
-        and what is left out is not limited; with neither concurrency nor rate it has none any more. A pause stays.
-
-        Args:
-            queue: a queue.
-            task: a task, or the name under which its jobs are stored (its aliases have limits of their own).
-            key: a limit key such as ``customer:42``, or ``customer`` for each key of this group that has no limits of
-                its own. Give one of queue, task and key; a job has to keep to those of all three.
-            concurrency: at most so many run at once. A dead worker's jobs count until they are taken back.
-            rate: at most so many start in a time: ``"10/s"``, ``"100/m"``, ``"1000/h"``, ``"5/10s"``.
-            burst: with a rate: so many may start at once when none has for long enough (1: evenly spaced).
-
-        Raises:
-            InvalidOption, InvalidName: an argument is impossible.
-        """
-        record = limit_record(
-            queue=queue, task=_name_of(task), key=key, concurrency=concurrency, rate=rate, burst=burst
-        )
-        await (await self.store()).put_limit(record)
-
-    def set_limit_sync(
-        self,
-        *,
-        queue: str | None = None,
-        task: Task[..., Any] | str | None = None,
-        key: str | None = None,
-        concurrency: int | None = None,
-        rate: str | None = None,
-        burst: int | None = None,
-    ) -> None:
-        """As `set_limit`, blocking."""
-        blocking.run(
-            lambda: self.set_limit(queue=queue, task=task, key=key, concurrency=concurrency, rate=rate, burst=burst)
-        )
-
-    async def pause(self, *, queue: str | None = None, task: Task[..., Any] | str | None = None) -> None:
-        """Pause a queue or a task: ``await app.pause(queue="mail")``. Workers claim nothing more of it, and give back
-        what they have not started; what runs goes on, and jobs can still be enqueued. Limits stay as they are.
-
-        Raises `InvalidOption` unless one of the two is given, and `InvalidName`.
-        """
-        await self._set_paused(queue, task, paused=True)
-
-    def pause_sync(self, *, queue: str | None = None, task: Task[..., Any] | str | None = None) -> None:
-        """As `pause`, blocking."""
-        blocking.run(lambda: self.pause(queue=queue, task=task))
-
-    async def resume(self, *, queue: str | None = None, task: Task[..., Any] | str | None = None) -> None:
-        """Let a queue or a task go on that was paused. Raises as `pause`."""
-        await self._set_paused(queue, task, paused=False)
-
-    def resume_sync(self, *, queue: str | None = None, task: Task[..., Any] | str | None = None) -> None:
-        """As `resume`, blocking."""
-        blocking.run(lambda: self.resume(queue=queue, task=task))
-
-    async def _set_paused(self, queue: str | None, task: Task[..., Any] | str | None, *, paused: bool) -> None:
-        scope, name = pausable(queue=queue, task=_name_of(task))
-        await (await self.store()).pause(scope, name, paused=paused)
-
-    async def limits(self) -> list[LimitInfo]:
-        """The limits that the store has, and what is paused: queues, then tasks, then limit keys, by name."""
-        return await read_limits(await self.store())
-
-    def limits_sync(self) -> list[LimitInfo]:
-        """As `limits`, blocking."""
-        return blocking.run(self.limits)
 
     # ------------------------------------------------------------------------------------------- workers
 
@@ -729,7 +549,7 @@ class App:
     def runnable(self) -> tuple[Mapping[str, TaskSpec], Sequence[Middleware]]:
         """The tasks by name and alias, their hints resolved, and the middleware: what it takes to run them. Raises
         `InvalidOption` if a hint cannot be resolved."""
-        for spec in self._client.tasks.values():
+        for spec in self._computing().tasks.values():
             spec.signature.resolve()
         return self._client.tasks, self._client.middleware
 
@@ -765,7 +585,3 @@ def _check_timezone(timezone: str) -> str:
 
         find_zone(timezone)
     return timezone
-
-
-def _name_of(task: Task[..., Any] | str | None) -> str | None:
-    return task.name if isinstance(task, Task) else task

@@ -43,6 +43,11 @@ class Task(Generic[P, R_co]):
         """The function and its defaults, as the engine sees them."""
         return self._recipe.spec
 
+    @property
+    def recipe(self) -> Recipe:
+        """How its jobs are made, for the engine."""
+        return self._recipe
+
     def __repr__(self) -> str:
         return f"<Task {self.name}>"
 
@@ -211,3 +216,8 @@ class FunctionTask(Task[P, R_co]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Call the function itself, here and now; nothing is enqueued."""
         return cast("Callable[P, R_co]", self.spec.function)(*args, **kwargs)
+
+
+def name_of(task: Task[..., Any] | str | None) -> str | None:
+    """The name of a task, which may be given as such."""
+    return task.name if isinstance(task, Task) else task

@@ -52,6 +52,11 @@ def test_etl(tmp_path: Path) -> None:
     assert len(list((tmp_path / "done").glob("*.csv"))) == 3
 
 
+def test_squares(tmp_path: Path) -> None:
+    said = run("squares.py", tmp_path, "20000")
+    assert f"the squares below 20000 sum to {sum(n * n for n in range(20000))}" in said
+
+
 def test_shards(tmp_path: Path) -> None:
     assert "30 customers billed; of each shard: [10, 10, 10]" in run("shards.py", tmp_path)
     assert len(list(tmp_path.glob("shard-*.db"))) == 3

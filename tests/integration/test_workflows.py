@@ -20,22 +20,25 @@ WAIT = 20.0
 
 @pytest.fixture(params=["memory", "sqlite", "redis", "postgres"])
 async def app(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[App]:
-    """An app on a store of its own, with a worker beside the test."""
-    if request.param == "memory":
-        url = f"memory://{uuid.uuid4().hex}"
-    elif request.param == "sqlite":
-        url = f"sqlite:///{tmp_path}/w.db"
-    elif request.param == "redis":
-        redis = request.getfixturevalue("redis_url")
-        url = f"redis://{redis.host}:{redis.port}/0?namespace={redis.namespace}"
-    else:
-        database = request.getfixturevalue("postgres_database")
-        await database.store().aclose()
-        url = database.url
-    made = App(url)
+    """An app on a store of its own."""
+    made = App(url_of(request, tmp_path))
     add_tasks(made)
     yield made
     await made.aclose()
+
+
+def url_of(request: pytest.FixtureRequest, folder: Path) -> str:
+    """An empty store of the kind that the fixture is for."""
+    if request.param == "memory":
+        return f"memory://{uuid.uuid4().hex}"
+    if request.param == "sqlite":
+        return f"sqlite:///{folder}/w.db"
+    if request.param == "redis":
+        redis = request.getfixturevalue("redis_url")
+        return f"redis://{redis.host}:{redis.port}/0?namespace={redis.namespace}"
+    database = request.getfixturevalue("postgres_database")
+    database.store()
+    return str(database.url)
 
 
 def add_tasks(app: App) -> None:

@@ -7,7 +7,8 @@ the types that the task's hints name is ever built from stored bytes.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -133,6 +134,40 @@ class Signature:
             raise InvalidArguments(f"task {self.task!r} has no parameter {name!r}; {_wanted(form)}")
         self._encode(form, form.partial(**{name: value}), form.decode_partial)
         return form.encode(value)
+
+    def check_size(self, payload: bytes) -> None:
+        """Raise `PayloadTooLarge` for more than `max_payload` bytes."""
+        if len(payload) > self.max_payload:
+            raise self._too_large("arguments", len(payload), self.max_payload)
+
+    def encode_column(self, name: str, values: Sequence[Any]) -> bytes:
+        """Encode many arguments of one parameter as a list, and prove each. Raises as `encode`."""
+        form = self._form or self._read()
+        given = list(values)
+        with suppress(Exception):  # the item that is to blame says more
+            data = form.encode(given)
+            if _equal(form.column(name)(data), given):
+                return data
+        return b"[%s]" % b",".join([self.encode_one(name, value) for value in given])
+
+    def decode_column(self, name: str, data: bytes) -> list[Any]:
+        """Turn a list that `encode_column` made into arguments. Raises `InvalidArguments`."""
+        form = self._form or self._read()
+        if name not in form.fields:
+            raise InvalidArguments(f"task {self.task!r} has no parameter {name!r}; {_wanted(form)}")
+        try:
+            return form.column(name)(data)
+        except Exception as error:  # noqa: BLE001 - as in decode
+            raise InvalidArguments(f"task {self.task!r}, argument `{name}`{_located(error)}; {_wanted(form)}") from None
+
+    def decode_some(self, payload: bytes) -> dict[str, Any]:
+        """Turn some arguments, by name, into what the task gets. Raises `InvalidArguments`."""
+        form = self._form or self._read()
+        try:
+            bound = form.decode_partial(payload)
+        except Exception as error:  # noqa: BLE001 - as in decode
+            raise InvalidArguments(f"task {self.task!r}{_located(error)}; {_wanted(form)}") from None
+        return {name: value for name in form.fields if (value := getattr(bound, name)) is not UNSET}
 
     @property
     def positional(self) -> tuple[str, ...]:
@@ -286,6 +321,23 @@ class Signature:
         form = self._form or self._read()
         try:
             return form.decode_result(data)
+        except Exception as error:  # noqa: BLE001 - as in decode
+            raise InvalidResult(f"task {self.task!r}, stored result{_located(error, 'at')}; {_wanted(form)}") from None
+
+    def encode_results(self, values: list[Any]) -> bytes:
+        """Encode many results as a list, and prove each. Raises as `encode_result`, but for its limit."""
+        form = self._form or self._read()
+        with suppress(Exception):  # the result that is to blame says more
+            data = form.encode(values)
+            if _equal(form.decode_results(data), values):
+                return data
+        return b"[%s]" % b",".join([self.encode_result(value) for value in values])
+
+    def decode_results(self, data: bytes) -> list[Any]:
+        """Turn what `encode_results` made into results. Raises `InvalidResult`."""
+        form = self._form or self._read()
+        try:
+            return form.decode_results(data)
         except Exception as error:  # noqa: BLE001 - as in decode
             raise InvalidResult(f"task {self.task!r}, stored result{_located(error, 'at')}; {_wanted(form)}") from None
 

@@ -67,6 +67,7 @@ class Form:
         )
         """Whether the Struct's values, in their order, are the arguments of the call."""
         self._signature = signature
+        self._columns: dict[str, Callable[[bytes], list[Any]]] = {}
 
     @cached_property
     def partial(self) -> type[msgspec.Struct]:
@@ -74,6 +75,22 @@ class Form:
         fields = [(p.name, _field(p, _of_caller)[1], UNSET) for p in self.parameters]
         options: dict[str, Any] = {"forbid_unknown_fields": True, "omit_defaults": True, "kw_only": True}
         return msgspec.defstruct("Arguments", fields, **options)
+
+    @cached_property
+    def decode_results(self) -> Callable[[bytes], list[Any]]:
+        """To a list of what the function returns."""
+        hint = GenericAlias(list, (self.returns,))
+        return msgspec.json.Decoder(hint, dec_hook=foreign.dec_hook).decode
+
+    def column(self, name: str) -> Callable[[bytes], list[Any]]:
+        """A decoder to a list of arguments of one parameter."""
+        found = self._columns.get(name)
+        if found is None:
+            hint = next(p.annotation for p in self.parameters if p.name == name)
+            found = self._columns[name] = msgspec.json.Decoder(
+                GenericAlias(list, (hint,)), dec_hook=foreign.dec_hook
+            ).decode
+        return found
 
     @cached_property
     def decode_partial(self) -> Callable[[bytes], Any]:

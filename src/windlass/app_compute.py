@@ -1,0 +1,132 @@
+"""What an app does with many items: an executor, map and reduce over the workers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from windlass.client import Client
+from windlass.registry import TaskDefaults
+from windlass.task import Task
+
+if TYPE_CHECKING:
+    from windlass.compute.executor import Executor
+    from windlass.compute.mapping import Mapping, Reduction, Source
+
+R = TypeVar("R")
+
+
+class AppCompute:
+    """A part of `windlass.App`."""
+
+    _client: Client
+    _defaults: TaskDefaults
+
+    def executor(self) -> Executor:
+        """An executor of ``concurrent.futures`` over the workers: ``with app.executor() as pool: ...``.
+
+        ``pool.submit(task, ...)`` gives a future, ``pool.map(task, items)`` the results; see `Executor`.
+        """
+        from windlass.compute.executor import Executor, recipe_of
+
+        return Executor(self._computing(), partial(recipe_of, self._client))
+
+    def map(
+        self,
+        task: Task[..., R],
+        *iterables: Iterable[Any],
+        chunksize: int | None = None,
+        ordered: bool = True,
+        window: int | None = None,
+        timeout: float | None = None,
+        progress: Callable[[int], object] | None = None,
+        **constants: Any,
+    ) -> Iterator[R]:
+        """Run a task on the workers for each item, and yield the results: ``for y in app.map(square, numbers): ...``.
+
+        Items travel in batches, which are jobs; the source is read a few of them ahead, however long it is.
+
+        Args:
+            task: a task of this app. Its limits and unique key hold for jobs, not for items of batches.
+            iterables: with several, of which the shortest ends it, the task gets an item of each.
+            chunksize: items of a batch; default: as many as take a tenth of a second, as measured.
+            ordered: whether results come in the order of the items, or as they are there.
+            window: batches on their way at once; default: 32, or more if they have few items.
+            timeout: seconds until the last result is to be there.
+            progress: called with the number of items that are done, after each batch.
+            constants: arguments by name, the same for all items.
+
+        If an item fails, so does its batch, as often as the task's retry policy says; what it died of is raised here,
+        and the batches that are on their way are cancelled, as they are if the caller stops iterating.
+
+        Raises:
+            InvalidOption, InvalidArguments, PayloadTooLarge: what is mapped does not fit the task.
+            TimeoutError: not all results were there in time.
+            RemoteError, JobLost, JobCancelled: as `Job.result`.
+        """
+        from windlass.compute.mapping import mapped_sync
+
+        options = {"chunksize": chunksize, "window": window, "progress": progress, "ordered": ordered}
+        make = partial(self._mapping, task, constants, options)
+        return mapped_sync(self._client, iterables, make, timeout)
+
+    def amap(
+        self,
+        task: Task[..., R],
+        *iterables: Iterable[Any] | AsyncIterable[Any],
+        chunksize: int | None = None,
+        ordered: bool = True,
+        window: int | None = None,
+        progress: Callable[[int], object] | None = None,
+        **constants: Any,
+    ) -> AsyncIterator[R]:
+        """As `map`, for coroutines: ``async for y in app.amap(square, numbers): ...``; sources may be asynchronous."""
+        from windlass.compute.mapping import Items, mapped
+
+        options = {"chunksize": chunksize, "window": window, "progress": progress, "ordered": ordered}
+        return mapped(self._mapping(task, constants, options, Items(iterables)))
+
+    def _mapping(
+        self, task: Task[..., Any], constants: dict[str, Any], options: dict[str, Any], source: Source
+    ) -> Mapping:
+        from windlass.compute.executor import recipe_of
+        from windlass.compute.mapping import Mapping
+
+        return Mapping(recipe_of(self._computing(), task), source, constants, **options)
+
+    async def reduce(
+        self,
+        task: Task[..., R],
+        items: Iterable[R] | AsyncIterable[R],
+        *,
+        chunksize: int | None = None,
+        window: int | None = None,
+    ) -> R:
+        """Reduce items to one, in a tree: ``await app.reduce(add, numbers)``.
+
+        The task takes two arguments, and must be associative: neighbours are put together, in their order, but in any
+        grouping. Raises ``TypeError`` if there are no items; otherwise as `map`.
+        """
+        found: R = await self._reduction(task, chunksize, window).run(items)
+        return found
+
+    def reduce_sync(
+        self, task: Task[..., R], items: Iterable[R], *, chunksize: int | None = None, window: int | None = None
+    ) -> R:
+        """As `reduce`, blocking; the source is iterated in the caller's own thread."""
+        found: R = self._reduction(task, chunksize, window).run_sync(self._client, items)
+        return found
+
+    def _reduction(self, task: Task[..., Any], chunksize: int | None, window: int | None) -> Reduction:
+        from windlass.compute.executor import recipe_of
+        from windlass.compute.mapping import Reduction
+
+        return Reduction(recipe_of(self._computing(), task), chunksize=chunksize, window=window)
+
+    def _computing(self) -> Client:
+        """The client, with batches known to it."""
+        from windlass.compute.batches import register
+
+        register(self._client, self._defaults)
+        return self._client

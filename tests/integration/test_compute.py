@@ -1,0 +1,348 @@
+"""Tasks as functions over many items, and the executor of ``concurrent.futures``, on every store."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import threading
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, as_completed, wait
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.engine_harness import eventually
+from tests.integration.test_workflows import url_of
+from windlass import App, InvalidArguments, InvalidOption, PayloadTooLarge, Retry, UsageError, current
+from windlass.compute import mapping
+from windlass.compute.mapping import Sizes
+from windlass.core.records import JobFilter
+from windlass.store.port import Store
+
+WAIT = 20.0
+
+gate = threading.Event()
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis", "postgres"])
+def app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[App]:
+    """An app on a store of its own, with a worker in a thread."""
+    gate.clear()
+    made = App(url_of(request, tmp_path))
+    add_tasks(made)
+    with made.start_worker_thread(["default"], concurrency=8):
+        yield made
+        gate.set()
+    made.close_sync()
+
+
+def add_tasks(app: App) -> None:  # noqa: C901 - one after the other
+    @app.task(name="square")
+    def square(n: int) -> int:
+        return n * n
+
+    @app.task(name="asquare")
+    async def asquare(n: int) -> int:
+        return n * n
+
+    @app.task(name="add")
+    def add(a: int, b: int) -> int:
+        return a + b
+
+    @app.task(name="join")
+    async def join(a: str, b: str) -> str:
+        return a + b
+
+    @app.task(name="total")
+    async def total(numbers: list[int], more: dict[str, int] | None = None) -> int:
+        return sum(numbers) + sum((more or {}).values())
+
+    @app.task(name="fail")
+    def fail(n: int) -> int:
+        if n == 7:
+            raise ValueError("seven")
+        return n
+
+    @app.task(name="held")
+    def held(n: int) -> int:
+        gate.wait(WAIT)
+        return n
+
+    @app.task(name="nowhere", queue="nobody")
+    def nowhere(n: int) -> int:
+        return n
+
+    @app.task(name="echo")
+    def echo(text: str) -> str:
+        return text
+
+
+def task(app: App, name: str) -> Any:
+    return app.find_task(name)
+
+
+def stored(app: App) -> int:
+    return app.jobs(everything=True).count_sync()
+
+
+# ---------------------------------------------------------------------------------------------------------- map
+
+
+@pytest.mark.parametrize("count", [0, 1, 16, 17, 5000])
+def test_map_gives_results_in_the_order_of_items(app: App, count: int) -> None:
+    assert list(app.map(task(app, "square"), range(count))) == [n * n for n in range(count)]
+    assert list(app.map(task(app, "asquare"), iter(range(count)))) == [n * n for n in range(count)]
+
+
+def test_map_in_any_order_gives_all_results(app: App) -> None:
+    found = list(app.map(task(app, "square"), range(300), chunksize=7, ordered=False))
+    assert sorted(found) == [n * n for n in range(300)]
+
+
+def test_map_over_several_iterables_and_constants(app: App) -> None:
+    add = task(app, "add")
+    assert list(app.map(add, range(5), range(100), chunksize=2)) == [0, 2, 4, 6, 8]
+    assert list(app.map(add, range(5), b=10)) == [10, 11, 12, 13, 14]
+
+
+async def test_amap_takes_asynchronous_sources(app: App) -> None:
+    async def numbers() -> AsyncIterator[int]:
+        for n in range(50):
+            yield n
+            await asyncio.sleep(0)
+
+    assert [n async for n in app.amap(task(app, "square"), numbers())] == [n * n for n in range(50)]
+    assert [n async for n in app.amap(task(app, "add"), numbers(), range(3))] == [0, 2, 4]
+
+
+def test_a_source_without_end_is_read_a_little_ahead(app: App) -> None:
+    taken = 0
+
+    def numbers() -> Iterator[int]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield taken
+
+    results = app.map(task(app, "square"), numbers(), chunksize=5, window=3)
+    assert [next(results) for _ in range(12)] == [n * n for n in range(1, 13)]
+    results.close()  # type: ignore[attr-defined]
+    assert taken <= 5 * (3 + 3)
+
+
+def test_an_error_in_a_batch_is_raised_where_its_results_would_be(app: App) -> None:
+    results = app.map(task(app, "fail"), range(100), chunksize=2)
+    assert [next(results) for _ in range(6)] == [0, 1, 2, 3, 4, 5]
+    with pytest.raises(ValueError, match="seven"):
+        next(results)
+
+
+def test_a_source_that_raises_is_heard(app: App) -> None:
+    def source() -> Iterator[int]:
+        yield from range(20)
+        raise LookupError("no more")
+
+    with pytest.raises(LookupError, match="no more"):
+        list(app.map(task(app, "square"), source(), chunksize=3))
+
+
+def test_batches_are_retried_as_the_task_says(app: App) -> None:
+    @app.task(name="second", retry=Retry(attempts=2, delay=0))
+    def second(n: int) -> int:
+        if current().attempt == 1:
+            raise ConnectionError
+        return n
+
+    assert list(app.map(second, range(5))) == [0, 1, 2, 3, 4]
+
+
+def test_what_does_not_fit_is_said_before_anything_is_sent(app: App) -> None:
+    square, add = task(app, "square"), task(app, "add")
+    with pytest.raises(InvalidArguments, match="argument `n`: expected `int`, got `str`"):
+        list(app.map(square, [1, "x"]))
+    with pytest.raises(InvalidArguments, match="argument `b`"):
+        app.map(add, [1], b="x")
+    with pytest.raises(InvalidArguments, match="no parameter 'c'"):
+        app.map(add, [1], c=1)
+    with pytest.raises(InvalidOption, match="1 parameters that items can fill, not 2"):
+        app.map(square, [1], [2])
+    for options in ({"chunksize": 0}, {"chunksize": True}, {"window": 0}, {"window": "many"}):
+        with pytest.raises(InvalidOption, match="expected a whole number"):
+            app.map(square, [1], **options)
+    with pytest.raises(InvalidOption, match="nothing to iterate over"):
+        app.map(square, 3)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="only tasks run on workers"):
+        app.map(lambda n: n, [1])  # type: ignore[arg-type, misc]
+    with pytest.raises(UsageError, match="belongs to another App"):
+        app.map(App("memory://other").task(name="square")(lambda n: n), [1])  # type: ignore[call-overload]
+    assert stored(app) == 0
+
+
+def test_batches_keep_to_the_limit_of_arguments(app: App) -> None:
+    texts = ["x" * 100_000] * 10
+    assert list(app.map(task(app, "echo"), texts)) == texts
+    with pytest.raises(PayloadTooLarge):
+        list(app.map(task(app, "echo"), texts, chunksize=5))
+    with pytest.raises(PayloadTooLarge):
+        list(app.map(task(app, "echo"), ["x" * 300_000]))
+
+
+def test_map_ends_in_time_or_raises(app: App) -> None:
+    with pytest.raises(TimeoutError, match=r"no result within 0\.1 s"):
+        list(app.map(task(app, "held"), range(3), timeout=0.1))
+    gate.set()
+
+
+def test_progress_is_told(app: App) -> None:
+    told: list[int] = []
+    list(app.map(task(app, "square"), range(100), chunksize=30, progress=told.append))
+    assert told == [30, 60, 90, 100]
+
+
+def test_sizes_follow_from_how_long_items_take() -> None:
+    sizes = Sizes(None)
+    assert sizes.next == mapping.FIRST_CHUNK
+    sizes.measured(16, 0.000016)
+    assert sizes.next == 16 * mapping.GROWTH
+    sizes.measured(16, 1.6)
+    assert sizes.next == 1
+    sizes.measured(1, 0.000001)
+    for _ in range(10):
+        sizes.measured(1, 0.000001)
+    assert sizes.next == mapping.LARGEST_CHUNK
+    fixed = Sizes(3)
+    fixed.measured(3, 100)
+    assert fixed.next == 3
+
+
+# ------------------------------------------------------------------------------------------------------- reduce
+
+
+def test_reduce_keeps_the_order_of_neighbours(app: App) -> None:
+    letters = [chr(97 + n % 26) for n in range(200)]
+    assert app.reduce_sync(task(app, "join"), letters, chunksize=3) == "".join(letters)
+    assert app.reduce_sync(task(app, "add"), range(1000)) == sum(range(1000))
+    assert app.reduce_sync(task(app, "add"), [5]) == 5
+    with pytest.raises(TypeError, match="nothing to reduce"):
+        app.reduce_sync(task(app, "add"), [])
+
+
+def test_what_is_mapped_may_itself_be_mapped(app: App) -> None:
+    square, add = task(app, "square"), task(app, "add")
+    assert app.reduce_sync(add, app.map(square, app.map(square, range(50)))) == sum(n**4 for n in range(50))
+
+
+async def test_reduce_from_a_coroutine(app: App) -> None:
+    assert await app.reduce(task(app, "add"), range(100)) == sum(range(100))
+
+
+# ----------------------------------------------------------------------------------------------------- executor
+
+
+def test_submit_gives_futures_that_behave_as_those_of_the_standard_library(app: App) -> None:
+    square = task(app, "square")
+    with app.executor() as pool:
+        futures = [pool.submit(square, n) for n in range(100)]
+        assert sorted(future.result() for future in as_completed(futures, timeout=WAIT)) == [n * n for n in range(100)]
+        called: list[Future[int]] = []
+        one = pool.submit(square, n=5)
+        one.add_done_callback(called.append)
+        assert one.result(WAIT) == 25
+        assert one.done()
+        assert not one.cancelled()
+        assert one.exception() is None
+        assert one.job.result_sync(timeout=WAIT) == 25
+        assert called == [one]
+        done, _ = wait([pool.submit(square, 2), pool.submit(square, 3)], WAIT, FIRST_COMPLETED)
+        assert done
+        assert pool.submit(functools.partial(task(app, "add"), b=3), 4).result(WAIT) == 7
+
+
+def test_exceptions_come_with_where_they_were_raised(app: App) -> None:
+    with app.executor() as pool:
+        future = pool.submit(task(app, "fail"), 7)
+        error = future.exception(WAIT)
+        assert isinstance(error, ValueError)
+        assert "Remote traceback" in "".join(error.__notes__)
+
+
+def test_futures_are_arguments_of_later_jobs(app: App) -> None:
+    square, add, total = task(app, "square"), task(app, "add"), task(app, "total")
+    with app.executor() as pool:
+        squares = [pool.submit(square, n) for n in range(5)]
+        both = pool.submit(add, squares[3], b=squares[4])
+        everything = pool.submit(total, [*squares, both, 1], {"x": squares[1]})
+        assert both.result(WAIT) == 25
+        assert everything.result(WAIT) == 30 + 25 + 1 + 1
+        broken = pool.submit(task(app, "fail"), 7)
+        behind = pool.submit(add, broken, 1)
+        assert isinstance(behind.exception(WAIT), Exception)
+        with app.executor() as other, pytest.raises(UsageError, match="another executor"):
+            other.submit(add, squares[0], 1)
+        with pytest.raises(UsageError, match="only futures of this executor"):
+            pool.submit(add, Future(), 1)
+
+
+def test_what_has_not_started_can_be_cancelled_and_what_runs_not(app: App) -> None:
+    with app.executor() as pool:
+        waiting = pool.submit(task(app, "nowhere"), 1)
+        assert waiting.cancel()
+        assert waiting.cancelled()
+        assert waiting.cancel()
+        running = pool.submit(task(app, "held"), 1)
+        while app.jobs(task="held", status="running").count_sync() == 0:
+            pass
+        assert not running.cancel()
+        gate.set()
+        assert running.result(WAIT) == 1
+
+
+def test_shutdown(app: App) -> None:
+    pool = app.executor()
+    left = [pool.submit(task(app, "nowhere"), n) for n in range(3)]
+    running = pool.submit(task(app, "square"), 3)
+    assert running.result(WAIT) == 9
+    pool.shutdown(wait=False)
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        pool.submit(task(app, "square"), 1)
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        pool.map(task(app, "square"), [1])
+    pool.shutdown(cancel_futures=True)
+    assert all(future.cancelled() for future in left)
+    pool.shutdown()
+
+
+def test_executor_map(app: App) -> None:
+    with app.executor() as pool:
+        assert list(pool.map(task(app, "add"), range(4), range(4), chunksize=2)) == [0, 2, 4, 6]
+        assert list(pool.map(functools.partial(task(app, "add"), b=1), [1, 2])) == [2, 3]
+        with pytest.raises(InvalidOption, match="give them by name"):
+            pool.map(functools.partial(task(app, "add"), 1), [1, 2])
+
+
+def test_what_is_submitted_is_a_task(app: App) -> None:
+    with app.executor() as pool:
+        with pytest.raises(UsageError, match=r"decorate the function with @app\.task"):
+            pool.submit(print, "x")
+        with pytest.raises(InvalidArguments, match="expected `int`"):
+            pool.submit(task(app, "square"), "x")
+        with pytest.raises(InvalidArguments, match="missing"):
+            pool.submit(task(app, "square"))
+
+
+async def any_in_queue(store: Store) -> bool:
+    return bool((await store.list_jobs(JobFilter(queue="nobody"))).jobs)
+
+
+async def test_nothing_is_left_when_a_caller_goes_away(app: App) -> None:
+    results = app.amap(task(app, "nowhere"), range(100), chunksize=5)
+    waiting = asyncio.ensure_future(anext(results))
+    store = await app.store()
+    await eventually(lambda: any_in_queue(store))
+    waiting.cancel()
+    await asyncio.wait({waiting})
+    await results.aclose()  # type: ignore[attr-defined]
+    states = {job.state.word for job in (await store.list_jobs(JobFilter(queue="nobody"))).jobs}
+    assert states == {"cancelled"}
+    await app.aclose()
