@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import select
 import time
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from hiredis import pack_command
 from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
-from redis.exceptions import ResponseError
 
 from windlass.core.errors import StoreUnavailable
 from windlass.core.redis_url import RedisURL
 from windlass.store.redis.failures import translate
+from windlass.store.redis.link import Link
 
 Argument: TypeAlias = bytes | str | int
-_GONE = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
 _MOST = 16
 """Connections that one store object has at most; further calls wait for their turn."""
 _IDLE = 4
@@ -36,8 +34,8 @@ class Connections:
         self._url = url
         self.shown = url.shown
         self.deadline = deadline
-        self._free: list[AbstractConnection] = []
-        self._busy: set[AbstractConnection] = set()
+        self._free: list[Link] = []
+        self._busy: set[Link] = set()
         self._room = asyncio.Semaphore(_MOST)
         self._closed = False
         self.on_look_again: Callable[[], None] = lambda: None
@@ -52,8 +50,11 @@ class Connections:
         """Host and port of the server that is talked to."""
         return self._node or (self._url.host, self._url.port)
 
-    def new(self) -> AbstractConnection:
-        """Make a connection that is not open yet."""
+    def new(self, hear: Callable[[Any], None] | None = None) -> Link:
+        """Make a connection that is not open yet; see `Link`."""
+        return Link(self._driver(), hear)
+
+    def _driver(self) -> AbstractConnection:
         url = self._url
         common: dict[str, Any] = {
             "db": url.db,
@@ -78,45 +79,45 @@ class Connections:
         async with self._room:
             if self._closed:
                 raise StoreUnavailable(f"{self.shown}: this store object was closed")
-            connection = self._take()
+            link = self._take()
             started = time.monotonic()
+            until = asyncio.get_running_loop().time() + (deadline or self.deadline)
             try:
-                async with asyncio.timeout(deadline or self.deadline):
-                    if not connection.is_connected:
-                        await open_up(connection)
-                    await connection.send_packed_command([commands], check_health=False)
-                    found = [await _answer(connection) for _ in range(answers)]
+                if not link.is_open:
+                    async with asyncio.timeout_at(until):
+                        await link.open()
+                found = await link.call(commands, answers, until)
             except BaseException as error:
-                self._drop(connection)
+                self._drop(link)
                 if not isinstance(error, Exception):
                     raise
                 self._turn_elsewhere()
                 raise translate(error, self.shown, time.monotonic() - started) from None
-            self._give_back(connection)
+            self._give_back(link)
             return found
 
-    def _take(self) -> AbstractConnection:
-        connection = None
-        while self._free and connection is None:
+    def _take(self) -> Link:
+        link = None
+        while self._free and link is None:
             kept = self._free.pop()
-            if is_alive(kept):
-                connection = kept
+            if kept.is_alive():
+                link = kept
             else:
-                drop(kept)
-        connection = connection or self.new()
-        self._busy.add(connection)
-        return connection
+                kept.drop()
+        link = link or self.new()
+        self._busy.add(link)
+        return link
 
-    def _give_back(self, connection: AbstractConnection) -> None:
-        self._busy.discard(connection)
+    def _give_back(self, link: Link) -> None:
+        self._busy.discard(link)
         if self._closed or len(self._free) >= _IDLE:
-            drop(connection)
+            link.drop()
         else:
-            self._free.append(connection)
+            self._free.append(link)
 
-    def _drop(self, connection: AbstractConnection) -> None:
-        self._busy.discard(connection)
-        drop(connection)
+    def _drop(self, link: Link) -> None:
+        self._busy.discard(link)
+        link.drop()
 
     # --------------------------------------------------------------------------------------------- clusters
 
@@ -142,48 +143,17 @@ class Connections:
     def drop_idle(self) -> None:
         """Close the connections that carry nothing just now."""
         while self._free:
-            drop(self._free.pop())
+            self._free.pop().drop()
 
     def close(self) -> None:
         """Close all connections; calls under way fail."""
         self._closed = True
         self.drop_idle()
-        for connection in [*self._busy]:
-            drop(connection)
+        for link in [*self._busy]:
+            link.drop()
 
 
 def pack(*arguments: Argument) -> bytes:
     """Write a command as the server reads it."""
     packed: bytes = pack_command(arguments)  # type: ignore[arg-type]  # any number of them
     return packed
-
-
-async def open_up(connection: AbstractConnection) -> None:
-    """Connect, and log in."""
-    await connection.connect()  # type: ignore[no-untyped-call]
-
-
-async def _answer(connection: AbstractConnection) -> Any:
-    try:
-        return await connection.read_response(disable_decoding=True)
-    except ResponseError as error:
-        return error
-
-
-def is_alive(connection: AbstractConnection) -> bool:
-    """Whether the server has not closed the connection, as far as we heard."""
-    reader, writer = connection._reader, connection._writer  # the public way is to read, for two turns of the loop
-    if reader is None or writer is None or reader.at_eof() or reader.exception() is not None or writer.is_closing():
-        return False
-    # The loop may not have heard of it yet.
-    poll = select.poll()
-    poll.register(writer.get_extra_info("socket"), _GONE)
-    return not poll.poll(0)
-
-
-def drop(connection: AbstractConnection) -> None:
-    """Close a connection without waiting for anything, as a cancelled caller must."""
-    writer = connection._writer  # `disconnect` is a coroutine, and would have to be awaited in a cancelled task
-    connection._reader = connection._writer = None
-    if writer is not None:
-        writer.transport.abort()

@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import random
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
-from windlass.store.redis.connections import Connections, drop, is_alive, open_up, pack
+from windlass.store.redis.connections import Connections, pack
+from windlass.store.redis.link import Link
 
 _WATCHDOG = 10.0
 """Seconds without a word after which the server is asked whether it is still there."""
@@ -80,7 +79,7 @@ class Hints:
         self._unconfirmed = 0
         self._confirmed = asyncio.Event()
         self._confirmed.set()
-        self._connection: AbstractConnection | None = None
+        self._link: Link | None = None
         self._reader: asyncio.Task[None] | None = None
         self._up = asyncio.Event()
         self._looking_again: asyncio.TimerHandle | None = None
@@ -99,7 +98,7 @@ class Hints:
     def want(self, channels: Iterable[bytes]) -> None:
         """Have the server send these, if it does not."""
         new = [channel for channel in channels if channel not in self._known]
-        if new and self._connection is not None:
+        if new and self._link is not None:
             self._ask(b"SSUBSCRIBE", new)
 
     def forget(self, subscription: Subscription) -> None:
@@ -115,15 +114,14 @@ class Hints:
 
     def _let_be(self, channels: Collection[bytes]) -> None:
         known = [channel for channel in channels if channel in self._known]
-        if known and self._connection is not None:
+        if known and self._link is not None:
             self._ask(b"SUNSUBSCRIBE", known)
 
     def _ask(self, command: bytes, channels: list[bytes]) -> None:
-        assert self._connection is not None
-        writer = self._connection._writer  # writes at once, where `send_command` would have to be awaited
-        if writer is None or not is_alive(self._connection):
+        assert self._link is not None
+        if not self._link.is_alive():
             return
-        writer.write(pack(command, *channels))
+        self._link.write(pack(command, *channels))
         if command == b"SSUBSCRIBE":
             self._known.update(channels)
             self._unconfirmed += len(channels)
@@ -183,43 +181,38 @@ class Hints:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     async def _open(self) -> None:
-        connection = self._connections.new()
+        link = self._connections.new(self._take)
         try:
             async with asyncio.timeout(self._connections.deadline):
-                await open_up(connection)
+                await link.open()
         except BaseException:
-            drop(connection)
+            link.drop()
             raise
-        self._connection = connection
+        self._link = link
         self.want(self._listeners)
         if self._unconfirmed == 0:
             self._up.set()
 
     async def _listen(self) -> None:
-        connection = self._connection
-        assert connection is not None
-        asked = False
-        while True:
-            answer = await self._read(connection)
-            if answer is not None:
-                asked = False
-                self._take(answer)
-            elif asked:
+        """Watch over the connection, until it ends. Raises why."""
+        link = self._link
+        assert link is not None
+        clock = asyncio.get_running_loop().time
+        asked_at = 0.0
+        while not link.lost.done():
+            left = max(link.heard_at, asked_at) + _WATCHDOG - clock()
+            if left > 0:
+                await asyncio.wait([link.lost], timeout=left)
+            elif asked_at > link.heard_at:
                 raise TimeoutError("no answer to a ping")
             else:
-                asked = True
-                await connection.send_packed_command([pack("PING")], check_health=False)
-
-    async def _read(self, connection: AbstractConnection) -> Any:
-        try:
-            async with asyncio.timeout(_WATCHDOG):
-                return await connection.read_response(
-                    disable_decoding=True, timeout=math.inf, disconnect_on_error=False
-                )
-        except TimeoutError:
-            return None
+                asked_at = clock()
+                link.write(pack("PING"))
+        raise link.lost.result()
 
     def _take(self, answer: Any) -> None:
+        if isinstance(answer, Exception):
+            raise answer
         if not isinstance(answer, list) or len(answer) != 3:
             return
         kind, channel, said = answer
@@ -276,9 +269,9 @@ class Hints:
         if self._looking_again is not None:
             self._looking_again.cancel()
             self._looking_again = None
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            drop(connection)
+        link, self._link = self._link, None
+        if link is not None:
+            link.drop()
         self._known.clear()
         self._unconfirmed = 0
         self._confirmed.set()
