@@ -1322,8 +1322,8 @@ MUTANTS: list[Mutant] = [
         name="redis: no deadline",
         breaks="a call that hangs is given up",
         file="store/redis/connections.py",
-        old="asyncio.timeout(deadline or self.deadline)",
-        new="asyncio.timeout(3600)",
+        old="link.call(commands, answers, until)",
+        new="link.call(commands, answers, until + 3600)",
         tests=REDIS_FAULTS,
     ),
     Mutant(
