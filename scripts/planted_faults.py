@@ -1479,6 +1479,22 @@ MUTANTS: list[Mutant] = [
         tests=("tests/integration/test_engine_leases.py", "-k", "beside"),
     ),
     Mutant(
+        name="redis: what a hint carried is kept for ever",
+        breaks="nothing unbounded: results that nobody takes go with the subscription",
+        file="store/redis/wake.py",
+        old="                self._results.pop(channel[-16:], None)\n",
+        new="",
+        tests=REDIS_HINTS,
+    ),
+    Mutant(
+        name="redis: hints carry results however long",
+        breaks="a hint is short",
+        file="store/lua/_write.lua",
+        old="result and #result <= CARRIED and '=' .. result",
+        new="result and '=' .. result",
+        tests=REDIS_HINTS,
+    ),
+    Mutant(
         name="redis: certificates are taken as they come",
         breaks="TLS is verified",
         file="store/redis/connections.py",

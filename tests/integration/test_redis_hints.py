@@ -1,6 +1,7 @@
 """Whom a Redis store tells of a job: of many that are idle as few as there are jobs, and one more."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
@@ -8,7 +9,9 @@ import pytest
 
 from tests.integration.engine_harness import LEASE, Running, Switch, enqueue, new_job, new_session, running, spec
 from tests.servers.redis import RedisServer
-from windlass.core.model import ClaimRequest, Lane, Settings
+from windlass.core.lifecycle import Outcome, State
+from windlass.core.model import ClaimRequest, Lane, Settings, Settled, Settlement
+from windlass.core.records import JobResult, Reason
 from windlass.engine import worker as worker_module
 from windlass.store.redis import RedisStore
 
@@ -139,6 +142,59 @@ async def test_who_closes_its_session_waits_for_nothing(store: RedisStore, redis
         keys = _keys(redis_server)
         assert sum(key.endswith((":idle:one", ":idle:two")) for key in keys) == 2
     assert not [key for key in _keys(redis_server) if ":idle:" in key]
+
+
+@pytest.mark.parametrize(("size", "asked"), [(2, 0), (4096, 0), (4097, 1)])
+async def test_the_hint_of_an_end_carries_a_short_result(
+    store: RedisStore, redis_server: RedisServer, size: int, asked: int
+) -> None:
+    result = b"1" * size
+    job_id, settlement, session = await _claimed(store, result)
+    finished = asyncio.Event()
+    subscription = store.subscribe([f"finished/{job_id.hex()}"], finished.set)
+    assert await store.results([job_id]) == [None]
+    assert (await store.settle(session, [settlement])).answers == [Settled.APPLIED]
+    async with asyncio.timeout(10):
+        await finished.wait()
+    before = _scripts(redis_server)
+    expected = JobResult(job_id, State.SUCCEEDED, Reason(0), result, None)
+    assert await store.results([job_id, job_id]) == [expected, expected]
+    assert _scripts(redis_server) - before == asked
+    assert await store.results([job_id]) == [expected]
+    assert _scripts(redis_server) - before == asked + 1, "what was told is told once"
+    subscription.close()
+
+
+async def test_a_result_that_nobody_takes_is_forgotten_with_the_subscription(
+    store: RedisStore, redis_server: RedisServer
+) -> None:
+    job_id, settlement, session = await _claimed(store, b"1")
+    finished = asyncio.Event()
+    subscription = store.subscribe([f"finished/{job_id.hex()}"], finished.set)
+    await store.now()
+    await store.settle(session, [settlement])
+    async with asyncio.timeout(10):
+        await finished.wait()
+    subscription.close()
+    before = _scripts(redis_server)
+    (found,) = await store.results([job_id])
+    assert found is not None
+    assert found.result == b"1"
+    assert _scripts(redis_server) - before == 1
+
+
+async def _claimed(store: RedisStore, result: bytes) -> tuple[bytes, Settlement, bytes]:
+    (job_id,) = await enqueue(store, new_job("work"))
+    session = new_session()
+    await store.open(session)
+    (job,) = (await store.claim(session.id, ClaimRequest(1, (Lane("default", "", 1),)))).jobs
+    return job_id, Settlement(job_id, job.token, Outcome.SUCCEEDED, result=result), session.id
+
+
+def _scripts(server: RedisServer) -> int:
+    """How many scripts the server has run."""
+    said = re.search(rb"cmdstat_evalsha:calls=(\d+)", server.ask(b"INFO commandstats\r\n"))
+    return int(said[1]) if said else 0
 
 
 def _keys(server: RedisServer) -> list[str]:

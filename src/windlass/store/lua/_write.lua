@@ -89,13 +89,17 @@ local function has_room() -- under a limit, which whoever ended jobs has not use
   end
   return false
 end
+local CARRIED, results = 4096, {} -- results that a hint carries are no longer; of plain jobs that succeeded, by id
 local function tell_ends() -- only those that somebody waits for
   for from = 1, #ended, 500 do
     local channels = {}
     for i = from, math.min(from + 499, #ended) do channels[#channels + 1] = ns .. 'finished/' .. ended[i] end
     local heard = call('PUBSUB', 'SHARDNUMSUB', unpack(channels))
     for i = 1, #heard, 2 do
-      if heard[i + 1] > 0 then call('SPUBLISH', heard[i], '') end
+      if heard[i + 1] > 0 then
+        local result = results[ended[from + (i - 1) / 2]]
+        call('SPUBLISH', heard[i], result and #result <= CARRIED and '=' .. result or '')
+      end
     end
   end
 end

@@ -21,6 +21,7 @@ local function succeed(id, number, place, keep, result)
   places[place] = (places[place] or 0) + 1
   if result then
     call('HSET', J .. id, 's', '4', 'o', fate[2], 'r', result)
+    results[id] = result
   else
     call('HSET', J .. id, 's', '4', 'o', fate[2])
   end

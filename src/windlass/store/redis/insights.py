@@ -63,6 +63,11 @@ async def results(ask: Ask, ids: Sequence[bytes]) -> list[JobResult | None]:
     return [None if row is None else _result(job_id, *row) for job_id, row in zip(ids, rows, strict=True)]
 
 
+def success(job_id: bytes, result: bytes) -> JobResult:
+    """What `results` says of a plain job that succeeded."""
+    return JobResult(job_id, State.SUCCEEDED, Reason(0), result, None)
+
+
 def _result(job_id: bytes, state: bytes, reason: bytes | None, result: bytes | None, error: bytes | None) -> JobResult:
     return JobResult(job_id, State(int(state)), Reason(int(reason or 0)), result, error)
 

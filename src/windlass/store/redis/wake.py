@@ -5,6 +5,9 @@ name the sessions that it is for: where a hundred are idle, one job wakes two of
 connection at once, and the next call of the store waits until the server has confirmed it: so that whoever looks after
 it has subscribed finds what came before and hears of what comes after. Hints that came while the connection was lost
 are made up for by waking everybody when there is a new one.
+
+A hint that a plain job has succeeded carries the result, if that is short: a success is final, so that who waited need
+not ask for what was said. Who asks later, and who was told nothing, asks the server.
 """
 
 from __future__ import annotations
@@ -70,12 +73,15 @@ class Hints:
         self._connections = connections
         connections.on_look_again = self._look_again
         self._prefix = namespace + b":"
+        self._finished = self._prefix + b"finished/"
         self._listeners: dict[bytes, dict[Subscription, None]] = {}
         self.sessions: set[bytes] = set()
         """Those that were opened through this store object."""
         self._known: set[bytes] = set()
         """Channels that the server was asked for on this connection."""
         self._unheard: dict[bytes, int] = {}
+        self._results: dict[bytes, bytes] = {}
+        """What hints of ends carried, by the job's id, for those who wait for them now."""
         self._unconfirmed = 0
         self._confirmed = asyncio.Event()
         self._confirmed.set()
@@ -109,6 +115,7 @@ class Hints:
             listeners.pop(subscription, None)
             if not listeners:
                 del self._listeners[channel]
+                self._results.pop(channel[-16:], None)
                 deserted.append(channel)
         self._let_be(deserted)
 
@@ -217,7 +224,11 @@ class Hints:
             return
         kind, channel, said = answer
         if kind == b"smessage":
-            if not said or self._is_meant(said):
+            if said[:1] == b"=" and channel.startswith(self._finished):
+                if channel in self._listeners:
+                    self._results[channel[-16:]] = said[1:]
+                self._hear(channel)
+            elif not said or self._is_meant(said):
                 self._hear(channel)
         elif kind == b"ssubscribe":
             self._unconfirmed -= 1
@@ -229,6 +240,10 @@ class Hints:
 
     def _is_meant(self, named: bytes) -> bool:
         return any(named[at : at + 16] in self.sessions for at in range(0, len(named), 16))
+
+    def take_result(self, job_id: bytes) -> bytes | None:
+        """The result of a job that succeeded, if a hint carried it and nobody has taken it yet."""
+        return self._results.pop(job_id, None)
 
     def hears(self, session: bytes, queues: Iterable[str]) -> bool:
         """Whether hints of ready jobs that name this session arrive, and are wanted, for all of these queues. By the
