@@ -235,7 +235,8 @@ def _add_edge(tx: Transaction, edge: Edge, cascade: Cascade) -> EdgeAnswer:
     mark = _ended(parent[1])
     tx.execute(_SQL["insert_edge"], (edge.parent, child_n, edge.policy, mark, 0))
     tx.execute(_SQL["gain_dependant"], (parent[0],))
-    cascade.judge(child_n)
+    if mark is not None:  # an edge to a parent that is unfinished lets nobody go, and cancels nobody
+        cascade.judge(child_n)
     return EdgeAnswer.ADDED
 
 

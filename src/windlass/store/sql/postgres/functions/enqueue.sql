@@ -270,7 +270,8 @@ BEGIN
             CONTINUE;
         END IF;
         PERFORM add_edges(dependants[i], parents[i:i], policies[i:i], held, states, false);
-        IF judge(t, dependants[i], enqueue_edges.keep) THEN ended := ended || dependants[i]; END IF;
+        -- An edge to a parent that is unfinished lets nobody go, and cancels nobody.
+        IF states[1] > 3 AND judge(t, dependants[i], enqueue_edges.keep) THEN ended := ended || dependants[i]; END IF;
         RETURN NEXT 0;
     END LOOP;
     PERFORM cascade(t, ended, edges_most, enqueue_edges.keep);
