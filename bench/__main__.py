@@ -30,6 +30,7 @@ MODULES = (
     "start",
     "idle",
     "schedules",
+    "workflows",
     "imports",
     "memory",
     "on_redis",

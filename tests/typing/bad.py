@@ -5,7 +5,7 @@
 
 from datetime import timedelta
 
-from windlass import App, Call, Job
+from windlass import App, Call, Job, Step
 from windlass.testing import Harness
 
 app = App("memory://")
@@ -89,3 +89,16 @@ async def wrong_expectations(harness: Harness) -> None:
     await harness.run_for(weeks=1)  # type: ignore[call-arg]
     harness.crash_after(5)  # type: ignore[arg-type]
     Harness("tasks:app")  # type: ignore[arg-type]
+
+
+@app.workflow
+def flow(day: str) -> Step[int]:
+    return send.step("a", "b")
+
+
+async def wrong_use_of_workflows() -> None:
+    await flow.start(5)  # type: ignore[arg-type]
+    run = await flow.start("today")
+    (await run.result()).upper()  # type: ignore[attr-defined]
+    send.options(needs="all")  # type: ignore[arg-type]
+    report.map([1]).result()  # type: ignore[attr-defined]

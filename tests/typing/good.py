@@ -5,7 +5,28 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
 from unittest.mock import ANY
 
-from windlass import App, BulkProgress, Call, ChildProcesses, CoroutineTask, FunctionTask, Job, LimitInfo, Retry
+from windlass import (
+    App,
+    BulkProgress,
+    Call,
+    ChildProcesses,
+    CoroutineTask,
+    Executor,
+    FunctionTask,
+    Job,
+    JobFuture,
+    LimitInfo,
+    MappedStep,
+    Retry,
+    Run,
+    RunInfo,
+    RunProgress,
+    RunStatus,
+    Step,
+    StepStatus,
+    chain,
+    group,
+)
 from windlass.testing import AttemptRecord, EnqueuedJob, Harness
 
 app = App("memory://")
@@ -148,3 +169,48 @@ async def harness() -> None:
         assert_type(harness.clock.now(), datetime)
         with harness.crash_after(send, call=None), harness.crash_before("shop.charge"):
             harness.inline = False
+
+
+@app.task
+def half(n: int) -> float:
+    return n / 2
+
+
+@app.workflow
+def together(day: str) -> Step[int]:
+    mapped = half.map([1, 2])
+    assert_type(mapped, MappedStep[float])
+    last = chain(send.step("a", "b"), send)
+    assert_type(send.options(after=last, when=last.equals(1), needs="done").step("a", mapped), Step[int])
+    return send.step("a", last)
+
+
+@app.workflow(queue="runs")
+def several() -> list[Step[float]]:
+    return group(half.step(1), half.step(2))
+
+
+async def workflows() -> None:
+    run = await together.start("today")
+    assert_type(run, Run[int])
+    assert_type(await run.result(timeout=1), int)
+    assert_type(await several.start(), Run[list[float]])
+    assert_type(await several.options(delay=1).start(), Run[list[float]])
+    assert_type(await run.status(), RunStatus)
+    assert_type(await run.steps(), list[StepStatus])
+    assert_type(together.start_sync("today").progress_sync(), RunProgress)
+    assert_type(await app.runs(together, limit=5), list[RunInfo])
+    assert_type(app.run("81a219f2-1925-7074-b946-6ef8842d1b4b"), Run[Any])
+
+
+async def compute() -> None:
+    for one in app.map(half, range(3), chunksize=5):
+        assert_type(one, float)
+    async for other in app.amap(half, range(3), window=2):
+        assert_type(other, float)
+    with app.executor() as pool:
+        assert_type(pool, Executor)
+        future = pool.submit(half, 3)
+        assert_type(future, JobFuture[float])
+        assert_type(future.result(), float)
+        assert_type(future.job, Job[float])
