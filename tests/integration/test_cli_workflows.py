@@ -179,6 +179,8 @@ def test_what_the_terminal_shows(flows: Flows) -> None:
             flows.run(command, run, *as_json)
             flows.run(command, "x", *as_json)
         flows.run("retry", run, "--step", "check", *as_json)
+        flows.run("rerun", run, "--kwargs", "5", *as_json)
+        flows.run("rerun", run, "--kwargs", '{"n": 1}', *as_json)
         flows.run("cancel", "x", *as_json)
         flows.run("skip", asked, "approve", "yes", *as_json)
         flows.run("start", "flows.reprt", *as_json)

@@ -11,7 +11,17 @@ from typing import Any
 import pytest
 
 from tests.integration.engine_harness import eventually
-from windlass import App, InvalidResult, JobCancelled, JobNotFound, ResultTimeout, Retry, UsageError, current
+from windlass import (
+    App,
+    InvalidArguments,
+    InvalidResult,
+    JobCancelled,
+    JobNotFound,
+    ResultTimeout,
+    Retry,
+    UsageError,
+    current,
+)
 from windlass.workflows.run import Run
 from windlass.workflows.step import Step
 
@@ -443,6 +453,29 @@ async def has_stored(run: Run[Any], count: int) -> bool:
 async def all_ended(run: Run[Any]) -> bool:
     done, total = await run.progress()
     return done == total and await has_ended(run)
+
+
+async def test_a_run_can_be_run_again_with_other_arguments(app: App) -> None:
+    add = task(app, "add")
+
+    def flow(a: int, b: int = 1) -> Step[int]:
+        return add.step(a, b)
+
+    workflow = app.workflow(name="flow")(flow)
+    async with app.worker():
+        run = await workflow.start(5)
+        assert await run.result(timeout=WAIT) == 6
+        again = await app.run(run.id).rerun(b=10)
+        assert again != run
+        assert await again.result(timeout=WAIT) == 15
+        assert await (await run.rerun()).result(timeout=WAIT) == 6
+        with pytest.raises(InvalidArguments, match="argument `b`: expected `int`, got `str`"):
+            await run.rerun(b="x")
+        with pytest.raises(InvalidArguments, match="no parameter 'c'"):
+            await run.rerun(c=1)
+    app._client.tasks.pop("flow")
+    with pytest.raises(UsageError, match="which this app does not have"):
+        await run.rerun()
 
 
 async def test_skip_gives_a_step_its_result(app: App) -> None:

@@ -266,6 +266,25 @@ def retry(*, run: str, app: str | None, url: str | None, as_json: bool, step: st
     )
 
 
+@command(
+    RUN,
+    APP,
+    Argument("--kwargs", metavar="JSON", help="Arguments that are to be others, by name."),
+    JSON,
+    examples=[("windlass workflows rerun 81a219f2-1925-7074-b946-6ef8842d1b4b --kwargs '{\"n\": 5}'", "Another n.")],
+)
+def rerun(*, run: str, app: str | None, kwargs: str | None, as_json: bool) -> None:
+    """Start another run with the same arguments, or some others. The answer is its id."""
+    found = find_app(app)
+    changes = parse_named(kwargs)
+
+    async def act() -> Run[Any]:
+        return await found.run(run).rerun(**changes)
+
+    again = with_app(found, act)
+    say_json({"id": again.id}) if as_json else say(again.id)
+
+
 @command(RUN, *STORE, examples=[("windlass workflows cancel 81a219f2-1925-7074-b946-6ef8842d1b4b", "All of it.")])
 def cancel(*, run: str, app: str | None, url: str | None, as_json: bool) -> None:
     """Cancel all that a run has not finished. What runs is asked to end."""
@@ -303,6 +322,7 @@ COMMAND = Group(
     show=show,
     graph=graph,
     retry=retry,
+    rerun=rerun,
     cancel=cancel,
     skip=skip,
 )

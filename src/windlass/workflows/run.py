@@ -13,15 +13,17 @@ from uuid import UUID
 import msgspec
 
 from windlass import blocking
+from windlass.call import Recipe, send
+from windlass.choices import NONE
 from windlass.client import Client
 from windlass.core.clock import to_datetime
 from windlass.core.errors import InvalidOption, JobCancelled, JobFailed, JobNotFound, ResultTimeout, UsageError
 from windlass.core.foreign import dec_hook
-from windlass.core.ids import Family, is_run_id
+from windlass.core.ids import Family, is_run_id, new_run_id
 from windlass.core.lifecycle import State
 from windlass.core.records import JobRecord, Reason, SkipAnswer
 from windlass.core.remote import decode_error, rebuild_error
-from windlass.core.steps import FINISH
+from windlass.core.steps import FINISH, put
 from windlass.job import Job
 from windlass.store.port import Store
 from windlass.workflows.running import describe_failure
@@ -326,6 +328,31 @@ class Run(Generic[R_co]):
         if self._client.inline is not None:
             await self._client.inline.run()
         return len(ids) - 1
+
+    async def rerun(self, **changes: Any) -> Run[R_co]:
+        """Start another run of the same workflow with the same arguments, but for those that are given here, by name.
+
+        Raises `JobNotFound`, `InvalidArguments`, and `UsageError` if this app has no such workflow.
+        """
+        store = await self._store()
+        start = (await store.get_jobs([self._id]))[0]
+        if start is None:
+            raise JobNotFound(f"the store has no run {self.id}: it never had it, or it was purged after its retention")
+        spec = self._client.tasks.get(start.task)
+        if spec is None:
+            raise UsageError(f"run {self.id} is of workflow {start.task!r}, which this app does not have")
+        encoded = [((name,), spec.signature.encode_one(name, value)) for name, value in changes.items()]
+        payload = put(start.payload, encoded)
+        spec.signature.decode(payload)  # as another version may have stored it
+        job = msgspec.structs.replace(Recipe(self._client, spec, NONE).new_job(payload), id=new_run_id())
+        await send(self._client, (job,), len(payload))
+        if self._client.inline is not None:
+            await self._client.inline.run()
+        return Run(self._client, job.id, start.task, self._hint)
+
+    def rerun_sync(self, **changes: Any) -> Run[R_co]:
+        """As `rerun`, blocking."""
+        return blocking.run(lambda: self.rerun(**changes))
 
     async def skip(self, name: str, result: object = None) -> None:
         """Declare a step succeeded that has not started, with this result.

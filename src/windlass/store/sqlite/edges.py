@@ -46,6 +46,8 @@ class Cascade:
         self._budget = budget
         self._finished: deque[_Finished] = deque()
         self._pending: set[bytes] = set()
+        self._to_judge: dict[int, None] = {}
+        """Dependants of jobs that have succeeded: each is judged once, whatever number of its edges was marked."""
         self.moved = 0
         """Edges marked and closed so far."""
 
@@ -80,9 +82,13 @@ class Cascade:
 
     def run(self) -> bool:
         """Mark and close edges until all is done or the budget is spent; say whether something was left behind."""
-        while self._finished:
+        while self._finished or self._to_judge:
+            if not self._finished:
+                self._judge_all()
+                continue
             job = self._finished[0]
             if not self._carry_on(job):
+                self._judge_all()
                 for left in self._finished:
                     self._tx.execute(_SQL["leave_behind"], (left.n,))
                 return True
@@ -92,6 +98,11 @@ class Cascade:
                 self._tx.execute(_SQL["catch_up"], (job.n,))
             self._tx.execute(_START_RETENTION, (self._tx.now, job.id))
         return False
+
+    def _judge_all(self) -> None:
+        children, self._to_judge = self._to_judge, {}
+        for child in children:
+            self.judge(child)
 
     def judge(self, child: int) -> None:
         """Let a waiting job go, or cancel it, if its edges say so."""
@@ -112,7 +123,10 @@ class Cascade:
         children = execute(_SQL["unmarked_children"], (job.id, left + 1)).fetchall()
         for (child,) in children[:left]:
             execute(_SQL["mark_edge"], (job.state, job.id, child))
-            self.judge(child)
+            if job.state == State.SUCCEEDED:
+                self._to_judge[child] = None
+            else:
+                self.judge(child)
         self.moved += min(left, len(children))
         if len(children) > left:
             return False
