@@ -42,6 +42,11 @@ REDIS_FAULTS = ("tests/integration/test_redis_faults.py",)
 REDIS_FAILOVER = ("tests/integration/test_redis_failover.py",)
 REDIS_HINTS = ("tests/integration/test_redis_hints.py",)
 REDIS_BOUNDS = ("tests/integration/test_redis_bounds.py",)
+TRACING = ("tests/unit/test_workflow_tracing.py",)
+STEPS = ("tests/unit/test_steps.py",)
+GRAPHS = ("tests/property/test_workflow_graphs.py",)
+WORKFLOWS = ("tests/integration/test_workflows.py", "-k", "sqlite")
+COMPUTE = ("tests/integration/test_compute.py", "-k", "sqlite")
 POSTGRES = ("tests/conformance", "-k", "postgres-")
 BESIDE = ("tests/integration/test_postgres_beside.py",)
 POOLER = ("tests/integration/test_postgres_pooler.py",)
@@ -1733,5 +1738,93 @@ MUTANTS: list[Mutant] = [
         old="    missing = await absent(store, schedules)\n",
         new="    missing = await absent(store, schedules)\n    await store.delete_schedules(list(schedules))\n    missing = list(schedules)\n",
         tests=SCHEDULER,
+    ),
+    Mutant(
+        name="workflows: steps without parents do not wait for the run to be stored",
+        breaks="a run that was stored by halves never begins",
+        file="workflows/plan.py",
+        old="                parents = [gate, *parents[:MOST_PARENTS]]\n",
+        new="                parents = parents[:MOST_PARENTS]\n",
+        tests=TRACING,
+    ),
+    Mutant(
+        name="workflows: a step that is let go too early goes on without the result",
+        breaks="what goes on after a retry waits for what it takes",
+        file="core/steps.py",
+        old="                raise TooEarly\n",
+        new="                pass\n",
+        tests=WORKFLOWS,
+    ),
+    Mutant(
+        name="workflows: what takes the result of an omitted step runs",
+        breaks="a step is omitted with what it takes",
+        file="core/steps.py",
+        old="        if strict and OMITTED in results:\n",
+        new="        if False and OMITTED in results:\n",
+        tests=GRAPHS,
+    ),
+    Mutant(
+        name="workflows: a failure that was seen to fails the run",
+        breaks="handlers make a run succeed",
+        file="workflows/states.py",
+        old="        elif step.job.state is State.CANCELLED:\n            look.extend(step.parents)\n",
+        new="        look.extend(step.parents)\n",
+        tests=WORKFLOWS,
+    ),
+    Mutant(
+        name="workflows: a second trace that differs is stored",
+        breaks="a run has the steps of one trace",
+        file="workflows/running.py",
+        old="(there.task, there.payload) != (job.task, job.payload)",
+        new="False",
+        tests=WORKFLOWS,
+    ),
+    Mutant(
+        name="workflows: lost results are passed on",
+        breaks="what the store accepted is what other steps take",
+        file="engine/inputs.py",
+        old="            if result is not None and answer is not Settled.LOST:\n",
+        new="            if result is not None:\n",
+        tests=("tests/integration/test_inputs.py",),
+    ),
+    Mutant(
+        name="workflows: a worker that remembers few results asks for ever",
+        breaks="what was found is kept until the step has all",
+        file="engine/inputs.py",
+        old="        self[job_id] = result  # type: ignore[index]\n",
+        new="",
+        tests=WORKFLOWS,
+    ),
+    Mutant(
+        name="workflows: a result that does not fit is tried for an hour",
+        breaks="a step whose inputs do not fit is dead at once",
+        file="engine/attempt.py",
+        old="isinstance(error, UndecodablePayload) or _takes(job, error)",
+        new="isinstance(error, UndecodablePayload)",
+        tests=WORKFLOWS,
+    ),
+    Mutant(
+        name="workflows: postgres lets dependants go that wait",
+        breaks="a dependant waits for all its parents",
+        file="store/sql/postgres/functions/edges.sql",
+        old="FILTER (WHERE k.plain AND NOT k.waits)",
+        new="FILTER (WHERE k.plain)",
+        tests=POSTGRES,
+    ),
+    Mutant(
+        name="compute: batches go on when nobody wants them",
+        breaks="who stops iterating leaves nothing behind",
+        file="compute/mapping.py",
+        old="            await store.cancel(ids[start : start + 200])\n",
+        new="            pass\n",
+        tests=COMPUTE,
+    ),
+    Mutant(
+        name="compute: what runs is cancelled",
+        breaks="cancel() leaves what runs alone",
+        file="compute/executor.py",
+        old="job.state < State.RUNNING",
+        new="job.state <= State.RUNNING",
+        tests=COMPUTE,
     ),
 ]

@@ -14,7 +14,7 @@ import pytest
 
 from tests.integration.engine_harness import eventually
 from tests.integration.test_workflows import url_of
-from windlass import App, InvalidArguments, InvalidOption, PayloadTooLarge, Retry, UsageError, current
+from windlass import App, InvalidArguments, InvalidOption, PayloadTooLarge, Retry, UsageError, blocking, current
 from windlass.compute import mapping
 from windlass.compute.mapping import Sizes
 from windlass.core.records import JobFilter
@@ -294,8 +294,18 @@ def test_what_has_not_started_can_be_cancelled_and_what_runs_not(app: App) -> No
         while app.jobs(task="held", status="running").count_sync() == 0:
             pass
         assert not running.cancel()
+        assert not was_asked_to_end(app, running.job_id)
         gate.set()
         assert running.result(WAIT) == 1
+
+
+def was_asked_to_end(app: App, job_id: bytes) -> bool:
+    async def ask() -> bool:
+        job = (await (await app.store()).get_jobs([job_id]))[0]
+        assert job is not None
+        return job.cancel_requested
+
+    return blocking.run(ask)
 
 
 def test_shutdown(app: App) -> None:

@@ -13,6 +13,7 @@ import pytest
 from tests.integration.engine_harness import eventually
 from windlass import (
     App,
+    Dead,
     InvalidArguments,
     InvalidResult,
     JobCancelled,
@@ -22,7 +23,9 @@ from windlass import (
     UsageError,
     current,
 )
+from windlass.core.ids import Family, from_text
 from windlass.workflows.run import Run
+from windlass.workflows.running import store_run
 from windlass.workflows.step import Step
 
 WAIT = 20.0
@@ -317,6 +320,25 @@ async def test_lists_of_different_lengths_cannot_be_mapped_together(app: App) ->
     run = await ended(app, lambda: add.map(numbers.step(2), numbers.step(3)))
     with pytest.raises(Exception, match="different lengths: 2, 3"):
         await run.result()
+
+
+async def test_a_second_trace_that_differs_ends_the_run(app: App) -> None:
+    number = task(app, "number")
+    traces = 0
+
+    def flow() -> None:
+        nonlocal traces
+        traces += 1
+        number.step(traces)
+
+    workflow = app.workflow(name="flow")(flow)
+    run = await workflow.start()
+    store = await app.store()
+    plan = workflow.plan()
+    await store_run(app._client, from_text(run.id), plan, again=False)
+    with pytest.raises(Dead, match="traced a second time, after a crash, and differed"):
+        await store_run(app._client, from_text(run.id), workflow.plan(), again=True)
+    assert await store.get_jobs([Family(from_text(run.id)).id(2)]) == [None]
 
 
 async def test_steps_are_retried_as_their_options_say(app: App) -> None:
