@@ -58,7 +58,6 @@ class AppWorkflows:
         queue: str = "default",
         priority: int = DEFAULT_PRIORITY,
         result_ttl: Seconds | None = None,
-        dead_ttl: Seconds | None = None,
     ) -> WorkflowDecorator: ...
 
     def workflow(self, function: Callable[..., Any] | None = None, **options: Any) -> Any:
@@ -75,7 +74,6 @@ class AppWorkflows:
             priority: of these two jobs.
             result_ttl: how long a run that has ended is kept; default: as the app says. Steps are kept as their tasks
                 say, from when nothing waits for them any more.
-            dead_ttl: the same for a run that has failed.
 
         Raises:
             InvalidName: the name is not allowed, or taken.

@@ -14,9 +14,21 @@ import pytest
 
 from tests.integration.engine_harness import eventually
 from tests.integration.test_workflows import url_of
-from windlass import App, InvalidArguments, InvalidOption, PayloadTooLarge, Retry, UsageError, blocking, current
+from windlass import (
+    App,
+    InvalidArguments,
+    InvalidOption,
+    PayloadTooLarge,
+    Retry,
+    StoreFull,
+    UnknownParent,
+    UsageError,
+    blocking,
+    current,
+)
 from windlass.compute import mapping
 from windlass.compute.mapping import Sizes
+from windlass.compute.tracker import Tracker
 from windlass.core.records import JobFilter
 from windlass.store.port import Store
 
@@ -306,6 +318,43 @@ def was_asked_to_end(app: App, job_id: bytes) -> bool:
         return job.cancel_requested
 
     return blocking.run(ask)
+
+
+def test_each_future_has_a_job_of_its_own_whatever_the_task_says(app: App) -> None:
+    @app.task(name="single", queue="nobody", unique=True)
+    def single(n: int) -> int:
+        return n
+
+    with app.executor() as pool:
+        one, two = pool.submit(single, 1), pool.submit(single, 1)
+        assert one.cancel()
+        assert two.cancel()
+        assert one.job != two.job
+
+
+def test_a_future_whose_job_was_deleted_is_no_argument_any_more(app: App) -> None:
+    with app.executor() as pool:
+        gone = pool.submit(task(app, "square"), 1)
+        assert gone.result(WAIT) == 1
+        gone.job_id = bytes(16)
+        behind = pool.submit(task(app, "add"), gone, 1)
+        assert isinstance(behind.exception(WAIT), UnknownParent)
+
+
+def test_those_who_wait_hear_of_a_store_that_fails(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fails(*_: object) -> None:
+        raise StoreFull("no room")
+
+    with app.executor() as pool:
+        monkeypatch.setattr(Tracker, "_look", fails)
+        assert isinstance(pool.submit(task(app, "square"), 1).exception(WAIT), StoreFull)
+
+
+def test_shutdown_waits_until_every_future_has_its_result(app: App) -> None:
+    for _ in range(20):
+        with app.executor() as pool:
+            futures = [pool.submit(task(app, "square"), n) for n in range(5)]
+        assert all(future.done() for future in futures)
 
 
 def test_shutdown(app: App) -> None:

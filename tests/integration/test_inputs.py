@@ -29,7 +29,7 @@ class Heard:
     def __init__(self) -> None:
         self.settled: list[Settlement] = []
         self.delivered: list[ClaimedJob] = []
-        self.inputs = Inputs(MemoryStore(), self.delivered.extend, self.settled.append)
+        self.inputs = Inputs(MemoryStore(), {}, self.delivered.extend, self.settled.append)
 
     def ends(self, number: int, result: bytes, answer: Settled) -> None:
         job = claimed(Family(RUN).id(number))

@@ -23,7 +23,12 @@ from windlass import (
     UsageError,
     current,
 )
-from windlass.core.ids import Family, from_text
+from windlass.choices import NONE
+from windlass.core.clock import HOUR, MINUTE
+from windlass.core.ids import Family, from_text, new_id
+from windlass.core.lifecycle import State
+from windlass.core.model import ClaimRequest, Lane, NewJob, Session
+from windlass.store.port import Store
 from windlass.workflows.run import Run
 from windlass.workflows.running import store_run
 from windlass.workflows.step import Step
@@ -335,10 +340,74 @@ async def test_a_second_trace_that_differs_ends_the_run(app: App) -> None:
     run = await workflow.start()
     store = await app.store()
     plan = workflow.plan()
-    await store_run(app._client, from_text(run.id), plan, again=False)
+    await store_run(app._client, from_text(run.id), plan, NONE, again=False)
     with pytest.raises(Dead, match="traced a second time, after a crash, and differed"):
-        await store_run(app._client, from_text(run.id), workflow.plan(), again=True)
+        await store_run(app._client, from_text(run.id), workflow.plan(), NONE, again=True)
     assert await store.get_jobs([Family(from_text(run.id)).id(2)]) == [None]
+
+
+async def test_a_run_ends_in_the_queue_in_which_it_starts_and_is_kept_as_it_says(app: App) -> None:
+    number = task(app, "number").options(queue="runs")
+    workflow = app.workflow(name="flow", queue="runs", priority=7, result_ttl=3600)(lambda: number.step(1))
+    async with app.worker(["runs"]):
+        run = await workflow.start()
+        await run.result(timeout=WAIT)
+    family = Family(from_text(run.id))
+    start, end = await (await app.store()).get_jobs([from_text(run.id), family.id(0)])
+    assert start is not None
+    assert end is not None
+    assert (end.queue, end.priority) == (start.queue, start.priority) == ("runs", 7)
+    for job in (start, end):
+        assert job.purge_at is not None
+        assert job.finished_at is not None
+        assert HOUR <= job.purge_at - job.finished_at <= HOUR + MINUTE
+
+
+async def test_an_omitted_step_is_kept_as_its_task_says(app: App) -> None:
+    @app.task(name="brief", result_ttl=3600)
+    async def brief(n: int) -> int:
+        return n
+
+    run = await ended(app, lambda: brief.options(when=task(app, "whatever").step(None)).step(1))
+    job = await run.step("brief")
+    [record] = await (await app.store()).get_jobs([from_text(job.id)])
+    assert record is not None
+    assert record.purge_at is not None
+    assert record.finished_at is not None
+    assert HOUR <= record.purge_at - record.finished_at <= HOUR + MINUTE
+
+
+async def test_workflows_can_be_declared_after_something_was_mapped(app: App) -> None:
+    async with app.worker():
+        assert [n async for n in app.amap(task(app, "double"), [1, 2])] == [2, 4]
+    assert await outcome(app, lambda: task(app, "double").map([1])) == [2]
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        b"[[[],[[1,1]]]]",
+        b'[[["a"],[[1,100000000000000000000000]]]]',
+        b'[[["a"],[[1,100000000000000000000000],[5,-100000000000000000000000]]]]',
+        b'[[["a"],[[5,1]]]]',
+        b'[[["a"],[[-5,-5]],"items"]]',
+        b'[[["a","b",3],[[1,1]]]]',
+    ],
+)
+async def test_options_that_no_run_has_made_end_their_job_and_nothing_else(app: App, inputs: bytes) -> None:
+    hostile = b'{"step":{"run":"AAAA","number":1,"name":"x","inputs":%s}}' % inputs
+    store = await app.store()
+    new = NewJob(id=new_id(), task="add", payload=b'{"a":1,"b":2}', options=hostile)
+    async with app.worker():
+        await store.enqueue([new], first_sent=await store.now())
+        await eventually(lambda: is_dead(store, new.id))
+        job = await task(app, "add").enqueue(1, 2)
+        assert await job.result(timeout=WAIT) == 3
+
+
+async def is_dead(store: Store, job_id: bytes) -> bool:
+    [job] = await store.get_jobs([job_id])
+    return job is not None and job.state is State.DEAD
 
 
 async def test_steps_are_retried_as_their_options_say(app: App) -> None:
@@ -466,6 +535,20 @@ async def test_cancel_ends_all_of_a_run(app: App) -> None:
         with pytest.raises(JobCancelled):
             await run.result(timeout=WAIT)
         await run.cancel()
+
+
+async def test_cancel_does_not_wait_for_ever_for_a_worker_that_is_gone(app: App) -> None:
+    workflow = app.workflow(name="flow")(lambda: task(app, "number").step(1))
+    run = await workflow.start()
+    store = await app.store()
+    session = new_id()
+    await store.open(Session(id=session, node="gone", pid=1))
+    assert (await store.claim(session, ClaimRequest(1, (Lane("default"),)))).jobs
+    with pytest.raises(ResultTimeout, match="was asked to end and did not"):
+        await run.cancel(timeout=0.1)
+    await store.close(session)
+    await run.cancel()
+    assert await run.status() == "cancelled"
 
 
 async def has_stored(run: Run[Any], count: int) -> bool:

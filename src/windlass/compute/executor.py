@@ -10,6 +10,8 @@ from concurrent.futures import Executor as FuturesExecutor
 from concurrent.futures import Future
 from typing import Any, ParamSpec, TypeVar, cast
 
+import msgspec
+
 from windlass import blocking
 from windlass.call import Recipe
 from windlass.client import Client
@@ -22,6 +24,7 @@ from windlass.core.limit_keys import key_of
 from windlass.core.model import MAX_BATCH, NewJob, Parent
 from windlass.core.records import CancelAnswer, JobResult
 from windlass.core.steps import Input, Path, StepInfo
+from windlass.core.task import TaskSpec
 from windlass.job import Job
 from windlass.task import Task
 
@@ -32,9 +35,11 @@ R = TypeVar("R")
 class JobFuture(Future[R]):
     """The future of a job. It is never `running`: a store says when a job has ended, not when it begins."""
 
-    def __init__(self, executor: Executor, number: int, job_id: bytes) -> None:
+    def __init__(self, executor: Executor, number: int, job_id: bytes, spec: TaskSpec) -> None:
         super().__init__()
         self._executor = executor
+        self.spec = spec
+        """The task, as the engine sees it."""
         self.number = number
         """Within its executor."""
         self.job_id = job_id
@@ -57,7 +62,8 @@ class Executor(FuturesExecutor):
     """Runs tasks on the workers: `submit`, `map`, `shutdown` and futures are those of ``concurrent.futures``.
 
     What is submitted is a task of the app. A future may be an argument of what is submitted later, also inside lists,
-    tuples and dicts: the job waits in the store until the other one has succeeded, and gets its result.
+    tuples and dicts: the job waits in the store until the other one has succeeded, and gets its result. A unique key of
+    the task does not hold: each future has a job of its own.
     """
 
     def __init__(self, client: Client, recipe_of: Callable[[Any], Recipe]) -> None:
@@ -72,7 +78,6 @@ class Executor(FuturesExecutor):
         self._futures: dict[bytes, JobFuture[Any]] = {}
         """Those that have not ended."""
         self._idle = threading.Condition(self._lock)
-        self._specs: dict[bytes, Any] = {}
         self._new: list[tuple[NewJob, JobFuture[Any]]] = []
         """Submitted, and not yet seen by the loop."""
         self._tracker: Tracker | None = None
@@ -102,9 +107,8 @@ class Executor(FuturesExecutor):
             number = self._count
             self._count += 1
             job = self._job(recipe, number, payload, key, takes)
-            future: JobFuture[R] = JobFuture(self, number, job.id)
+            future: JobFuture[R] = JobFuture(self, number, job.id, recipe.spec)
             self._futures[job.id] = future
-            self._specs[job.id] = recipe.spec
             self._new.append((job, future))
             is_first = len(self._new) == 1
         if is_first:
@@ -134,7 +138,7 @@ class Executor(FuturesExecutor):
         self, recipe: Recipe, number: int, payload: bytes, key: str | None, takes: list[tuple[Path, JobFuture[Any]]]
     ) -> NewJob:
         if not takes:
-            return _with_id(recipe.new_job(payload, key), self._family.id(number))
+            return msgspec.structs.replace(recipe.new_job(payload, key), id=self._family.id(number), unique=None)
         inputs = tuple(Input(path, ((future.number, future.number),)) for path, future in takes)
         info = StepInfo(run=self._root, number=number, name=recipe.spec.function.__name__, inputs=inputs)
         parents = tuple(Parent(job_id) for job_id in dict.fromkeys(future.job_id for _, future in takes))
@@ -183,7 +187,7 @@ class Executor(FuturesExecutor):
             return
         try:
             data = b"null" if outcome.result is None else outcome.result
-            value = self._specs[future.job_id].signature.decode_result(data)
+            value = future.spec.signature.decode_result(data)
         except Exception as error:  # noqa: BLE001 - it is raised where the result is wanted
             self._settle(future, error=error)
         else:
@@ -196,21 +200,23 @@ class Executor(FuturesExecutor):
             self._settle(future, error=error)
 
     def _settle(self, future: JobFuture[Any], value: Any = None, error: BaseException | None = None) -> None:
-        with self._lock:
-            known = self._futures.pop(future.job_id, None)
-            self._specs.pop(future.job_id, None)
-        if known is not None and future.set_running_or_notify_cancel():
+        if future.job_id in self._futures and future.set_running_or_notify_cancel():
             if error is not None:
                 future.set_exception(error)
             else:
                 future.set_result(value)
+        self._forget(future)
+
+    def _forget(self, future: JobFuture[Any]) -> None:
+        """It has ended: only now may who waits for all of them go on."""
         with self._lock:
+            self._futures.pop(future.job_id, None)
             if not self._futures:
                 self._idle.notify_all()
 
     def job_of(self, future: JobFuture[Any]) -> Job[Any]:
         """The job of a future."""
-        return Job(self._client, future.job_id, self._specs.get(future.job_id))
+        return Job(self._client, future.job_id, future.spec)
 
     def cancel(self, future: JobFuture[Any]) -> bool:
         """See `JobFuture.cancel`."""
@@ -245,14 +251,9 @@ class Executor(FuturesExecutor):
     def _give_up(self, future: JobFuture[Any]) -> None:
         if self._tracker is not None:
             self._tracker.forget(future.job_id)
-        with self._lock:
-            self._futures.pop(future.job_id, None)
-            self._specs.pop(future.job_id, None)
         future.give_up()
         future.set_running_or_notify_cancel()
-        with self._lock:
-            if not self._futures:
-                self._idle.notify_all()
+        self._forget(future)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take nothing more. Jobs that were submitted run, unless ``cancel_futures``: then those that have not started
@@ -285,12 +286,6 @@ def _has_future(value: Any) -> bool:
     if type(value) in (list, tuple):
         return any(map(_has_future, value))
     return type(value) is dict and any(map(_has_future, value.values()))
-
-
-def _with_id(job: NewJob, job_id: bytes) -> NewJob:
-    import msgspec
-
-    return msgspec.structs.replace(job, id=job_id)
 
 
 def recipe_of(client: Client, fn: Any) -> Recipe:

@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from itertools import islice
-from typing import Any, NamedTuple, Protocol, TypeVar, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 from windlass import blocking
 from windlass.call import Recipe
@@ -22,8 +22,6 @@ from windlass.core.model import NewJob
 from windlass.core.records import JobResult
 from windlass.job import Job
 
-R = TypeVar("R")
-
 AIM = 0.1
 """Seconds that a batch should take: long against what a job costs, short against what people wait for."""
 FIRST_CHUNK = 16
@@ -34,8 +32,6 @@ GOODBYE = 5.0
 """Seconds for which a caller who stops iterating waits until what is on its way is cancelled."""
 FEW = 32
 MANY = 2_000
-WINDOW = 32
-"""Batches on their way at once, unless the caller says otherwise."""
 
 
 class Sizes:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from itertools import islice
 
 from windlass.client import Client
-from windlass.core.errors import JobNotFound, StoreUnavailable
+from windlass.core.errors import JobNotFound, StoreUnavailable, UnknownParent
 from windlass.core.ids import to_text
-from windlass.core.model import MAX_BATCH, MAX_CALL_BYTES, NewJob
+from windlass.core.model import MAX_BATCH, MAX_CALL_BYTES, Enqueued, NewJob
 from windlass.core.records import JobResult
 
 log = logging.getLogger("windlass")
@@ -19,6 +21,8 @@ HEARD = 4
 """Jobs of which hints are asked for: those that were sent first. The others are looked at with them."""
 FIRST_POLL = 0.005
 LONGEST_POLL = 0.25
+PATIENCE = 30.0
+"""Seconds for which an unreachable store is put up with."""
 EXISTENCE_EVERY = 40
 """After so many looks in vain it is made sure that the jobs exist at all."""
 
@@ -36,6 +40,10 @@ class Tracker:
         self._wake = asyncio.Event()
         self._sender: asyncio.Task[None] | None = None
         self._collector: asyncio.Task[None] | None = None
+        self._pause = FIRST_POLL
+        """Before the next look, if no hint comes."""
+        self._vain = 0
+        """Looks that found nothing, one after the other."""
 
     def send(self, job: NewJob, done: Done) -> None:
         """Store a job soon, and call ``done`` on this loop when it has ended, or could not be stored."""
@@ -69,12 +77,18 @@ class Tracker:
                 batch = self._next_batch()
                 try:
                     enqueuer = (await self._client.opened()).enqueuer
-                    await enqueuer.enqueue([job for job, _ in batch], sum(len(job.payload) for job, _ in batch))
+                    answers = await enqueuer.enqueue(
+                        [job for job, _ in batch], sum(len(job.payload) for job, _ in batch)
+                    )
                 except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
                     for _, done in batch:
                         done(error)
                     continue
-                self._awaited.update((job.id, done) for job, done in batch)
+                for (job, done), answer in zip(batch, answers, strict=True):
+                    if answer.status is Enqueued.STORED:
+                        self._awaited[job.id] = done
+                    else:
+                        done(UnknownParent("a job whose result it takes is not there any more"))
                 self._wake.set()
                 if self._collector is None:
                     loop = asyncio.get_running_loop()
@@ -95,30 +109,44 @@ class Tracker:
     # ---------------------------------------------------------------------------------------- collecting
 
     async def _collect_all(self) -> None:
-        store = (await self._client.opened()).store
-        pause, vain = FIRST_POLL, 0
+        self._pause, self._vain = FIRST_POLL, 0
+        unreachable_since: float | None = None
         try:
             while self._awaited:
-                first = _first(self._awaited)
-                channels = [f"finished/{job_id.hex()}" for job_id in first]
-                self._wake.clear()
-                hints = store.subscribe(channels, self._wake.set)
                 try:
-                    if await self._look():
-                        pause, vain = FIRST_POLL, 0
-                        continue
-                    vain += 1
-                    if vain % EXISTENCE_EVERY == 0:
-                        await self._look_for_gone()
-                    await self._sleep(pause)
-                    pause = min(pause * 2, LONGEST_POLL)
+                    await self._collect()
+                    unreachable_since = None
                 except StoreUnavailable as error:
+                    now = time.monotonic()
+                    unreachable_since = unreachable_since or now
+                    if now - unreachable_since > PATIENCE:
+                        raise
                     log.warning("results: %s; trying again", error)
                     await asyncio.sleep(LONGEST_POLL)
-                finally:
-                    hints.close()
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+            awaited, self._awaited = self._awaited, {}
+            for done in awaited.values():
+                done(error)
         finally:
             self._collector = None
+
+    async def _collect(self) -> None:
+        """Look once; if nothing has ended, wait for a hint, or a while."""
+        store = (await self._client.opened()).store
+        self._wake.clear()
+        # Before the look, so that nothing falls between.
+        hints = store.subscribe([f"finished/{job_id.hex()}" for job_id in islice(self._awaited, HEARD)], self._wake.set)
+        try:
+            if await self._look():
+                self._pause, self._vain = FIRST_POLL, 0
+                return
+            self._vain += 1
+            if self._vain % EXISTENCE_EVERY == 0:
+                await self._look_for_gone()
+            await self._sleep(self._pause)
+            self._pause = min(self._pause * 2, LONGEST_POLL)
+        finally:
+            hints.close()
 
     async def _sleep(self, pause: float) -> None:
         handle = asyncio.get_running_loop().call_later(pause, self._wake.set)
@@ -150,8 +178,3 @@ class Tracker:
         for job_id, job in zip(ids, await store.get_jobs(ids), strict=True):
             if job is None and (done := self._awaited.pop(job_id, None)) is not None:
                 done(JobNotFound(f"the store has no job {to_text(job_id)} any more"))
-
-
-def _first(awaited: dict[bytes, Done]) -> Sequence[bytes]:
-    """The first few keys, without a list of all."""
-    return [job_id for job_id, _ in zip(awaited, range(HEARD), strict=False)]

@@ -18,6 +18,12 @@ from windlass.core.ids import Family
 
 FINISH = 0
 """The number of the job that ends a run; its steps are numbered from 1."""
+MAP = "windlass.map"
+"""The task that makes the items of a map."""
+FINISH_RUN = "windlass.finish"
+"""The task that ends a run."""
+MOST_INPUTS = 1_000_000
+"""Results that one step takes from others, at most."""
 MAX_INPUTS = 64 * 1024 * 1024
 """Bytes of results that one step takes from others, at most."""
 OMITTED = b"null "
@@ -196,9 +202,14 @@ class _Results:
         self._known = known
         self._family = Family(info.run)
         sources = [*info.inputs, *([] if info.when is None else [info.when.of])]
+        self._check_count(sum(max(0, last - first + 1) for one in sources for first, last in one.steps))
         ids = [job_id for one in sources for job_id in self._ids(one)]
         self._find(ids)
         self._find(item for one in sources if one.kind == "items" for item in self._items(one))
+
+    def _check_count(self, count: int) -> None:
+        if count > MOST_INPUTS:
+            raise PayloadTooLarge(f"step {self._info.name!r} takes {count} results; {MOST_INPUTS:_} are the most")
 
     def _find(self, ids: Iterable[bytes]) -> None:
         missing = [job_id for job_id in ids if job_id not in self._known]
@@ -211,7 +222,11 @@ class _Results:
     def _items(self, one: Input) -> list[bytes]:
         """The items of a map; none, if it has not succeeded, or was omitted."""
         (job_id,) = self._ids(one)
-        return item_ids(job_id, self._known[job_id])
+        result = self._known[job_id]
+        if result is None or result in (OMITTED, UNFINISHED):
+            return []
+        self._check_count(items_of(result))
+        return item_ids(job_id, result)
 
     def of(self, one: Input) -> list[bytes | None]:
         """What goes to one place. Raises `UnknownParent` for what must be there and is not."""
@@ -227,7 +242,7 @@ class _Results:
 
     def _is_map(self, one: Input) -> bool:
         """Whether the items of a map go there: there are none of one that has failed, or was omitted."""
-        return one.kind == "items" and self._known[self._ids(one)[0]] not in (None, OMITTED)
+        return one.kind == "items" and self._known[self._ids(one)[0]] not in (None, OMITTED, UNFINISHED)
 
     def written(self, one: Input, results: Sequence[bytes | None]) -> bytes:
         """The JSON that goes to the place."""
@@ -235,12 +250,17 @@ class _Results:
         return b"[%s]" % b",".join(written) if one.kind == "many" or self._is_map(one) else written[0]
 
 
+def items_of(result: bytes) -> int:
+    """How many items a map has, by its result. Raises ``ValueError`` for what is none."""
+    return msgspec.json.decode(result, type=MapResult).items
+
+
 def item_ids(job_id: bytes, result: bytes | None) -> list[bytes]:
     """The ids of the items of a map, by its result; none, if it has none."""
     if result is None or result == OMITTED:
         return []
     family = Family(job_id)
-    return [family.id(number) for number in range(msgspec.json.decode(result, type=MapResult).items)]
+    return [family.id(number) for number in range(items_of(result))]
 
 
 def put(payload: bytes, values: Sequence[tuple[Path, bytes]]) -> bytes:

@@ -12,13 +12,16 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 
+import msgspec
+
 from windlass.core.clock import SECOND, Span
-from windlass.core.errors import StoreError, WindlassError
+from windlass.core.errors import StoreError, UndecodablePayload, WindlassError
 from windlass.core.lifecycle import Outcome, State
 from windlass.core.model import KEEP, KEEP_DEAD, MAX_BATCH, ClaimedJob, Settled, Settlement
 from windlass.core.options import decode_options
 from windlass.core.remote import encode_error
 from windlass.core.steps import OMITTED, UNFINISHED, NotKnown, StepInfo, TooEarly, fill, is_step
+from windlass.core.task import TaskSpec
 from windlass.engine.endings import log_ending
 from windlass.store.port import Insights
 
@@ -39,19 +42,25 @@ class Inputs:
 
     Args:
         store: where results are.
+        tasks: say how long what ends here is kept.
         deliver: takes jobs that can start.
         settle: takes the ends of those that never will.
     """
 
     def __init__(
-        self, store: Insights, deliver: Callable[[list[ClaimedJob]], None], settle: Callable[[Settlement], None]
+        self,
+        store: Insights,
+        tasks: Mapping[str, TaskSpec],
+        deliver: Callable[[list[ClaimedJob]], None],
+        settle: Callable[[Settlement], None],
     ) -> None:
         self._store = store
+        self._tasks = tasks
         self._deliver = deliver
         self._settle = settle
         self.loading: dict[bytes, ClaimedJob] = {}
         """Jobs that wait for results, by id."""
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._loads: set[asyncio.Task[None]] = set()
         self._known: OrderedDict[bytes, bytes] = OrderedDict()
         """Results of steps that have succeeded, the oldest first."""
         self._known_bytes = 0
@@ -70,14 +79,14 @@ class Inputs:
                 ready.append(job)
                 continue
             try:
-                self._sort(job, _filled(job, info, self._known), ready)
+                self._sort(job, _filled(job, info, self._known, self._tasks.get(job.task)), ready)
             except NotKnown:
                 self.loading[job.id] = job
                 later.append((job, info))
         if later:
             task = asyncio.get_running_loop().create_task(self._load(later), name="windlass-inputs")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._loads.add(task)
+            task.add_done_callback(self._loads.discard)
         return ready
 
     def _sort(self, job: ClaimedJob, filled: ClaimedJob | Settlement, ready: list[ClaimedJob]) -> None:
@@ -100,7 +109,7 @@ class Inputs:
                 if self.loading.get(job.id) is not job:
                     continue  # given back, or lost
                 try:
-                    filled = _filled(job, info, found)
+                    filled = _filled(job, info, found, self._tasks.get(job.task))
                     del self.loading[job.id]
                     self._sort(job, filled, ready)
                 except NotKnown as error:
@@ -133,7 +142,7 @@ class Inputs:
 
     def close(self) -> None:
         """Load nothing more."""
-        for task in self._tasks:
+        for task in self._loads:
             task.cancel()
 
     # ------------------------------------------------------------------------------------------- after
@@ -180,22 +189,31 @@ class _Found(dict[bytes, bytes | None]):
         return True
 
 
-def _filled(job: ClaimedJob, info: StepInfo, known: Mapping[bytes, bytes | None]) -> ClaimedJob | Settlement:
+def _filled(
+    job: ClaimedJob, info: StepInfo, known: Mapping[bytes, bytes | None], spec: TaskSpec | None
+) -> ClaimedJob | Settlement:
     """The job with its arguments, or its end, if it has ended by that. Raises `NotKnown`."""
     try:
         payload = fill(info, job.payload, known)
+    except NotKnown:
+        raise
     except TooEarly:
         return Settlement(job.id, job.token, Outcome.SNOOZED, delay=TOO_EARLY)
-    except WindlassError as error:
+    except Exception as error:  # noqa: BLE001 - options may be anybody's, and must never stop a worker
+        if not isinstance(error, WindlassError):
+            error = UndecodablePayload(f"what the step takes cannot be put into its arguments: {error!r}"[:500])
         record = encode_error(error, job.attempt, time.time_ns() // 1000)
-        return Settlement(job.id, job.token, Outcome.DEAD, None, record, 0, KEEP_DEAD)
+        keep_dead = KEEP_DEAD if spec is None else spec.keep_dead
+        return Settlement(job.id, job.token, Outcome.DEAD, None, record, 0, keep_dead)
     if payload is not None:
-        return _replaced(job, payload)
+        return msgspec.structs.replace(job, payload=payload)
     keep = decode_options(job.options).keep
-    return Settlement(job.id, job.token, Outcome.SUCCEEDED, OMITTED, keep=KEEP if keep is None else keep)
+    if keep is None:
+        keep = KEEP if spec is None else spec.keep
+    return Settlement(job.id, job.token, Outcome.SUCCEEDED, OMITTED, keep=keep)
 
 
-async def filled(store: Insights, job: ClaimedJob) -> ClaimedJob | Settlement:
+async def filled(store: Insights, job: ClaimedJob, spec: TaskSpec | None) -> ClaimedJob | Settlement:
     """One job with its arguments, or its end, as `Inputs` gives them. Raises `StoreError`."""
     info = decode_options(job.options).step
     if info is None or not info.takes:
@@ -203,7 +221,7 @@ async def filled(store: Insights, job: ClaimedJob) -> ClaimedJob | Settlement:
     known: dict[bytes, bytes | None] = {}
     while True:
         try:
-            return _filled(job, info, known)
+            return _filled(job, info, known, spec)
         except NotKnown as error:
             known.update(await _fetched(store, list(error.ids)))
 
@@ -224,22 +242,3 @@ async def _fetched(store: Insights, ids: list[bytes]) -> dict[bytes, bytes | Non
         for job_id, job in zip(part, await store.get_jobs(part), strict=True):
             found[job_id] = None if job is None else UNFINISHED
     return found
-
-
-def _replaced(job: ClaimedJob, payload: bytes) -> ClaimedJob:
-    return ClaimedJob(
-        job.id,
-        job.token,
-        job.task,
-        payload,
-        job.options,
-        job.queue,
-        job.requires,
-        job.priority,
-        job.attempt,
-        job.failures,
-        job.snoozes,
-        job.enqueued_at,
-        job.undeliverable_for,
-        job.limit_key,
-    )

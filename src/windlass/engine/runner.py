@@ -71,7 +71,7 @@ class Runner:
         _runners.add(self)
         self._threads = ThreadSlots(slots, self._loop)
         self._processes = self._process_slots(children, place)
-        self.inputs = Inputs(store, self._take, settle)
+        self.inputs = Inputs(store, tasks, self._take, settle)
         self._buffer: deque[tuple[ClaimedJob, float]] = deque()
         self.running: dict[bytes, Attempt] = {}
         """Job id to attempt. Read by the heartbeat's thread, too."""

@@ -177,7 +177,7 @@ class Driver:
         try:
             if spec is None:
                 raise UnknownTask(f"task {job.task!r} is not registered with this app")
-            filled_in = await filled(store, job)
+            filled_in = await filled(store, job, spec)
             if isinstance(filled_in, Settlement):
                 await self._settle(store, session, job, filled_in, None)
                 return None

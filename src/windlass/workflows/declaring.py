@@ -8,7 +8,7 @@ from dataclasses import replace
 from types import FunctionType
 from typing import Any, cast
 
-from windlass.choices import NONE, Seconds
+from windlass.choices import NONE, Choices, Seconds
 from windlass.client import Client
 from windlass.context import current
 from windlass.core.errors import InvalidOption
@@ -30,7 +30,6 @@ def declare(
     queue: str = "default",
     priority: int = DEFAULT_PRIORITY,
     result_ttl: Seconds | None = None,
-    dead_ttl: Seconds | None = None,
 ) -> Workflow[..., Any]:
     """Make a workflow, and the task that starts its runs; `windlass.App.workflow` says what each option means. Raises
     `InvalidName` and `InvalidOption`."""
@@ -42,7 +41,6 @@ def declare(
         priority=priority,
         retry=PATIENT,
         result_ttl=result_ttl,
-        dead_ttl=dead_ttl,
     )
     check_new(client.tasks, spec)
     register(client, defaults)
@@ -52,7 +50,8 @@ def declare(
         if not is_run_id(job.id):
             raise InvalidOption(f"workflow {spec.name!r} cannot be enqueued as a task; write workflow.start(...)")
         plan = trace(client, spec.name, function, args, kwargs)
-        await store_run(client, job.id, plan, again=job.token > 1)
+        like = Choices(queue=job.queue, priority=job.priority, keep=spec.keep)
+        await store_run(client, job.id, plan, like, again=job.token > 1)
         return RunResult(len(plan.order))
 
     client.tasks[spec.name] = replace(spec, function=start, executor="async")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -14,7 +14,7 @@ from windlass.core.graph import EdgePolicy
 from windlass.core.ids import Family
 from windlass.core.model import Edge, NewJob, Parent
 from windlass.core.steps import FINISH, Condition, Input, MapPlan, Path, StepInfo, put, stretches
-from windlass.workflows.step import Draft, Items
+from windlass.workflows.step import Draft, Items, Takes
 from windlass.workflows.trace import Trace
 
 MOST_PARENTS = 200
@@ -121,7 +121,7 @@ class Plan:
             dependants=tuple(self._dependants[draft]),
         )
 
-    def _inputs(self, takes: Iterable[tuple[Path, Draft | tuple[Draft, ...]]]) -> tuple[Input, ...]:
+    def _inputs(self, takes: Takes) -> tuple[Input, ...]:
         return tuple(self._input(path, source) for path, source in takes)
 
     def _input(self, path: Path, source: Draft | tuple[Draft, ...]) -> Input:

@@ -19,7 +19,7 @@ from windlass.client import Client
 from windlass.core.clock import to_datetime
 from windlass.core.errors import InvalidOption, JobCancelled, JobFailed, JobNotFound, ResultTimeout, UsageError
 from windlass.core.foreign import dec_hook
-from windlass.core.ids import Family, is_run_id, new_run_id
+from windlass.core.ids import Family, is_run_id, new_run_id, to_text
 from windlass.core.lifecycle import State
 from windlass.core.records import JobRecord, Reason, SkipAnswer
 from windlass.core.remote import decode_error, rebuild_error
@@ -251,24 +251,30 @@ class Run(Generic[R_co]):
 
     # ------------------------------------------------------------------------------------------- acting
 
-    async def cancel(self) -> None:
-        """Cancel all that has not finished; what runs is asked to end. Idempotent."""
+    async def cancel(self, timeout: float = 60) -> None:
+        """Cancel all that has not finished; what runs is asked to end. Idempotent.
+
+        Jobs that are just storing others are waited for, so that nothing is forgotten: for ``timeout`` seconds at most.
+
+        Raises `ResultTimeout` if one of them had not ended by then: call it again once a worker is there.
+        """
+        deadline = time.monotonic() + timeout
         store = await self._store()
         await store.cancel([self._id])
-        await self._until_finished(store, self._id)
+        await self._until_finished(store, self._id, deadline)
         await store.cancel([self._finish])
         count = await count_steps(store, self._id) or 0
         await self._cancel_family(store, self._id, range(count + 1))
         for state in await read_steps(store, self._id):
             if state.info.maps is not None:
-                await self._until_finished(store, state.job.id)
+                await self._until_finished(store, state.job.id, deadline)
         for state in await read_steps(store, self._id):
             if state.items:
                 await self._cancel_family(store, state.job.id, range(state.items.total()))
 
-    def cancel_sync(self) -> None:
+    def cancel_sync(self, timeout: float = 60) -> None:
         """As `cancel`, blocking."""
-        blocking.run(self.cancel)
+        blocking.run(lambda: self.cancel(timeout))
 
     async def _cancel_family(self, store: Store, parent: bytes, numbers: range) -> None:
         unfinished = [job.id async for job in read_family(store, parent, numbers) if not job.state.is_finished]
@@ -276,12 +282,16 @@ class Run(Generic[R_co]):
             await store.cancel(unfinished[start : start + BATCH])
 
     @staticmethod
-    async def _until_finished(store: Store, job_id: bytes) -> None:
+    async def _until_finished(store: Store, job_id: bytes, deadline: float) -> None:
         """Wait for a job that is storing others, and was asked to end."""
         while True:
             job = (await store.get_jobs([job_id]))[0]
             if job is None or job.state.is_finished:
                 return
+            if time.monotonic() > deadline:
+                raise ResultTimeout(
+                    f"job {to_text(job_id)}, which stores others of the run, was asked to end and did not"
+                )
             await asyncio.sleep(CANCEL_POLL)
 
     async def retry(self) -> int:
@@ -376,6 +386,8 @@ class Run(Generic[R_co]):
 
 def run_status(start: JobRecord, end: JobRecord | None) -> RunStatus:
     """Where a run is, by the jobs that start and end it."""
+    if start.state is State.SUCCEEDED and end is None:
+        return "succeeded"  # what ended it was purged a moment before what started it
     job = end if end is not None and start.state is State.SUCCEEDED else start
     if job.state is State.CANCELLED:
         return "cancelled" if job.reason is not Reason.PARENT else "failed"

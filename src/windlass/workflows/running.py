@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from windlass.call import Recipe
-from windlass.choices import NONE
+from windlass.choices import NONE, Choices
 from windlass.client import Client
 from windlass.context import current
 from windlass.core.codec import Signature
@@ -24,7 +24,7 @@ from windlass.core.model import MAX_BATCH, MAX_CALL_BYTES, Edge, EdgeAnswer, Enq
 from windlass.core.records import JobRecord, JobResult
 from windlass.core.remote import decode_error
 from windlass.core.retry import Retry, RetryPolicy
-from windlass.core.steps import MapPlan, MapResult, StepInfo, each, item_ids, put
+from windlass.core.steps import FINISH_RUN, MAP, MapPlan, MapResult, StepInfo, each, item_ids, put
 from windlass.core.task import TaskSpec
 from windlass.engine.attempt import Attempt
 from windlass.store.port import Store
@@ -34,8 +34,6 @@ from windlass.workflows.states import StepState, find_cause, is_undecided, read_
 if TYPE_CHECKING:
     from windlass.registry import TaskDefaults
 
-MAP = "windlass.map"
-FINISH_RUN = "windlass.finish"
 PATIENT: RetryPolicy = {StoreError: Retry(attempts=1000, max_delay=60)}
 """Nothing but the store can keep these from being done."""
 UNDECIDED = 0.2
@@ -50,7 +48,7 @@ class StepFailed(Dead):
 
 def register(client: Client, defaults: TaskDefaults) -> None:
     """Make the tasks that every run needs known to an app. Idempotent."""
-    if client.builtins:
+    if FINISH_RUN in client.builtins:
         return
 
     async def finish(value: Any) -> Any:
@@ -87,10 +85,19 @@ def _info(attempt: Attempt) -> StepInfo:
 # ------------------------------------------------------------------------------------------------------ starting
 
 
-async def store_run(client: Client, run: bytes, plan: Plan, *, again: bool) -> None:
-    """Store the jobs of a run. ``again``: an attempt before this one may have stored some."""
+async def store_run(client: Client, run: bytes, plan: Plan, like: Choices, *, again: bool) -> None:
+    """Store the jobs of a run.
+
+    Args:
+        client: of the app.
+        run: its id.
+        plan: its steps.
+        like: queue, priority and retention of the job that ends it.
+        again: an attempt before this one may have stored some.
+    """
     store = (await client.opened()).store
-    for jobs, edges in _batches(plan.jobs(run, client.builtins[FINISH_RUN])):
+    finish = Recipe(client, client.builtins[FINISH_RUN].spec, like)
+    for jobs, edges in _batches(plan.jobs(run, finish)):
         if again:
             await _check_same(store, jobs)
         await _store(store, jobs, edges)

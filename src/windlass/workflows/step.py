@@ -27,6 +27,10 @@ _NEEDS: dict[str, EdgePolicy] = {
 }
 
 
+Takes: TypeAlias = "list[tuple[Path, Draft | tuple[Draft, ...]]]"
+"""Places in arguments, and whose result goes there; of several steps, the list of their results."""
+
+
 @dataclass(slots=True, eq=False, kw_only=True)
 class Draft:
     """A step that is being traced: all that its job will need."""
@@ -37,8 +41,7 @@ class Draft:
     recipe: Recipe
     payload: bytes
     """Arguments, with ``null`` where results go."""
-    takes: list[tuple[Path, Draft | tuple[Draft, ...]]]
-    """Places in the arguments, and whose result goes there; of several, the list of their results."""
+    takes: Takes
     limit_key: str | None = None
     after: list[Draft] = field(default_factory=list)
     when: When | None = None
@@ -69,7 +72,7 @@ class Items:
     """The parameters that each item fills."""
     constants: bytes
     """The arguments that all items share, with ``null`` where results go."""
-    takes: list[tuple[Path, Draft | tuple[Draft, ...]]]
+    takes: Takes
     """As `Draft.takes`, of each item."""
     star: bool = False
     """An item is a list of arguments, or an object of them."""

@@ -14,8 +14,8 @@ from windlass.core.errors import InvalidOption, UsageError
 from windlass.core.graph import EdgePolicy
 from windlass.core.ids import MAX_FAMILY
 from windlass.core.limit_keys import key_of
-from windlass.core.steps import Path
-from windlass.workflows.step import Draft, Items, MappedStep, Step, StepChoices, check_known
+from windlass.core.steps import MAP, Path
+from windlass.workflows.step import Draft, Items, MappedStep, Step, StepChoices, Takes, check_known
 
 _here: ContextVar[Trace] = ContextVar("windlass_trace")
 _ITEM = object()
@@ -30,7 +30,7 @@ class Trace:
         self.client = client
         self.workflow = workflow
         self.drafts: list[Draft] = []
-        self.result: tuple[bytes, list[tuple[Path, Draft | tuple[Draft, ...]]]] | None = None
+        self.result: tuple[bytes, Takes] | None = None
         """What the function returned, as the arguments of the job that ends the run, and what these take."""
         self._names: dict[str, int] = {}
 
@@ -82,7 +82,7 @@ class Trace:
 
     def _split(
         self, recipe: Recipe, count: int, kwargs: dict[str, Any], *, star: bool
-    ) -> tuple[tuple[str, ...], bytes, list[tuple[Path, Draft | tuple[Draft, ...]]]]:
+    ) -> tuple[tuple[str, ...], bytes, Takes]:
         """Find the parameters that items fill, and encode what they share."""
         signature = recipe.spec.signature
         if star:
@@ -96,9 +96,9 @@ class Trace:
 
     def encode(
         self, recipe: Recipe, args: tuple[Any, ...], kwargs: dict[str, Any], items: list[str] | None = None
-    ) -> tuple[bytes, list[tuple[Path, Draft | tuple[Draft, ...]]]]:
+    ) -> tuple[bytes, Takes]:
         """Encode arguments with steps in them: ``null`` in their places, and what goes there."""
-        takes: list[tuple[Path, Draft | tuple[Draft, ...]]] = []
+        takes: Takes = []
 
         def punch(name: str, value: Any) -> Any:
             if value is _ITEM:
@@ -112,7 +112,7 @@ class Trace:
         payload = recipe.spec.signature.encode_around(args, kwargs, punch)
         return payload, takes
 
-    def _emptied(self, value: Any, path: Path, takes: list[tuple[Path, Draft | tuple[Draft, ...]]]) -> Any:
+    def _emptied(self, value: Any, path: Path, takes: Takes) -> Any:
         if isinstance(value, Step):
             check_known(value.draft, self)
             takes.append((path, value.draft))
@@ -130,7 +130,7 @@ class Trace:
         self,
         recipe: Recipe,
         payload: bytes,
-        takes: list[tuple[Path, Draft | tuple[Draft, ...]]],
+        takes: Takes,
         limit_key: str | None,
         of: Recipe | None = None,
     ) -> Draft:
@@ -183,7 +183,7 @@ def mapped(recipe: Recipe, lists: tuple[Any, ...], kwargs: dict[str, Any], *, st
     """See `windlass.Task.map` and `windlass.Task.starmap`."""
     what = f"{recipe.spec.function.__name__}.{'starmap' if star else 'map'}(...)"
     here = inside(what, "to enqueue many jobs write app.enqueue_many(...)")
-    return MappedStep(here.add_map(here.client.builtins["windlass.map"], recipe, lists, kwargs, star=star))
+    return MappedStep(here.add_map(here.client.builtins[MAP], recipe, lists, kwargs, star=star))
 
 
 def _check(recipe: Recipe, trace: Trace) -> None:

@@ -17,10 +17,10 @@ from windlass.choices import Choices, Seconds, choose
 from windlass.client import Client
 from windlass.core.errors import InvalidOption
 from windlass.core.ids import new_run_id
+from windlass.core.steps import FINISH_RUN
 from windlass.core.task import TaskSpec
 from windlass.workflows.plan import Plan
 from windlass.workflows.run import Run
-from windlass.workflows.running import FINISH_RUN
 from windlass.workflows.step import MappedStep, Step
 from windlass.workflows.trace import Trace, inside
 
