@@ -45,6 +45,8 @@ REDIS_BOUNDS = ("tests/integration/test_redis_bounds.py",)
 TRACING = ("tests/unit/test_workflow_tracing.py",)
 STEPS = ("tests/unit/test_steps.py",)
 GRAPHS = ("tests/property/test_workflow_graphs.py",)
+COUNTED = ("tests/unit/test_counted_lanes.py",)
+RESOURCES = ("tests/integration/test_resources.py", "-k", "memory or sqlite")
 WORKFLOWS = ("tests/integration/test_workflows.py", "-k", "sqlite")
 COMPUTE = ("tests/integration/test_compute.py", "-k", "sqlite")
 POSTGRES = ("tests/conformance", "-k", "postgres-")
@@ -1826,5 +1828,53 @@ MUTANTS: list[Mutant] = [
         old="job.state < State.RUNNING",
         new="job.state <= State.RUNNING",
         tests=COMPUTE,
+    ),
+    Mutant(
+        name="resources: lanes that share one each ask for all of it",
+        breaks="whatever mixture of jobs a claim brings has room",
+        file="engine/counted_lanes.py",
+        old="least[name] = min(fit, least.get(name, fit))",
+        new="least[name] = max(fit, least.get(name, fit))",
+        tests=COUNTED,
+    ),
+    Mutant(
+        name="resources: a thread that does not end uses nothing",
+        breaks="what runs on after its timeout keeps the resources that it uses",
+        file="engine/runner.py",
+        old="for attempt in (*self.running.values(), *self._given_up)]",
+        new="for attempt in self.running.values() if attempt.end_reason is None]",
+        tests=RESOURCES,
+    ),
+    Mutant(
+        name="resources: a session that opens again keeps its lanes",
+        breaks="a worker that found a lane hears of suspects there",
+        file="store/lua/open.lua",
+        old="call('HSET', key, 'r', ARGV[7], 'w', cmsgpack.pack(lanes))",
+        new="call('HSETNX', key, 'r', ARGV[7]); call('HSETNX', key, 'w', cmsgpack.pack(lanes))",
+        tests=("tests/conformance", "-k", "redis-sessions"),
+    ),
+    Mutant(
+        name="resources: nobody looks for lanes",
+        breaks="a requirement that no task names is found by workers that meet it",
+        file="engine/lane_finder.py",
+        old="if await self.look():",
+        new="if not await self.look():",
+        tests=RESOURCES,
+    ),
+    Mutant(
+        name="resources: plain jobs always come first",
+        breaks="plain jobs and those that need resources take turns for the last slot",
+        file="engine/lanes.py",
+        old="counted_first=random.random() < 0.5",
+        new="counted_first=random.random() < 0",
+        tests=COUNTED,
+    ),
+    Mutant(
+        name="resources: hints go to any idle worker of the queue",
+        breaks="a job that needs something wakes a worker that has it",
+        file="store/lua/_write.lua",
+        old="call('SPOP', ns .. 'idle:' .. lane, jobs + 1 - #idle)",
+        new="call('SPOP', ns .. 'idle:' .. queue_of(lane) .. '\\0', jobs + 1 - #idle)",
+        tests=REDIS_HINTS,
     ),
 ]

@@ -27,6 +27,7 @@ from windlass.core.model import DEFAULT_PRIORITY, KEEP, KEEP_DEAD, MAX_PAYLOAD, 
 from windlass.core.names import check_queue, check_schedule, check_task
 from windlass.core.records import JobFilter
 from windlass.core.remote import type_name
+from windlass.core.requirements import Resources
 from windlass.core.retry import RetryPolicy
 from windlass.core.task import ExecutorName, TaskSpec
 from windlass.engine.config import DEFAULT_CONCURRENCY, DEFAULT_GRACE, DEFAULT_LAG_WARNING, WorkerConfig
@@ -202,6 +203,8 @@ class App(AppWorkflows, AppCompute, AppLimits):
         on_conflict: OnConflict | None = None,
         limit_by: str | None = None,
         secret: Iterable[str] = (),
+        resources: Resources | None = None,
+        labels: Iterable[str] | None = None,
     ) -> TaskDecorator: ...
 
     def task(self, function: Callable[..., Any] | None = None, **options: Any) -> Any:
@@ -232,6 +235,9 @@ class App(AppWorkflows, AppCompute, AppLimits):
                 ``None``: no key.
             secret: names of parameters whose arguments nobody is shown: the command line and what else shows jobs have
                 ``***`` in their place. They are stored as they are.
+            resources: amounts of what a worker must have free to run it, such as ``{"gpu": 1, "memory": "4GiB"}``.
+                Workers say what they have (`worker`; ``windlass worker --resource gpu=1``), and count it.
+            labels: words that the worker must have been given, such as ``["ssd", "zone=eu"]``.
 
         Raises:
             InvalidName: the name is not allowed, or taken.
@@ -440,6 +446,8 @@ class App(AppWorkflows, AppCompute, AppLimits):
         grace: float = DEFAULT_GRACE,
         lag_warning: float = DEFAULT_LAG_WARNING,
         children: ChildProcesses | None = None,
+        resources: Resources | None = None,
+        labels: Iterable[str] = (),
     ) -> AsyncIterator[Worker]:
         """Run a worker on this event loop, as long as the block runs: ``async with app.worker(): ...``.
 
@@ -454,6 +462,9 @@ class App(AppWorkflows, AppCompute, AppLimits):
             lag_warning: seconds for which the event loop may be blocked before a warning in the log names the task that
                 blocks it; 0: never.
             children: how tasks with ``executor="process"`` run.
+            resources: what this worker has for tasks that ask for resources, such as ``{"gpu": 1, "memory": "4GiB"}``;
+                ``cpu`` and ``memory`` are found out where they are not given.
+            labels: what it is, for tasks that ask for labels.
         """
         config = self.worker_config(
             queues,
@@ -462,6 +473,8 @@ class App(AppWorkflows, AppCompute, AppLimits):
             grace=grace,
             lag_warning=lag_warning,
             children=children,
+            resources=resources,
+            labels=labels,
         )
         worker = self.new_worker(config)
         await worker.start()
@@ -494,6 +507,8 @@ class App(AppWorkflows, AppCompute, AppLimits):
         grace: float = DEFAULT_GRACE,
         lag_warning: float = DEFAULT_LAG_WARNING,
         children: ChildProcesses | None = None,
+        resources: Resources | None = None,
+        labels: Iterable[str] = (),
     ) -> WorkerThread:
         """Run a worker in a thread of this process, with an event loop of its own; returns when it has started.
 
@@ -509,6 +524,8 @@ class App(AppWorkflows, AppCompute, AppLimits):
             grace=grace,
             lag_warning=lag_warning,
             children=children,
+            resources=resources,
+            labels=labels,
         )
         return WorkerThread(self._client, config)
 
@@ -527,11 +544,16 @@ class App(AppWorkflows, AppCompute, AppLimits):
         *,
         children: ChildProcesses | None = None,
         known_as: str | None = None,
+        resources: Resources | None = None,
+        labels: Iterable[str] = (),
+        share: int = 1,
         **options: Any,
     ) -> WorkerConfig:
-        """What a worker of this app is told. ``known_as``: ``module:attribute``, where that is known; other ``options``
-        are those of `WorkerConfig`. Raises `InvalidOption`, and `UsageError` if a task wants a process, and no other
-        process could import it."""
+        """What a worker of this app is told. ``known_as``: ``module:attribute``, where that is known; ``share``: how
+        many such workers share the machine; other ``options`` are those of `WorkerConfig`. Raises `InvalidOption`, and
+        `UsageError` if a task wants a process, and no other process could import it."""
+        from windlass.engine.machine import offer
+
         if isinstance(queues, str):
             raise InvalidOption(f"queues={queues!r}: expected a list of names, such as [{queues!r}]")
         if queues is None:
@@ -543,6 +565,7 @@ class App(AppWorkflows, AppCompute, AppLimits):
             children=children or ChildProcesses(),
             schedules=self.declared,
             place=find_place(self, self._client.tasks.values(), known_as),
+            offer=offer(resources, labels, share),
             **options,
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, TypeAlias, TypeVar
 
@@ -13,6 +13,7 @@ from windlass.core.errors import InvalidOption
 from windlass.core.model import KEEP_AT_LEAST, MAX_PRIORITY, NewJob, Unique, UniqueUntil
 from windlass.core.names import check_key, check_limit_key, check_queue
 from windlass.core.options import encode_options
+from windlass.core.requirements import Amount, Resources, changed, check_labels, check_resources
 from windlass.core.retry import Retry
 from windlass.core.task import JobOptions, TaskSpec
 
@@ -43,6 +44,8 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
     keep: Span | None = None
     limit_by: str | None = None
     """A limit key, in place of the one that an argument makes."""
+    resources: dict[str, Amount] | None = None
+    labels: tuple[str, ...] | None = None
     headers: dict[str, str] | None = None
     connection: Any = None
     """The user's own, inside whose transaction jobs are stored."""
@@ -69,7 +72,7 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
             payload=b"",
             task=spec.name,
             queue=spec.queue if self.queue is None else self.queue,
-            requires=spec.requires,
+            requires=self._requires(spec.requires),
             priority=spec.priority if self.priority is None else self.priority,
             options=encode_options(self.for_worker(self.headers, spec)),
             delay=self.delay or 0,
@@ -79,6 +82,10 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
             unique=self.unique_for(self.unique) if isinstance(self.unique, str) else None,
             limit_key=self.limit_by,
         )
+
+    def _requires(self, of_task: str) -> str:
+        said = self.resources is not None or self.labels is not None
+        return changed(of_task, self.resources, self.labels) if said else of_task
 
     def unique_for(self, key: str) -> Unique:
         return Unique(key, _UNTIL[self.unique_until or "finished"], self.on_conflict == "replace")
@@ -108,6 +115,8 @@ def choose(
     limit_by: str | None = None,
     headers: Mapping[str, str] | None = None,
     connection: object = None,
+    resources: Resources | None = None,
+    labels: Iterable[str] | None = None,
 ) -> Choices:
     """Check options as people give them, each by itself; `windlass.Task.options` says what each means. `Choices.merged`
     checks them together. Raises `InvalidOption`."""
@@ -127,6 +136,8 @@ def choose(
         limit_by=None if limit_by is None else check_limit_key(limit_by),
         headers=None if headers is None else check_headers(headers),
         connection=connection,
+        resources=None if resources is None else check_resources(resources),
+        labels=None if labels is None else check_labels(labels),
     )
 
 

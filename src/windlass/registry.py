@@ -16,8 +16,10 @@ from windlass.core.errors import InvalidName, InvalidOption, UnknownTask
 from windlass.core.limit_keys import check_limit_by
 from windlass.core.model import DEFAULT_PRIORITY
 from windlass.core.names import check_queue, check_task
+from windlass.core.requirements import Resources
+from windlass.core.requirements import signature as requirement
 from windlass.core.retry import NEVER, Retry, RetryPolicy
-from windlass.core.task import PROCESS, ExecutorName, TaskSpec
+from windlass.core.task import ExecutorName, TaskSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,8 @@ def task_spec(
     errors: Iterable[type[BaseException]] = (),
     limit_by: str | None = None,
     secret: Iterable[str] = (),
+    resources: Resources | None = None,
+    labels: Iterable[str] | None = None,
 ) -> TaskSpec:
     """Check what ``@app.task(...)`` was told. Raises `InvalidName` and `InvalidOption`."""
     name = _task_name(function) if name is None else check_task(name)
@@ -59,7 +63,7 @@ def task_spec(
         function=function,
         signature=signature,
         executor=runs_in,
-        requires=PROCESS if runs_in == "process" else "",
+        requires=requirement(resources, labels, process=runs_in == "process"),
         aliases=_check_aliases(aliases),
         queue=check_queue(queue),
         priority=check_priority(priority),

@@ -13,6 +13,7 @@ from windlass.call import Call, Recipe
 from windlass.choices import Choices, OnConflict, Seconds, Until, choose
 from windlass.client import Client
 from windlass.core.errors import InvalidOption
+from windlass.core.requirements import Resources
 from windlass.core.retry import Retry
 from windlass.core.task import TaskSpec
 from windlass.job import Job
@@ -132,6 +133,8 @@ class Task(Generic[P, R_co]):
         limit_by: str | None = None,
         headers: Mapping[str, str] | None = None,
         connection: object = None,
+        resources: Resources | None = None,
+        labels: Iterable[str] | None = None,
         after: Step[Any] | Iterable[Step[Any]] | None = None,
         when: Step[Any] | When | None = None,
         unless: Step[Any] | When | None = None,
@@ -158,6 +161,8 @@ class Task(Generic[P, R_co]):
             limit_by: a limit key, ``group`` or ``group:value``, whose limits apply; in place of the one that the task's
                 own ``limit_by`` makes.
             headers: text that travels along, for middleware.
+            resources: amounts of what the worker must have free, in place of those of the task; ``{}``: nothing.
+            labels: words that the worker must have been given, in place of those of the task; ``[]``: none.
             connection: your own connection to the database of the store, with a transaction open: the job is stored
                 if and when that is committed. Of asyncpg, psycopg 3 or SQLAlchemy; PostgreSQL only, else `enqueue`
                 raises `CapabilityMissing`.
@@ -189,6 +194,8 @@ class Task(Generic[P, R_co]):
             limit_by=limit_by,
             headers=headers,
             connection=connection,
+            resources=resources,
+            labels=labels,
         )
         if any(one is not None for one in (after, when, unless, needs, step_name)):
             from windlass.workflows.step import step_choices

@@ -45,6 +45,10 @@ def test_worker_refuses(session: Session) -> None:
         (*APP, "--health", ":8080"),
         (*APP, "--health", "http://localhost:8080/"),
         (*APP, "--lag-warning", "0.01"),
+        (*APP, "--resource", "gpu"),
+        (*APP, "--resource", "gpu=many"),
+        (*APP, "--resource", "gpu=1", "--resource", "gpu=2"),
+        (*APP, "--label", "a b"),
         (*APP, "--log-level", "loud"),
         (*APP, "extra"),
     ):

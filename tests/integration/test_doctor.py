@@ -90,9 +90,38 @@ async def test_no_live_worker_serves_the_queue(env: Env) -> None:
 async def test_no_live_worker_meets_the_requirement(env: Env) -> None:
     await env.worker()
     job = await env.put(requires="gpu=1")
-    said = "no live worker serves queue default with gpu=1, only without; start one that has gpu=1"
+    said = (
+        "no live worker serves queue default with gpu=1, only without; "
+        "start one with `windlass worker --queue default --resource gpu=1`"
+    )
     assert await about(env, job) == f"! job JOB (t), ready in queue default: {said}"
     assert await overview(env, JOB=job) == [f"! job JOB (t), ready in queue default: {said}"]
+
+
+async def test_it_is_said_what_the_workers_have_that_cannot_run_it(env: Env) -> None:
+    await env.worker(offer="cpu=2,gpu=1,memory=4GiB")
+    await env.worker(offer="cpu=8,@ssd", lanes=(Lane("default"), Lane("other")))
+    job = await env.put(requires="gpu=1,@ssd")
+    said = (
+        "no live worker serves queue default with gpu=1,@ssd; they have cpu=2,gpu=1,memory=4GiB, cpu=8,@ssd; "
+        "start one with `windlass worker --queue default --resource gpu=1 --label ssd`"
+    )
+    assert await about(env, job) == f"! job JOB (t), ready in queue default: {said}"
+    for requires in ("gpu=1", "@ssd", "cpu=8,@ssd"):
+        job = await env.put(requires=requires)
+        assert "no live worker" not in await about(env, job), f"one has {requires}"
+    job = await env.put(requires="colour=1,something new")
+    assert "with colour=1,something new; they have" in await about(env, job)
+
+
+async def test_who_has_the_resources_and_runs_other_jobs_is_busy(env: Env) -> None:
+    worker = await env.worker(offer="gpu=1", lanes=(Lane("default"), Lane("default", "gpu=1", 1)), slots=4)
+    await env.put(requires="gpu=1")
+    job = await env.put(requires="gpu=1")
+    await worker.claim(lanes=[Lane("default", "gpu=1", 1)])
+    said = "the worker that serves queue default runs 1 jobs, with 1 slots for such as this"
+    said += "; it starts when its turn has come"
+    assert await about(env, job) == f"- job JOB (t), ready in queue default: {said}"
 
 
 async def test_the_workers_of_the_queue_are_told_to_stop(env: Env) -> None:

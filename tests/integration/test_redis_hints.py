@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from tests.servers.redis import RedisServer
 from windlass.core.lifecycle import Outcome, State
 from windlass.core.model import ClaimRequest, Lane, Settings, Settled, Settlement
 from windlass.core.records import JobResult, Reason
+from windlass.core.requirements import Offer
 from windlass.engine import worker as worker_module
 from windlass.store.redis import RedisStore
 
@@ -62,6 +64,26 @@ async def test_a_job_wakes_two_of_many(store: RedisStore) -> None:
             looks = len(calls.named("claim")) - before
             # Each that was told looks; who found something looks once more, and so does who found another in between.
             assert jobs <= looks <= 3 * (jobs + 1)
+
+
+async def test_a_job_that_needs_something_wakes_who_has_it(store: RedisStore) -> None:
+    """Were idle workers told by queue alone, two of those that cannot run it might be."""
+    ends: asyncio.Queue[None] = asyncio.Queue()
+
+    @spec
+    async def tell() -> None:
+        ends.put_nowait(None)
+
+    needy = replace(tell, requires="gpu=1")
+    async with AsyncExitStack() as stack:
+        for _ in range(20):
+            await idle_worker(stack, store)
+        worker = await stack.enter_async_context(running(store, needy, offer=Offer.of({"gpu": 1})))
+        await worker.signals.wait_for("idle")
+        for _ in range(10):
+            await enqueue(store, new_job("tell", requires="gpu=1"))
+            await done(ends)
+            await worker.signals.wait_for("idle")
 
 
 async def test_who_is_full_is_told_of_nothing(store: RedisStore) -> None:
@@ -140,7 +162,8 @@ async def test_who_closes_its_session_waits_for_nothing(store: RedisStore, redis
     async with AsyncExitStack() as stack:
         await idle_worker(stack, store, queues={"one": 1, "two": 1})
         keys = _keys(redis_server)
-        assert sum(key.endswith((":idle:one", ":idle:two")) for key in keys) == 2
+        lanes = {f":idle:{queue}\0{requires}" for queue in ("one", "two") for requires in ("", "process")}
+        assert {key[key.index(":idle:") :] for key in keys if ":idle:" in key} == lanes
     assert not [key for key in _keys(redis_server) if ":idle:" in key]
 
 

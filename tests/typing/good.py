@@ -92,6 +92,7 @@ async def options() -> None:
     urgent = send.options(priority=9, delay=timedelta(seconds=5), expires=datetime.now(UTC), unique="a")
     assert_type(await (await urgent.enqueue("a", "b")).result(), int)
     assert_type(urgent.bind("a", "b"), Call[int])
+    assert_type(total.options(resources={"gpu": 1, "memory": "4GiB", "cpu": 0.5}, labels=["ssd"])(1.0), float)
     assert_type(total.options(unique=True, on_conflict="raise", unique_until="started")(1.0), float)
 
 

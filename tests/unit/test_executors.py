@@ -5,7 +5,7 @@ import os
 import pytest
 
 from windlass import App, CoroutineTask, FunctionTask, InvalidOption
-from windlass.core.task import PROCESS
+from windlass.core.requirements import PROCESS
 from windlass.testing import Harness
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 from msgspec.structs import replace
 
 from windlass.core.model import MAX_BATCH, MAX_LANES, ClaimedJob
-from windlass.core.task import PROCESS
+from windlass.core.requirements import PROCESS
 from windlass.engine.lanes import PENALTY, LanePlan, WorkerLanes
 
 

@@ -55,6 +55,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     recycle_jobs: int | None = None
     recycle_age: float | None = None
     recycle_memory: int | None = None
+    processes: int = 1
+    """How many such processes share the machine."""
+    resources: dict[str, str] = {}
+    labels: list[str] = []
     process_slots: int | None = None
     max_jobs_per_child: int | None = None
     max_memory_per_child: int | None = None
@@ -218,6 +222,9 @@ def _configure(app: App, options: Options, line: Line, *, alone: bool) -> Worker
         concurrency=options.concurrency,
         grace=options.grace,
         children=_children(options),
+        resources=options.resources,
+        labels=options.labels,
+        share=options.processes,
         known_as=options.app,
         alone=alone,
         supervisor=os.getppid(),

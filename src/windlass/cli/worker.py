@@ -12,6 +12,7 @@ from windlass.cli.arguments import Argument, between, command, seconds
 from windlass.cli.errors import WrongUsage
 from windlass.cli.target import APP, app_place
 from windlass.core.names import check_queue
+from windlass.core.requirements import Offer
 
 _WEIGHTED = re.compile(r"(.+):([0-9]+)")
 _MEMORY = re.compile(r"([0-9]{1,7}(?:\.[0-9]{1,3})?)([KMG])(I?B)?", re.IGNORECASE)
@@ -95,6 +96,19 @@ def _lag(text: str) -> float:
         help="Address space of each child process; beyond it a task gets a MemoryError.",
     ),
     Argument(
+        "--resource",
+        action="append",
+        metavar="NAME=AMOUNT",
+        help="What each process has for tasks that ask for resources, such as gpu=1 or memory=4GiB; may be repeated. "
+        "Default: its share of the processors (cpu) and of the memory.",
+    ),
+    Argument(
+        "--label",
+        action="append",
+        metavar="WORD",
+        help="What it is, for tasks that ask for labels, such as ssd or zone=eu; may be repeated.",
+    ),
+    Argument(
         "--grace",
         type=seconds(0, 3600),
         default=25.0,
@@ -165,6 +179,8 @@ def worker(
     max_jobs_per_child: int | None,
     max_memory_per_child: int | None,
     memory_limit_per_child: int | None,
+    resource: list[str] | None,
+    label: list[str] | None,
     grace: float,
     recycle_jobs: int | None,
     recycle_age: float | None,
@@ -179,6 +195,9 @@ def worker(
         "queues": parse_queues(queue) if queue else None,
         "strict": strict,
         "concurrency": concurrency,
+        "processes": processes,
+        "resources": parse_resources(resource or []),
+        "labels": sorted(Offer.of({}, label or []).labels),
         "process_slots": process_slots,
         "max_jobs_per_child": max_jobs_per_child,
         "max_memory_per_child": max_memory_per_child,
@@ -209,6 +228,20 @@ def parse_queues(given: list[str]) -> dict[str, int]:
             raise WrongUsage(f"--queue {text}: {name} was named before")
         queues[name] = weight
     return queues
+
+
+def parse_resources(given: list[str]) -> dict[str, str]:
+    """Read ``name=amount``. Raises `WrongUsage` and `InvalidOption`."""
+    resources: dict[str, str] = {}
+    for text in given:
+        name, equals, amount = text.partition("=")
+        if not equals:
+            raise WrongUsage(f"--resource {text[:60]!a}: expected NAME=AMOUNT, such as gpu=1 or memory=4GiB")
+        if name in resources:
+            raise WrongUsage(f"--resource {text[:60]!a}: {name} was given before")
+        resources[name] = amount
+    Offer.of(resources)
+    return resources
 
 
 def _level(text: str) -> str:

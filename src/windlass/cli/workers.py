@@ -83,6 +83,7 @@ def _record(record: SessionRecord, now: int) -> dict[str, object]:
         "tasks": list(session.tasks),
         "version": session.version,
         "slots": session.slots,
+        "offer": session.offer,
         "running": record.running,
         "opened_at": iso(record.opened_at),
         "lease_until": iso(record.lease_until),

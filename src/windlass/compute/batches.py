@@ -18,8 +18,9 @@ from windlass.core.errors import Dead, InvalidOption
 from windlass.core.ids import new_id
 from windlass.core.model import NewJob
 from windlass.core.options import encode_options
+from windlass.core.requirements import PROCESS
 from windlass.core.retry import NEVER, Retry
-from windlass.core.task import PROCESS, ExecutorName, JobOptions, TaskSpec
+from windlass.core.task import ExecutorName, JobOptions, TaskSpec
 from windlass.registry import TaskDefaults
 
 BATCH: Mapping[ExecutorName, str] = {

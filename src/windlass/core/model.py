@@ -297,6 +297,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     """It claims suspects only, one at a time."""
     supervisor: int = 0
     """Process id of its supervisor; 0: it has none."""
+    offer: str = ""
+    """What it has for jobs that ask for more than a slot, such as ``cpu=8,gpu=1,memory=16GiB,@ssd``."""
 
 
 class Renewal(msgspec.Struct, frozen=True):

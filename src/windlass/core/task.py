@@ -16,9 +16,6 @@ from windlass.core.retry import NEVER, Retry, RetryPolicy
 from windlass.core.steps import StepInfo
 
 ExecutorName: TypeAlias = Literal["async", "thread", "process"]
-PROCESS = "process"
-"""What jobs of process tasks require, which is their lane: so a worker asks for as many as it has processes for, and
-what waits behind them in the same queue, and needs no process, passes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +30,7 @@ class TaskSpec:
     aliases: tuple[str, ...] = ()
     queue: str = "default"
     requires: str = ""
+    """The requirement signature: see `windlass.core.requirements`."""
     priority: int = DEFAULT_PRIORITY
     retry: RetryPolicy = NEVER
     timeout: Span | None = None

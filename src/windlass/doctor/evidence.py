@@ -9,6 +9,7 @@ import msgspec
 
 from windlass.core.clock import Instant, Span
 from windlass.core.records import Backlog, JobRecord, Limit, LimitScope, ParentRecord, SessionRecord
+from windlass.core.requirements import PROCESS, Needs, parse, room
 
 Counted: TypeAlias = tuple[LimitScope, str]
 """What a limit counts under: a queue, a task or a limit key, and its name."""
@@ -61,13 +62,18 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def serves(record: SessionRecord, queue: str, requires: str) -> bool:
-    """Whether a session claims ordinary jobs of a lane."""
-    return not record.session.alone and any(
-        lane.queue == queue and lane.requires == requires for lane in record.session.lanes
-    )
+    """Whether a session claims ordinary jobs of a lane, or will once it has found it."""
+    return not record.session.alone and slots_for(record, queue, requires) > 0
 
 
 def slots_for(record: SessionRecord, queue: str, requires: str) -> int:
-    """How many jobs of a lane a session runs at once: those that run in processes have slots of their own."""
-    lanes = (lane for lane in record.session.lanes if (lane.queue, lane.requires) == (queue, requires))
-    return min(record.session.slots, max((lane.until for lane in lanes), default=0))
+    """How many jobs of a lane a session runs at once: those that run in processes have slots of their own, and others
+    what they need."""
+    of_queue = {lane.requires: lane.until for lane in record.session.lanes if lane.queue == queue}
+    needs = parse(requires)
+    if not of_queue or requires in ("", PROCESS) or needs is None:
+        return min(record.session.slots, of_queue.get(requires, 0))
+    offer = parse(record.session.offer) or Needs()
+    fit = room(needs, dict(offer.amounts)) if needs.labels <= offer.labels else 0
+    place = of_queue.get(PROCESS if needs.process else "", 0)
+    return min(record.session.slots, place if fit is None else fit, place)

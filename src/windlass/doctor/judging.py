@@ -10,6 +10,7 @@ from windlass.core.ids import to_text
 from windlass.core.lifecycle import State
 from windlass.core.records import JobRecord, LaneRecord, Limit, LimitScope, ParentRecord, Reason, SessionRecord
 from windlass.core.remote import decode_error
+from windlass.core.requirements import PROCESS
 from windlass.core.text import shorten
 from windlass.doctor.evidence import Counted, Evidence, serves, slots_for
 from windlass.doctor.findings import SPAN, Cause, Finding, Kind, in_words
@@ -76,9 +77,22 @@ def no_lane(queue: str, requires: str, evidence: Evidence) -> Cause | None:
         return Cause(Kind.NO_LANE, f"the workers that serve {lane} are told to stop", "start others")
     served = sorted({lane.queue for record in live for lane in record.session.lanes})
     if requires and queue in served:
-        return Cause(Kind.NO_LANE, f"no live worker serves {lane}, only without", f"start one that has {requires}")
+        offers = sorted({record.session.offer for record in live if queue in _queues(record)} - {""})
+        text = f"no live worker serves {lane}" + (f"; they have {_some(offers)}" if offers else ", only without")
+        return Cause(Kind.NO_LANE, text, f"start one with `{_command(queue, requires)}`")
     advice = f"start one with `windlass worker --queue {queue}`"
     return Cause(Kind.NO_LANE, f"no live worker serves {lane}; they serve {_some(served)}", advice)
+
+
+def _queues(record: SessionRecord) -> set[str]:
+    return {lane.queue for lane in record.session.lanes}
+
+
+def _command(queue: str, requires: str) -> str:
+    """What starts a worker that can run such jobs."""
+    parts = [part for part in requires.split(",") if part != PROCESS]
+    options = [f"--label {part[1:]}" if part.startswith("@") else f"--resource {part}" for part in parts]
+    return " ".join(["windlass worker --queue", queue, *options])
 
 
 def _unknown_task(job: JobRecord, evidence: Evidence) -> Cause | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from windlass.core.errors import StoreError
 from windlass.core.model import ClaimAnswer, ClaimedJob, ClaimRequest
@@ -42,8 +42,10 @@ class Claimer:
         """The last claim brought something: after a second one hints are done without."""
         self.look = True
         """There may be something to claim: a hint has come, or enough time has passed since the last look."""
-        self._heard = self._heard_before = 0
-        """Hints in all, and when the claim was made that is under way."""
+        self._heard = self._heard_before = self._heard_answered = 0
+        """Hints in all; when the claim was made that is under way; and when that before it was."""
+        self.was_misled: Callable[[], None] = lambda: None
+        """Called when a hint led to nothing."""
         self.limits_changed = False
         """Something may be paused of which jobs wait here for a slot: `give_back_paused` looks."""
 
@@ -111,7 +113,9 @@ class Claimer:
         if alone is None:
             return None
         self._heard_before = self._heard
-        lanes = self._lanes.request(self._runner.occupied, self._runner.in_processes, time.monotonic())
+        lanes = self._lanes.request(
+            self._runner.occupied, self._runner.in_processes, time.monotonic(), self._runner.requirements
+        )
         return ClaimRequest(holding.next_number(), lanes, alone) if lanes else None
 
     def became_free(self, holding: Holding) -> bool:
@@ -121,6 +125,8 @@ class Claimer:
 
     def hear(self, answer: ClaimAnswer) -> bool:
         """Draw the conclusions from an answer; say whether the worker has nothing left to live for."""
+        was_told = self._heard_before != self._heard_answered
+        self._heard_answered = self._heard_before
         if answer.jobs or answer.more:
             self.look = True
             if answer.jobs:
@@ -130,6 +136,8 @@ class Claimer:
                 self._hints.disarm()
             self._brought = True
             return False
+        if was_told:
+            self.was_misled()
         self._brought = False
         if not self._armed and self._hints is not None:
             # Hints are asked for *before* the last look, so that no job falls between the look and the sleep. Whoever

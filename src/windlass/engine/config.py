@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from windlass.core.errors import InvalidOption
 from windlass.core.model import MAX_BATCH, MAX_LANES
 from windlass.core.names import check_queue
+from windlass.core.requirements import Offer
 from windlass.engine.process_pool.config import ChildProcesses
 from windlass.engine.process_pool.place import Place
 from windlass.engine.recycling import NEVER, RecycleAt
@@ -35,6 +36,8 @@ class WorkerConfig:
     """Ask the queues always in the given order: the first is served until it is empty."""
     concurrency: int = DEFAULT_CONCURRENCY
     """Slots: attempts that run at once."""
+    offer: Offer = field(default_factory=Offer)
+    """What the worker has, for jobs that ask for resources or labels."""
     children: ChildProcesses = field(default_factory=ChildProcesses)
     """How attempts of process tasks run."""
     place: Place | None = None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import random
+from collections.abc import Callable, Iterable, Mapping
 
 from windlass.core.model import MAX_BATCH, MAX_LANES, ClaimedJob, Lane
-from windlass.core.task import PROCESS
+from windlass.core.requirements import PROCESS, Offer
+from windlass.engine.counted_lanes import PLAIN, CountedLanes
 
 FAST = 0.05
 """Seconds: jobs may be claimed ahead in a lane whose median run is shorter."""
@@ -122,14 +124,29 @@ class LanePlan:
 
 
 class WorkerLanes:
-    """All lanes of one worker: for each queue the ordinary one, and that of jobs that need a child process.
+    """All lanes of one worker: for each queue the ordinary one, that of jobs that need a child process, and those of
+    jobs that need resources or labels.
 
-    Both kinds have slots of their own, so that neither waits behind the other. A job can stand in the wrong lane where
-    the app that enqueued it is not the one that runs it: it is run, too, where it belongs. Therefore a worker with no
-    process task (``process_slots`` is 0) asks those lanes as well, when it asks the others.
+    The first two have slots of their own, so that neither waits behind the other; the others share them. A job can
+    stand in the wrong lane where the app that enqueued it is not the one that runs it: it is run, too, where it
+    belongs. Therefore a worker with no process task (``process_slots`` is 0) asks those lanes as well, when it asks the
+    others.
     """
 
-    def __init__(self, queues: Mapping[str, int], *, strict: bool, slots: int, process_slots: int) -> None:
+    def __init__(
+        self,
+        queues: Mapping[str, int],
+        *,
+        strict: bool,
+        slots: int,
+        process_slots: int,
+        counted: CountedLanes | None = None,
+    ) -> None:
+        self.counted = CountedLanes(queues, Offer()) if counted is None else counted
+        """The lanes of jobs that need more than a slot."""
+        self._order = {queue: place for place, queue in enumerate(queues)} if strict else None
+        self._slots = slots
+        self._process_slots = process_slots
         self._has_processes = process_slots > 0
         self._ordinary = LanePlan(queues, strict=strict, slots=slots)
         # A claim has room for so many lanes only: where there are too many queues, all have their turn.
@@ -138,36 +155,64 @@ class WorkerLanes:
             queues, strict=strict and not in_turns, slots=process_slots or slots, requires=PROCESS
         )
 
+    def ran(self, job: ClaimedJob, requires: str, seconds: float) -> None:
+        """Note how long a job ran. ``requires``: what its task needs, where that is not what the job says."""
+        if job.requires in PLAIN:
+            self.of(requires).ran(job.queue, seconds)
+
+    def was_not_needed(self, job: ClaimedJob, now: float) -> None:
+        """Note that a job waited for a slot in vain."""
+        if job.requires in PLAIN:
+            self.of(job.requires).gave_back(job.queue, now)
+
     def of(self, requires: str) -> LanePlan:
-        """The lanes of jobs that require this."""
+        """The plain lanes of these requirements."""
         return self._processes if requires == PROCESS else self._ordinary
 
     def waits(self, job: ClaimedJob) -> None:
         """Note that a job waits for a process."""
-        if job.requires != PROCESS:
+        if not job.requires:
             self._ordinary.strays(job.queue, 1)
 
     def waits_no_more(self, job: ClaimedJob) -> None:
         """Note that it does not any more."""
-        if job.requires != PROCESS:
+        if not job.requires:
             self._ordinary.strays(job.queue, -1)
 
     def gave_back(self, job: ClaimedJob, now: float) -> None:
         """Note that a job waited for a process in vain."""
         if job.requires == PROCESS:
             self._processes.gave_back(job.queue, now)
-        else:
+        elif not job.requires:
             self._ordinary.came_in_vain(job.queue, now)
 
     def all(self) -> tuple[Lane, ...]:
         """Every lane, as far as a session has room for them."""
-        return (self._ordinary.request(0, 0.0) + self._processes.request(0, 0.0))[:MAX_LANES]
+        counted = self.counted.request((), self._slots, self._process_slots or self._slots)
+        return _at_most(MAX_LANES, self._ordinary.request(0, 0.0) + self._processes.request(0, 0.0), counted)
 
-    def request(self, occupied: int, in_processes: int, now: float) -> tuple[Lane, ...]:
-        """Choose what to ask for while so many jobs are running or buffered, here and in processes.
+    def request(
+        self, occupied: int, in_processes: int, now: float, held: Callable[[], Iterable[str]] = tuple
+    ) -> tuple[Lane, ...]:
+        """Choose what to ask for while so many jobs are running or buffered, here and in processes. ``held``: what all
+        of them require.
 
-        `Lane.until` counts what a claim has brought so far: so what has less room comes first.
+        `Lane.until` counts what a claim has brought so far: so what has less room comes first, of the plain lanes.
+        Those that need more come before or after, by chance, so that neither keeps the other from a last free slot.
         """
+        plain = self._request_plain(occupied, in_processes, now)
+        if not self.counted:
+            return plain
+        slots = self._slots - occupied
+        counted = self.counted.request(
+            held(), slots, self._process_slots - in_processes if self._has_processes else slots
+        )
+        if self._order is not None:
+            order = self._order
+            return tuple(sorted(_at_most(MAX_LANES, plain, counted), key=lambda lane: order[lane.queue]))
+        return _at_most(MAX_LANES, plain, counted, counted_first=random.random() < 0.5)  # noqa: S311 - no secret
+
+    def _request_plain(self, occupied: int, in_processes: int, now: float) -> tuple[Lane, ...]:
         here = self._ordinary.request(occupied, now) if self._ordinary.is_worth_it(occupied, now) else ()
         there: tuple[Lane, ...] = ()
         if not self._has_processes:
@@ -178,6 +223,15 @@ class WorkerLanes:
             return here or there
         there = there[: MAX_LANES - len(here)]
         return here + there if _most(here) < _most(there) else there + here
+
+
+def _at_most(
+    most: int, plain: tuple[Lane, ...], counted: list[Lane], *, counted_first: bool = True
+) -> tuple[Lane, ...]:
+    """Both, with room for three plain ones to one of the others, where there are too many."""
+    plain = plain[: max(most - len(counted), most - most // 4)]
+    counted = counted[: most - len(plain)]
+    return (*counted, *plain) if counted_first else (*plain, *counted)
 
 
 def _most(lanes: tuple[Lane, ...]) -> int:

@@ -75,6 +75,10 @@ class ProcessSlots:
         """Slots taken, and jobs that wait for one; more than there can be while no child can be started."""
         return 2 * MAX_BATCH if self.pool.failing else self.pool.busy + len(self._waiting)
 
+    def requirements(self) -> list[str]:
+        """What each job requires that waits."""
+        return [job.requires for job, _, _ in self._waiting]
+
     def take(self, job: ClaimedJob, spec: TaskSpec, now: float) -> None:
         """Run a job as soon as a child is free; `fill` follows."""
         self._waiting.append((job, spec, now))

@@ -123,6 +123,13 @@ class Runner:
         """The same of child processes."""
         return 0 if self._processes is None else self._processes.occupied
 
+    def requirements(self) -> list[str]:
+        """What each job requires that runs or waits here, those included that nobody waits for any more."""
+        held = [attempt.job.requires for attempt in (*self.running.values(), *self._given_up)]
+        held += [job.requires for job, _ in self._buffer]
+        held += [job.requires for job in self.inputs.loading.values()]
+        return held if self._processes is None else held + self._processes.requirements()
+
     @property
     def idle(self) -> bool:
         """Whether nothing runs and nothing waits."""
@@ -261,8 +268,7 @@ class Runner:
         job = attempt.job
         if self.running.get(job.id) is attempt:
             del self.running[job.id]
-            lanes = self._lanes.of(attempt.spec.requires)
-            lanes.ran(job.queue, time.monotonic() - attempt.started_at)
+            self._lanes.ran(job, attempt.spec.requires, time.monotonic() - attempt.started_at)
             if settlement.error is not None:
                 log_ending(job, settlement)
             elif attempt.options.step is not None and settlement.result is not None:
@@ -369,7 +375,7 @@ class Runner:
                     attempt.deadline = now + REMIND
         while self._buffer and now - self._buffer[0][1] > BUFFER_PATIENCE:
             job, _ = self._buffer.popleft()
-            self._lanes.of(job.requires).gave_back(job.queue, now)
+            self._lanes.was_not_needed(job, now)
             self._settle(released(job, started=False))
         if self._processes is not None:
             self._processes.sweep(now)

@@ -20,10 +20,12 @@ from windlass.core.task import TaskSpec
 from windlass.engine.attempt import EndReason
 from windlass.engine.claimer import Claimer
 from windlass.engine.config import WorkerConfig
+from windlass.engine.counted_lanes import CountedLanes
 from windlass.engine.heartbeat import Heartbeat, Pulse
 from windlass.engine.holding import Holding
 from windlass.engine.janitor import Janitor
 from windlass.engine.lag import LoopWatch
+from windlass.engine.lane_finder import LaneFinder
 from windlass.engine.lanes import WorkerLanes
 from windlass.engine.process_pool.place import check_no_worker_starts_here
 from windlass.engine.pump import Pump, log_lost
@@ -114,7 +116,13 @@ class Worker:
             strict=self._config.strict,
             slots=self._slots,
             process_slots=(1 if self._config.alone else children.slots) if has_processes else 0,
+            counted=CountedLanes(
+                self._config.queues,
+                self._config.offer,
+                ((spec.queue, spec.requires) for spec in self._tasks.values()),
+            ),
         )
+        self._finder = LaneFinder(self._store, self._config.queues, self._lanes.counted, self._serve_more)
         self._pump = Pump(self._store, lambda: self._holding, self._next_claim, self._signals)
         self._runner = Runner(
             self._tasks,
@@ -134,6 +142,7 @@ class Worker:
         self._pump.more_edges = self._janitor.edges_waiting
         self._suspects = SuspectTurn(self._config)
         self._claimer = Claimer(self._lanes, self._suspects, self._runner, self._pump)
+        self._claimer.was_misled = self._finder.hurry
         self._watch = LoopWatch(self._config.lag_warning, self._show_vitals)
         self._heartbeat = Heartbeat(
             self._store,
@@ -143,6 +152,7 @@ class Worker:
             is_lost=self._is_lost,
             on_hung=self._config.on_hung,
         )
+        await self._finder.look()
         await self._open_session()
         wear = Wear(self._config.recycle, time.monotonic(), random.random())  # noqa: S311 - no secret
         self._successor = Successor(wear, self._config.on_worn, self._config.on_recycle)
@@ -151,6 +161,7 @@ class Worker:
             Service("claim", self._run),
             Service("janitor", self._janitor.run),
             Service("scheduler", self._scheduler.run),
+            Service("lanes", self._finder.run),
         ]
         self._heartbeat.start()
         for service in self._services:
@@ -283,22 +294,30 @@ class Worker:
 
     async def _open_session(self) -> None:
         sent_at = time.monotonic()
-        await self._store.open(
-            Session(
-                id=self._holding.session,
-                node=socket.gethostname(),
-                pid=os.getpid(),
-                lanes=self._lanes.all(),
-                tasks=tuple(sorted(self._tasks)),
-                version=self._config.version,
-                slots=self._slots,
-                alone=self._config.alone,
-                supervisor=self._config.supervisor,
-            )
-        )
+        await self._store.open(self._session())
         self._extend_lease(sent_at)
         self._subscribe()
         self._signals.emit("opened")
+
+    def _session(self) -> Session:
+        return Session(
+            id=self._holding.session,
+            node=socket.gethostname(),
+            pid=os.getpid(),
+            lanes=self._lanes.all(),
+            tasks=tuple(sorted(self._tasks)),
+            version=self._config.version,
+            slots=self._slots,
+            alone=self._config.alone,
+            supervisor=self._config.supervisor,
+            offer=str(self._config.offer),
+        )
+
+    async def _serve_more(self) -> None:
+        """There are lanes that nobody had told this worker of: say that it serves them, and look."""
+        if not (self._revoked or self._stopping):
+            await self._store.open(self._session())
+            self._claimer.hint()
 
     def _subscribe(self) -> None:
         self._unsubscribe()

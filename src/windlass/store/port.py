@@ -189,8 +189,8 @@ class JobStore(Protocol):
     # ------------------------------------------------------------------------------------------- sessions
 
     async def open(self, session: Session) -> None:
-        """Make a session known, with a full lease. Repeating it with the same id changes nothing (a revoked session
-        stays revoked). Must come before the first claim."""
+        """Make a session known, with a full lease. Must come before the first claim. Repeating it with the same id
+        replaces what it says of itself, and nothing else: it renews no lease, and a revoked session stays revoked."""
 
     async def close(self, session: bytes) -> None:
         """End a session. What it still holds is given back as by `unclaim`, at most `MAX_BATCH` jobs; if there was more
@@ -338,6 +338,11 @@ class Insights(Protocol):
         are scheduled, and that wait. Which jobs of a lane are shown a store may choose, but those without a limit key
         begin with the first in line, and those with one are of as many keys as it finds. Counting costs as in
         `queues`."""
+
+    async def lanes(self, queues: Sequence[str]) -> list[tuple[str, str]]:
+        """List the lanes of some queues in which jobs are ready, as (queue, requirement signature), sorted; a store may
+        list such too in which there were some. Workers ask this every few seconds: it costs in proportion to the lanes,
+        not to the jobs. At most `MAX_BATCH` queues."""
 
     async def open_parents(self, id: bytes, limit: int = 20) -> list[ParentRecord]:
         """List parents for which a job waits, at most so many: those on whose edges there is no mark. Empty for a job

@@ -284,6 +284,9 @@ class FaultyStore:
     async def backlog(self, limit: int = 100) -> Backlog:
         return await self._read("backlog", lambda: self.inner.backlog(limit))
 
+    async def lanes(self, queues: Sequence[str]) -> list[tuple[str, str]]:
+        return await self._read("lanes", lambda: self.inner.lanes(queues))
+
     async def open_parents(self, id: bytes, limit: int = 20) -> list[ParentRecord]:
         return await self._read("open_parents", lambda: self.inner.open_parents(id, limit))
 

@@ -22,7 +22,7 @@
 --   bk:<key>             set of lines barred until a running job of the key ends;  bars  hash lane -> last instant
 --   turns                hash lane -> who had the last turn when jobs without a key and lines had the same priority
 --   due expiring purge waiting   zsets of number and id, by instant (waiting: by number)
---   s:<session> c: h:    hash (i: for which queues it is idle); set of commands; hash of what it holds: id -> place in the order of claims, token and, if the
+--   s:<session> c: h:    hash (i: the lanes for which it is idle); set of commands; hash of what it holds: id -> place in the order of claims, token and, if the
 --                        job is plain, number, lane, NUL, task;  sessions  zset by opening;  held  set of those that hold
 --   running              hash: counted name -> how many run;  limits buckets  hashes;  buckets_at  where purge looks on;
 --   lv                   version of the limits of keys
@@ -32,7 +32,7 @@
 --   S:<name>             hash, a schedule: v version, d definition, p paused, n next, l last, f jobs, k skipped, j last job, c
 --                        changed at, g deleted at;  schedules  zset of names;  schedules_due schedules_gone  zsets of names, by
 --                        next fire time and by deletion
---   idle:<queue>         set of sessions that asked for its jobs in vain, and have not been told of any since
+--   idle:<lane>          set of sessions that looked there in vain, and have not been told of any since
 --   behind               zset of finished jobs with edges still to be marked or closed;  duty  hash
 local call, ns = redis.call, KEYS[1] .. ':'
 local J = ns .. 'j:'

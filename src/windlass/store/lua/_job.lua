@@ -187,7 +187,7 @@ local function make_ready(job, old_position)
   job.state = READY
   enter(job)
   set(job, 's', READY, 'w', job.sequence)
-  became_ready(job.queue, job.undeliverable and math.huge or 1) -- some cannot run it: all are told
+  became_ready(job.lane, job.undeliverable and math.huge or 1) -- some cannot run it: all are told
 end
 local function make_scheduled(job)
   sync(ns .. 'due')

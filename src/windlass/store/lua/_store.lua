@@ -40,7 +40,7 @@ local function count_plain()
     local queue = queue_of(lane)
     count(READY .. queue, number)
     count_lane(lane, number)
-    became_ready(queue, number)
+    became_ready(lane, number)
   end
 end
 

@@ -265,17 +265,17 @@ local function take_from(lane, until_)
   walk_of().take_by_turns(lane, queue, most, kinds)
 end
 
--- Hints for this session: it stands among the idle of the queues for which it asked in vain.
+-- Hints for this session: it stands among the idle of the lanes in which it looked in vain.
 local function await_jobs(first, last)
-  local queues = {}
-  for i = first, last, 2 do queues[#queues + 1] = queue_of(ARGV[i]) end
-  table.sort(queues)
-  local names = table.concat(queues, '\0')
-  if idle_for ~= names then
+  local lanes = {}
+  for i = first, last, 2 do lanes[#lanes + 1] = ARGV[i] end
+  table.sort(lanes)
+  local packed = cmsgpack.pack(lanes)
+  if idle_for ~= packed then
     expect_none(session, idle_for)
-    call('HSET', ns .. 's:' .. session, 'i', names)
+    call('HSET', ns .. 's:' .. session, 'i', packed)
   end
-  for _, queue in ipairs(queues) do call('SADD', ns .. 'idle:' .. queue, session) end
+  for _, lane in ipairs(lanes) do call('SADD', ns .. 'idle:' .. lane, session) end
 end
 
 -- ARGV from `at`: session, request, alone (1 or 0), bytes, 1 if it hears hints and else 0, number of lanes, then lane, until

@@ -55,8 +55,8 @@ local function flush() -- before anything is read that may have changed
   counts, lane_counts, running_counts, holders = {}, {}, {}, {}
 end
 
-local ready_queues, ended, told, makes_room, due_earlier = {}, {}, {}, false, false
-local function became_ready(queue, jobs) ready_queues[queue] = (ready_queues[queue] or 0) + jobs end
+local ready_lanes, ended, told, makes_room, due_earlier = {}, {}, {}, false, false
+local function became_ready(lane, jobs) ready_lanes[lane] = (ready_lanes[lane] or 0) + jobs end
 local function publish(channel) call('SPUBLISH', ns .. channel, '') end
 
 -- A few jobs are told to as few of the sessions that found nothing (see `await_jobs`), and to one more: one may be dead
@@ -71,17 +71,17 @@ local function add_listening(idle, sessions) -- those whose connections the serv
     if heard[2 * i] > 0 then idle[#idle + 1] = session end
   end
 end
-local function tell_ready(queue, jobs)
+local function tell_ready(lane, jobs)
   local idle = {}
   for _ = 1, jobs <= FEW and TURNS or 0 do
-    local sessions = call('SPOP', ns .. 'idle:' .. queue, jobs + 1 - #idle)
+    local sessions = call('SPOP', ns .. 'idle:' .. lane, jobs + 1 - #idle)
     if #sessions > 0 then add_listening(idle, sessions) end
     if #sessions == 0 or #idle > jobs then break end
   end
-  call('SPUBLISH', ns .. 'ready/' .. queue, #idle > jobs and table.concat(idle) or '')
+  call('SPUBLISH', ns .. 'ready/' .. queue_of(lane), #idle > jobs and table.concat(idle) or '')
 end
-local function expect_none(session, queues) -- it stands among the idle no more
-  for queue in string.gmatch(queues or '', '[^%z]+') do call('SREM', ns .. 'idle:' .. queue, session) end
+local function expect_none(session, lanes) -- it stands among the idle no more
+  for _, lane in ipairs(lanes and cmsgpack.unpack(lanes) or {}) do call('SREM', ns .. 'idle:' .. lane, session) end
 end
 local function has_room() -- under a limit, which whoever ended jobs has not used up again
   for name, by in pairs(freed) do
@@ -106,7 +106,7 @@ end
 local function done() -- the last thing that a verb does
   flush()
   if seq then call('SET', ns .. 'seq', seq) end
-  for queue, jobs in pairs(ready_queues) do tell_ready(queue, jobs) end
+  for lane, jobs in pairs(ready_lanes) do tell_ready(lane, jobs) end
   for session in pairs(told) do publish('session/' .. session) end
   if makes_room == 'limits' or makes_room and has_room() then publish('room') end
   if due_earlier then publish('scheduled') end

@@ -4,11 +4,12 @@
 --!include _common _write
 local session = ARGV[6]
 local key = ns .. 's:' .. session
+local lanes = {}
+for i = 9, #ARGV do lanes[#lanes + 1] = ARGV[i] end
 if call('HSETNX', key, 'o', now) == 1 then
-  local lanes = {}
-  for i = 9, #ARGV do lanes[#lanes + 1] = ARGV[i] end
-  call('HSET', key, 'r', ARGV[7], 'l', ARGV[8], 'u', now + ARGV[8], 'n', 0, 'q', 0, 'w', cmsgpack.pack(lanes))
+  call('HSET', key, 'l', ARGV[8], 'u', now + ARGV[8], 'n', 0, 'q', 0)
   call('ZADD', ns .. 'sessions', now, session)
 end
+call('HSET', key, 'r', ARGV[7], 'w', cmsgpack.pack(lanes))
 done()
 return 0

@@ -26,7 +26,7 @@ local function take_back(job)
   job.state = READY
   enter(job)
   set(job, 's', READY)
-  became_ready(job.queue, 1)
+  became_ready(job.lane, 1)
 end
 
 local moved, more = 0, false

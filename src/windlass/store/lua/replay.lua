@@ -74,7 +74,7 @@ local function replay_one(job)
   job.sequence = next_number()
   enter(job)
   set(job, 's', READY, 'w', job.sequence)
-  became_ready(job.queue, 1)
+  became_ready(job.lane, 1)
   return 0
 end
 

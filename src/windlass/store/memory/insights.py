@@ -136,6 +136,11 @@ def backlog(data: Data, limit: int) -> Backlog:
     )
 
 
+def lanes(data: Data, queues: Sequence[str]) -> list[tuple[str, str]]:
+    """See `Insights.lanes`. Looks at all jobs."""
+    return sorted({job.lane for job in data.jobs.values() if job.state is State.READY and job.queue in queues})
+
+
 def _lane(name: LaneName, ready: list[Job], limit: int) -> LaneRecord:
     """The suspects last; of each limit key the first job before the second of any."""
     seen: Counter[tuple[str, str]] = Counter()

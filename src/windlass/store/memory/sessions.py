@@ -18,9 +18,12 @@ _SUSPECT_FROM = 2
 
 def open_session(step: Step, session: Session) -> None:
     """See `JobStore.open`."""
-    if session.id not in step.data.sessions:
-        lease = step.settings.lease
-        step.data.sessions[session.id] = Life(session, step.now, lease, step.now + lease)
+    life = step.data.sessions.get(session.id)
+    if life is not None:
+        life.session = session
+        return
+    lease = step.settings.lease
+    step.data.sessions[session.id] = Life(session, step.now, lease, step.now + lease)
 
 
 def close_session(step: Step, session: bytes) -> None:

@@ -351,6 +351,11 @@ class MemoryStore:
         check_limit("backlog", limit)
         return self._ask(insights.backlog, limit)
 
+    async def lanes(self, queues: Sequence[str]) -> list[tuple[str, str]]:
+        """See `Insights.lanes`."""
+        check_batch("lanes", queues)
+        return self._ask(insights.lanes, queues)
+
     async def open_parents(self, id: bytes, limit: int = 20) -> list[ParentRecord]:
         """See `Insights.open_parents`."""
         check_limit("open_parents", limit)

@@ -144,6 +144,11 @@ async def queues(ask: Ask) -> list[QueueRecord]:
     ]
 
 
+async def lanes(ask: Ask, queues: Sequence[str]) -> list[tuple[str, str]]:
+    """See `Insights.lanes`."""
+    return [(row[0], row[1]) for row in await ask("lanes", queues)]
+
+
 async def backlog(ask: Ask, limit: int) -> Backlog:
     """See `Insights.backlog`. Several looks: each part is of one moment."""
     lanes = await ask("backlog_lanes", limit)

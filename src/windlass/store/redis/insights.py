@@ -142,6 +142,12 @@ async def backlog(ask: Ask, limit: int) -> Backlog:
     )
 
 
+async def lanes(ask: Ask, queues: Sequence[str]) -> list[tuple[str, str]]:
+    """See `Insights.lanes`."""
+    [names] = await ask("lanes", queues)
+    return sorted(map(lane_of, names))
+
+
 def _in_line(rows: Sequence[list[Any]], limit: int) -> list[JobRecord]:
     """The suspects last; of each limit key the first job before the second of any."""
     seen: Counter[tuple[str, str]] = Counter()

@@ -485,6 +485,11 @@ class RedisStore:
         check_limit("backlog", limit)
         return await insights.backlog(self._ask, limit)
 
+    async def lanes(self, queues: Sequence[str]) -> list[tuple[str, str]]:
+        """See `Insights.lanes`."""
+        check_batch("lanes", queues)
+        return await insights.lanes(self._ask, queues)
+
     async def open_parents(self, id: bytes, limit: int = 20) -> list[ParentRecord]:
         """See `Insights.open_parents`."""
         check_limit("open_parents", limit)

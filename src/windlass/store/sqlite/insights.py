@@ -212,6 +212,11 @@ class Snapshot:
             waiting=self._listed(self._numbers("first_waiting", limit)),
         )
 
+    def lanes(self, queues: Sequence[str]) -> list[tuple[str, str]]:
+        """See `Insights.lanes`: all that there ever were."""
+        found = (self.db.execute(_SQL["requirements_in"], (queue,)).fetchall() for queue in sorted(set(queues)))
+        return [(queue, requires) for rows in found for queue, requires in rows]
+
     def _first_of(self, lane: int, limit: int) -> list[int]:
         """Some ready jobs: of the main line, of each limit key, of tasks that stand aside for a limit, and suspects."""
         found = self._numbers("first_in_main_line", lane, limit)

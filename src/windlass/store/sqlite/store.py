@@ -426,6 +426,11 @@ class SQLiteStore:
         check_limit("backlog", limit)
         return await self._read(lambda snapshot: snapshot.backlog(limit))
 
+    async def lanes(self, queues: Sequence[str]) -> list[tuple[str, str]]:
+        """See `Insights.lanes`."""
+        check_batch("lanes", queues)
+        return await self._read(lambda snapshot: snapshot.lanes(queues))
+
     async def open_parents(self, id: bytes, limit: int = 20) -> list[ParentRecord]:
         """See `Insights.open_parents`."""
         check_limit("open_parents", limit)

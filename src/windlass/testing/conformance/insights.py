@@ -306,6 +306,18 @@ async def check_suspects_are_in_the_backlog(env: Env) -> None:
     same([job.id for job in lane.first], [other, suspect], "first: suspects last")
 
 
+async def check_lanes_are_those_in_which_jobs_are_ready(env: Env) -> None:
+    same(await env.store.lanes(["default"]), [], "lanes of an empty store")
+    await env.put_all([*env.jobs(3), *env.jobs(2, requires="gpu=1"), env.job(queue="other", requires="gpu=2")])
+    await env.put(requires="@keyed", limit_key="k")
+    await env.lose(await env.put(requires="@suspect"), 2)
+    expected = [("default", requires) for requires in ("", "@keyed", "@suspect", "gpu=1")]
+    same(await env.store.lanes(["default"]), expected, "lanes of a queue")
+    both = [*expected, ("other", "gpu=2")]
+    same(await env.store.lanes(["other", "default", "nobody", "default"]), both, "lanes of two queues")
+    same(await env.store.lanes([]), [], "lanes of no queue")
+
+
 async def check_open_parents_are_those_that_a_job_waits_for(env: Env) -> None:
     done, running, dead = [await env.put_in(state, queue="p") for state in (State.SUCCEEDED, State.RUNNING, State.DEAD)]
     ready = await env.put(queue="p")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from windlass.core.clock import HOUR, SECOND
 from windlass.core.lifecycle import State
 from windlass.core.model import MAX_BATCH, Lane, Refusal, SessionSign
@@ -51,6 +53,19 @@ async def check_opening_again_changes_nothing(env: Env) -> None:
     await env.store.open(worker.session)
     same(await env.store.sessions(), before, "sessions() after opening again: no new lease")
     same((await env.store.claim(worker.id, worker.request())).refused, None, "its next claim")
+
+
+async def check_opening_again_replaces_what_a_session_says_of_itself(env: Env) -> None:
+    suspect = await env.put(requires="gpu=1")
+    await env.lose(suspect, 2)
+    worker = await env.worker()
+    same((await worker.renew()).suspects, False, "whether a suspect waits in its lanes")
+    [before] = await env.store.sessions()
+    session = msgspec.structs.replace(worker.session, lanes=(Lane("default"), Lane("default", "gpu=1")), offer="gpu=1")
+    await env.store.open(session)
+    [after] = await env.store.sessions()
+    same(after, msgspec.structs.replace(before, session=session), "the session, presented anew")
+    same((await worker.renew()).suspects, True, "whether a suspect waits in its new lanes")
 
 
 async def check_opening_again_does_not_revive(env: Env) -> None:

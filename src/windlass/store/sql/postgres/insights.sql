@@ -93,6 +93,36 @@ WITH counted AS (
 SELECT c.lane, b.queue, b.requires, c.ready, c.suspects FROM counted c JOIN windlass.bodies b ON b.id = c.one
 ORDER BY b.queue, b.requires LIMIT $1;
 
+-- name: lanes
+-- From lane to lane along each index of ready jobs, however many jobs stand in each.
+WITH RECURSIVE plain (lane) AS (
+    (SELECT lane FROM windlass.jobs WHERE state = 2 AND NOT suspect AND NOT aside ORDER BY lane LIMIT 1)
+    UNION ALL
+    SELECT (SELECT j.lane FROM windlass.jobs j
+            WHERE j.state = 2 AND NOT j.suspect AND NOT j.aside AND j.lane > p.lane ORDER BY j.lane LIMIT 1)
+    FROM plain p WHERE p.lane IS NOT NULL
+), aside (lane) AS (
+    (SELECT lane FROM windlass.jobs WHERE state = 2 AND NOT suspect AND aside ORDER BY lane LIMIT 1)
+    UNION ALL
+    SELECT (SELECT j.lane FROM windlass.jobs j
+            WHERE j.state = 2 AND NOT j.suspect AND j.aside AND j.lane > a.lane ORDER BY j.lane LIMIT 1)
+    FROM aside a WHERE a.lane IS NOT NULL
+), suspects (lane) AS (
+    (SELECT lane FROM windlass.jobs WHERE state = 2 AND suspect ORDER BY lane LIMIT 1)
+    UNION ALL
+    SELECT (SELECT j.lane FROM windlass.jobs j WHERE j.state = 2 AND j.suspect AND j.lane > s.lane ORDER BY j.lane LIMIT 1)
+    FROM suspects s WHERE s.lane IS NOT NULL
+), ones (id) AS (
+    SELECT (SELECT j.id FROM windlass.jobs j
+            WHERE j.state = 2 AND NOT j.suspect AND NOT j.aside AND j.lane = p.lane LIMIT 1) FROM plain p
+    UNION
+    SELECT (SELECT j.id FROM windlass.jobs j
+            WHERE j.state = 2 AND NOT j.suspect AND j.aside AND j.lane = a.lane LIMIT 1) FROM aside a
+    UNION
+    SELECT (SELECT j.id FROM windlass.jobs j WHERE j.state = 2 AND j.suspect AND j.lane = s.lane LIMIT 1) FROM suspects s
+)
+SELECT DISTINCT b.queue, b.requires FROM ones o JOIN windlass.bodies b ON b.id = o.id WHERE b.queue = ANY ($1) ORDER BY 1, 2;
+
 -- name: backlog_first
 -- Of one lane: of the main line, of each limit key the first, of tasks that stand aside for a limit, and suspects.
 SELECT id FROM (

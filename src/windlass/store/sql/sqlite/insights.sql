@@ -98,6 +98,9 @@ SELECT
     undeliverable_since
 FROM jobs LEFT JOIN notes ON notes.job = jobs.n WHERE jobs.n = ?;
 
+-- name: requirements_in
+SELECT queue, requires FROM lanes WHERE queue = ? ORDER BY requires;
+
 -- name: first_in_main_line
 SELECT n FROM jobs WHERE state = 2 AND suspect = 0 AND aside = 0 AND lane = ? ORDER BY rank, seq LIMIT ?;
 

@@ -1,5 +1,6 @@
 -- name: open_session
-INSERT INTO sessions (id, lease, lease_until, opened_at, record) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING;
+INSERT INTO sessions (id, lease, lease_until, opened_at, record) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET record = excluded.record;
 
 -- name: renew_session
 UPDATE sessions SET lease_until = ? + lease, renewals = renewals + 1 WHERE id = ? AND revoked = 0 RETURNING record;

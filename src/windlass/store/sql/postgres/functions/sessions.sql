@@ -7,7 +7,8 @@ DECLARE
     t bigint := instant(clock);
 BEGIN
     INSERT INTO sessions (id, lease, lease_until, layout, opened_at, lanes, record)
-    VALUES (s, its_lease, t + its_lease, its_layout, t, its_lanes, its_record) ON CONFLICT DO NOTHING;
+    VALUES (s, its_lease, t + its_lease, its_layout, t, its_lanes, its_record)
+    ON CONFLICT (id) DO UPDATE SET layout = excluded.layout, lanes = excluded.lanes, record = excluded.record;
 END $$;
 
 CREATE FUNCTION forget_session(s uuid) RETURNS void LANGUAGE plpgsql AS $$
