@@ -629,3 +629,173 @@ async def test_what_is_no_run_is_refused(app: App) -> None:
         app.run(job.id)
     with pytest.raises(JobNotFound, match="has no run"):
         await app.run("f" * 8 + job.id[8:]).status()
+
+
+# ------------------------------------------------------------------------------------------------------- pausing
+
+
+class Gate:
+    """A step that runs until it is opened, and what has run."""
+
+    def __init__(self) -> None:
+        self.inside = asyncio.Event()
+        self.open = asyncio.Event()
+        self.ran: list[int] = []
+
+
+async def gated(app: App) -> tuple[Gate, Any]:
+    gate = Gate()
+
+    @app.task(name="hold")
+    async def hold(n: int) -> int:
+        gate.inside.set()
+        await gate.open.wait()
+        return n
+
+    @app.task(name="note")
+    async def note(n: int) -> int:
+        gate.ran.append(n)
+        return n
+
+    @app.workflow(name="gated")
+    def made(size: int) -> Any:
+        first = hold.step(size)
+        parts = note.map(app.find_task("numbers").step(first))
+        return app.find_task("total").step(parts)
+
+    return gate, made
+
+
+async def test_a_paused_run_starts_nothing_more_and_goes_on_where_it_was(app: App) -> None:
+    gate, workflow = await gated(app)
+    async with app.worker():
+        run = await workflow.start(3)
+        await asyncio.wait_for(gate.inside.wait(), WAIT)
+        await run.pause()
+        await run.pause()
+        assert await run.status() == "paused"
+        assert [info.status for info in await app.runs()] == ["paused"]
+        await (await app.find_task("number").enqueue(1)).result(WAIT)  # the worker has heard of it by now
+        gate.open.set()
+        hold = await run.step("hold")
+        assert await hold.result(WAIT) == 3, "what runs goes on"
+        numbers = await run.step("numbers")
+        await eventually(lambda: _is(numbers, "scheduled"))
+        other = await workflow.start(2)
+        assert await other.result(WAIT) == 1, "other runs go on"
+        assert gate.ran == [0, 1]
+        await run.resume()
+        assert await run.result(WAIT) == 3
+        await run.resume()
+        assert await run.status() == "succeeded"
+        with pytest.raises(UsageError, match=r"cannot be paused: it has ended \(succeeded\)"):
+            await run.pause()
+        assert await app.limits() == []
+
+
+async def _is(job: Any, status: str) -> bool:
+    return bool(await job.status() == status)
+
+
+async def test_a_run_may_be_paused_before_it_begins_and_cancelled_while_it_is(app: App) -> None:
+    gate, workflow = await gated(app)
+    gate.open.set()
+    run, other = await workflow.start(1), await workflow.start(1)
+    await run.pause()
+    await other.pause()
+    async with app.worker():
+        start = app.job(run.id)
+        await eventually(lambda: _is(start, "scheduled"))
+        assert not gate.inside.is_set()
+        await run.resume()
+        assert await run.result(WAIT) == 0
+        await other.cancel()
+        assert await other.status() == "cancelled"
+        assert await app.limits() == []
+
+
+async def test_a_worker_that_starts_knows_what_is_paused(app: App) -> None:
+    gate, workflow = await gated(app)
+    run = await workflow.start(1)
+    async with app.worker():
+        await asyncio.wait_for(gate.inside.wait(), WAIT)
+        await run.pause()
+        await (await app.find_task("number").enqueue(1)).result(WAIT)
+        gate.open.set()
+        await (await run.step("hold")).result(WAIT)
+    async with app.worker():
+        numbers = await run.step("numbers")
+        await eventually(lambda: _is(numbers, "scheduled"))
+        await run.resume()
+        assert await run.result(WAIT) == 0
+
+
+# ------------------------------------------------------------------------------------------------------ auditing
+
+
+async def test_an_audit_finds_nothing_in_a_run_that_goes_on(app: App) -> None:
+    gate, workflow = await gated(app)
+    async with app.worker():
+        run = await workflow.start(3)
+        await asyncio.wait_for(gate.inside.wait(), WAIT)
+        assert await run.audit() == []
+        gate.open.set()
+        await run.result(WAIT)
+        assert await run.audit(mend=True) == []
+
+
+async def test_an_audit_says_who_would_need_what(app: App) -> None:
+    @app.task(name="train", resources={"gpu": 1})
+    async def train(n: int) -> int:
+        return n
+
+    @app.workflow(name="training")
+    def training() -> Any:
+        return app.find_task("total").step(train.map(app.find_task("numbers").step(2)))
+
+    run = await training.start()
+    [finding] = await run.audit()
+    assert "no worker is live" in finding.sentence
+    async with app.worker():
+        train_step = await eventually_step(run, "train")
+        await train_step.result(WAIT)
+        [finding] = await run.audit()
+        assert finding.sentence.startswith("step train: ")
+        assert "no live worker serves queue default with gpu=1; they have cpu=" in finding.sentence
+        assert (await run.audit(mend=True))[0].stuck, "that cannot be mended"
+        async with app.worker(resources={"gpu": 1}):
+            assert await run.result(WAIT) == 1
+
+
+async def eventually_step(run: Run[Any], name: str) -> Any:
+    async def is_there() -> bool:
+        return any(step.name == name for step in await run.steps())
+
+    await eventually(is_there)
+    return await run.step(name)
+
+
+async def test_an_audit_ends_what_waits_for_ever(app: App) -> None:
+    """A step whose parent is dead, and that somebody has replayed alone."""
+
+    @app.workflow(name="fails")
+    def fails() -> Any:
+        return app.find_task("whatever").step(app.find_task("fail").step(1))
+
+    async with app.worker():
+        run = await fails.start()
+        with pytest.raises(ValueError, match="no 1"):
+            await run.result(WAIT)
+        await (await run.step("whatever")).replay()
+        await app.job(str(uuid.UUID(bytes=Family(from_text(run.id)).id(0)))).replay()
+        assert await run.status() == "running"
+        [finding] = await run.audit()
+        assert finding.sentence.startswith("step whatever: ")
+        assert "to succeed, which is dead" in finding.sentence
+        assert finding.stuck
+        [mended] = await run.audit(mend=True)
+        assert mended.sentence.endswith("(cancelled)")
+        assert not mended.stuck
+        await eventually(lambda: has_ended(run))
+        assert await run.status() == "failed"
+        assert await run.audit() == []

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
-from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar, cast
 from uuid import UUID
 
 import msgspec
@@ -26,12 +26,18 @@ from windlass.core.remote import decode_error, rebuild_error
 from windlass.core.steps import FINISH, put
 from windlass.job import Job
 from windlass.store.port import Store
+from windlass.workflows.pausing import pause, paused_runs, resume
 from windlass.workflows.running import describe_failure
 from windlass.workflows.states import StepState, count_steps, find_cause, not_needed, read_family, read_steps
 
+if TYPE_CHECKING:
+    from windlass.doctor import Finding
+
 R_co = TypeVar("R_co", covariant=True)
 
-RunStatus: TypeAlias = Literal["starting", "running", "succeeded", "failed", "cancelled"]
+RunStatus: TypeAlias = Literal["starting", "running", "paused", "succeeded", "failed", "cancelled"]
+UNFINISHED = ("starting", "running", "paused")
+"""Of a run that has not ended."""
 BATCH = 200
 """Jobs that one call cancels or replays."""
 CANCEL_POLL = 0.1
@@ -165,10 +171,11 @@ class Run(Generic[R_co]):
 
     async def status(self) -> RunStatus:
         """Where the run is in its life. Raises `JobNotFound`."""
-        start, end = await (await self._store()).get_jobs([self._id, self._finish])
+        store = await self._store()
+        start, end = await store.get_jobs([self._id, self._finish])
         if start is None:
             raise JobNotFound(f"the store has no run {self.id}: it never had it, or it was purged after its retention")
-        return run_status(start, end)
+        return run_status(start, end, paused=self._id in await paused_runs(store))
 
     def status_sync(self) -> RunStatus:
         """As `status`, blocking."""
@@ -240,7 +247,7 @@ class Run(Generic[R_co]):
         run.watch(): ...``. ``every``: seconds between looks."""
         last = None
         while True:
-            ended = (await self.status()) not in ("starting", "running")
+            ended = (await self.status()) not in UNFINISHED
             now = await self.progress()
             if now != last:
                 yield now
@@ -271,6 +278,50 @@ class Run(Generic[R_co]):
         for state in await read_steps(store, self._id):
             if state.items:
                 await self._cancel_family(store, state.job.id, range(state.items.total()))
+        if self._id in await paused_runs(store):
+            await resume(store, self._id)
+
+    async def pause(self) -> None:
+        """Let nothing more of the run start until `resume`; steps that run go on. Idempotent.
+
+        A worker that is about to start a step when this returns may still do so. Raises `UsageError` if the run has
+        ended, and `JobNotFound`.
+        """
+        status = await self.status()
+        if status not in UNFINISHED:
+            raise UsageError(f"run {self.id} cannot be paused: it has ended ({status})")
+        await pause(await self._store(), self._id)
+
+    def pause_sync(self) -> None:
+        """As `pause`, blocking."""
+        blocking.run(self.pause)
+
+    async def resume(self) -> None:
+        """Let the run go on that was paused. Idempotent. Costs in proportion to its steps."""
+        await resume(await self._store(), self._id)
+
+    def resume_sync(self) -> None:
+        """As `resume`, blocking."""
+        blocking.run(self.resume)
+
+    async def audit(self, *, mend: bool = False) -> list[Finding]:
+        """Say what keeps the run from going on and will not pass by itself: steps that no live worker can run, or that
+        wait for what is gone. Empty: nothing does.
+
+        Args:
+            mend: carry on what a worker left behind, and cancel what can never run, so that the run ends. What no
+                worker can run stays: it waits for one.
+
+        Raises `JobNotFound`.
+        """
+        from windlass.workflows.auditing import audit
+
+        await self.status()
+        return await audit(await self._store(), self._id, mend=mend)
+
+    def audit_sync(self, *, mend: bool = False) -> list[Finding]:
+        """As `audit`, blocking."""
+        return blocking.run(lambda: self.audit(mend=mend))
 
     def cancel_sync(self, timeout: float = 60) -> None:
         """As `cancel`, blocking."""
@@ -384,8 +435,8 @@ class Run(Generic[R_co]):
         blocking.run(lambda: self.skip(name, result))
 
 
-def run_status(start: JobRecord, end: JobRecord | None) -> RunStatus:
-    """Where a run is, by the jobs that start and end it."""
+def run_status(start: JobRecord, end: JobRecord | None, *, paused: bool = False) -> RunStatus:
+    """Where a run is, by the jobs that start and end it, and whether it is paused."""
     if start.state is State.SUCCEEDED and end is None:
         return "succeeded"  # what ended it was purged a moment before what started it
     job = end if end is not None and start.state is State.SUCCEEDED else start
@@ -394,8 +445,8 @@ def run_status(start: JobRecord, end: JobRecord | None) -> RunStatus:
     if job.state is State.DEAD:
         return "failed"
     if job is end:
-        return "succeeded" if job.state is State.SUCCEEDED else "running"
-    return "starting"
+        return "succeeded" if job.state is State.SUCCEEDED else "paused" if paused else "running"
+    return "paused" if paused else "starting"
 
 
 def _named(states: Sequence[StepState], name: str) -> StepState:
