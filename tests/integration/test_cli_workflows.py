@@ -205,6 +205,7 @@ def test_what_the_terminal_shows(flows: Flows) -> None:
         flows.run("audit", *as_json)
         flows.run("resume", asked, *as_json)
         flows.run("audit", asked, *as_json)
+        flows.run("audit", run, *as_json)
         flows.run("skip", asked, "approve", "yes", *as_json)
         flows.run("start", "flows.reprt", *as_json)
     second = flows.run("start", "flows.asked", "6").stdout.strip()

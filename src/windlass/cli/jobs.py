@@ -183,7 +183,10 @@ def replay(
     examples=[("windlass jobs reschedule 01890a5d-ac96-774b-bcce-b302099a8057", "Try again at once.")],
 )
 def reschedule(*, ids: list[str], app: str | None, url: str | None, as_json: bool, delay: float) -> None:
-    """Have jobs be due now, or at another time, that wait for theirs: because of a delay, or to be tried again."""
+    """Have jobs that wait for their time be due now, or later.
+
+    Jobs wait for a time because of a delay, or to be tried again.
+    """
     wanted = parse_ids(ids)
 
     async def act(store: Store) -> list[bool]:
