@@ -142,7 +142,10 @@ def _record(run: RunInfo) -> dict[str, object]:
 
 @command(RUN, *STORE, examples=[("windlass workflows show 81a219f2-1925-7074-b946-6ef8842d1b4b", "All its steps.")])
 def show(*, run: str, app: str | None, url: str | None, as_json: bool) -> None:
-    """Show a run: how it stands, each of its steps, and what keeps it from going on, if something does."""
+    """Show a run: how it stands, and each of its steps.
+
+    If something keeps it from going on that will not pass by itself, that is said too.
+    """
 
     async def act(one: Run[Any]) -> tuple[dict[str, object], list[StepStatus], list[str]]:
         status = await one.status()
