@@ -537,6 +537,51 @@ async def test_cancel_ends_all_of_a_run(app: App) -> None:
         await run.cancel()
 
 
+async def test_cancel_ends_the_items_that_a_map_had_made_when_it_died(app: App) -> None:
+    whatever = task(app, "whatever")
+    started = asyncio.Event()
+
+    @app.task(name="long")
+    async def long(n: int) -> int:
+        started.set()
+        await asyncio.sleep(3600)
+        return n
+
+    items = [[n] for n in range(300)]
+    workflow = app.workflow(name="flow")(lambda: long.starmap(whatever.step([*items, "no list of arguments"])))
+    async with app.worker(concurrency=1):
+        run = await workflow.start()
+        await asyncio.wait_for(started.wait(), WAIT)
+        assert await stands(run, "long", "running")
+        await run.cancel()
+        await eventually(lambda: all_ended(run))
+        [_, mapped] = await run.steps()
+        assert mapped.items is not None and set(mapped.items) == {"cancelled"}
+
+
+async def test_a_run_goes_on_that_was_cancelled_while_a_map_made_its_items(app: App) -> None:
+    numbers, total = task(app, "numbers"), task(app, "total")
+    started, gate = asyncio.Event(), asyncio.Event()
+    count = 2_000
+
+    @app.task(name="gated")
+    async def gated(n: int) -> int:
+        started.set()
+        await gate.wait()
+        return n
+
+    workflow = app.workflow(name="flow")(lambda: total.step(gated.map(numbers.step(count))))
+    async with app.worker(concurrency=10):
+        run = await workflow.start()
+        await asyncio.wait_for(started.wait(), WAIT)
+        await run.cancel()
+        await eventually(lambda: all_ended(run))
+        assert await statuses(run) == {"numbers": "succeeded", "gated": "cancelled", "total": "cancelled"}
+        gate.set()
+        await run.retry()
+        assert await run.result(timeout=WAIT) == sum(range(count))
+
+
 async def test_cancel_does_not_wait_for_ever_for_a_worker_that_is_gone(app: App) -> None:
     workflow = app.workflow(name="flow")(lambda: task(app, "number").step(1))
     run = await workflow.start()

@@ -378,9 +378,10 @@ class Run(Generic[R_co]):
         again = _to_replay(states, only)
         for state in states:
             if state.info.number in again:
+                # Items first: a map that makes the others finds none of them cancelled.
+                ids += state.bad_items if only is None else [one for one in state.bad_items if one == only]
                 if state.job.state in (State.DEAD, State.CANCELLED):
                     ids.append(state.job.id)
-                ids += state.bad_items if only is None else [one for one in state.bad_items if one == only]
         if not ids:
             raise UsageError(f"run {self.id}: nothing in it has failed, so that there is nothing to run again")
         ids.append(self._finish)  # last: once its steps are open again it waits for them
