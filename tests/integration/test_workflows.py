@@ -195,6 +195,32 @@ async def test_starmap_spreads_lists_and_objects(app: App) -> None:
     assert await outcome(app, flow) == [[3, 7, 11], [3, 7], [11, 13]]
 
 
+async def test_what_an_item_of_a_starmap_leaves_out_has_its_default(app: App) -> None:
+    whatever = task(app, "whatever")
+
+    @app.task(name="three")
+    async def three(a: int, b: int = 5, c: int | None = 7) -> Any:
+        return [a, b, c]
+
+    def flow() -> Any:
+        return [
+            three.starmap([[1], {"a": 2, "c": 3}]),
+            three.starmap(whatever.step([[1], {"a": 2, "c": 3}])),
+            three.starmap([[1]], b=9),
+        ]
+
+    assert await outcome(app, flow) == [[[1, 5, 7], [2, 5, 3]], [[1, 5, 7], [2, 5, 3]], [[1, 9, 7]]]
+
+
+@pytest.mark.parametrize(
+    ("item", "why"), [([1], "argument `b`: it is missing"), ({"a": 1, "b": 2, "z": 3}, "no parameter 'z'")]
+)
+async def test_an_item_that_does_not_fit_its_task_fails_the_run_at_once(app: App, item: Any, why: str) -> None:
+    add, whatever = task(app, "add"), task(app, "whatever")
+    with pytest.raises(TypeError, match=why):
+        await outcome(app, lambda: add.starmap(whatever.step([[3, 4], item])))
+
+
 async def test_order_only_edges_hold(app: App) -> None:
     said: list[int] = []
 
