@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from windlass import (
     InvalidResult,
     JobCancelled,
     JobNotFound,
+    MappedStep,
     ResultTimeout,
     Retry,
     UsageError,
@@ -159,7 +160,36 @@ async def test_results_have_the_types_of_the_workflows_return_hint(app: App) -> 
     def flow() -> list[Step[int]]:
         return [double.step(n) for n in range(3)]
 
+    def mapped() -> MappedStep[int]:
+        return double.map(range(3))
+
     assert await outcome(app, flow) == [0, 2, 4]
+    assert await outcome(app, mapped) == [0, 2, 4]
+
+
+async def test_a_step_that_was_omitted_is_none_whatever_the_return_hint(app: App) -> None:
+    number, double = task(app, "number"), task(app, "double")
+
+    def omitted() -> Step[int]:
+        return double.options(when=number.step(0)).step(1)
+
+    def some() -> Sequence[Step[int]]:
+        return [double.options(unless=number.step(n)).step(n) for n in range(2)]
+
+    def perhaps(n: int) -> Step[int] | None:
+        return double.step(n) if n else None
+
+    assert await outcome(app, omitted) is None
+    assert await outcome(app, some) == [0, None]
+    assert [await outcome(app, perhaps, n) for n in range(2)] == [None, 2]
+
+
+async def test_a_result_that_does_not_fit_the_return_hint_says_so(app: App) -> None:
+    def flow() -> int:
+        return task(app, "numbers").step(2)
+
+    with pytest.raises(InvalidResult, match="does not fit the workflow's return hint: Expected `int`, got `array`"):
+        await outcome(app, flow)
 
 
 async def test_a_workflow_without_steps_ends(app: App) -> None:
@@ -582,7 +612,7 @@ async def test_cancel_ends_the_items_that_a_map_had_made_when_it_died(app: App) 
         await run.cancel()
         await eventually(lambda: all_ended(run))
         [_, mapped] = await run.steps()
-        assert mapped.items is not None and set(mapped.items) == {"cancelled"}
+        assert set(mapped.items or ()) == {"cancelled"}
 
 
 async def test_a_run_goes_on_that_was_cancelled_while_a_map_made_its_items(app: App) -> None:

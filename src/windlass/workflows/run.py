@@ -17,7 +17,15 @@ from windlass.call import Recipe, send
 from windlass.choices import NONE
 from windlass.client import Client
 from windlass.core.clock import to_datetime
-from windlass.core.errors import InvalidOption, JobCancelled, JobFailed, JobNotFound, ResultTimeout, UsageError
+from windlass.core.errors import (
+    InvalidOption,
+    InvalidResult,
+    JobCancelled,
+    JobFailed,
+    JobNotFound,
+    ResultTimeout,
+    UsageError,
+)
 from windlass.core.foreign import dec_hook
 from windlass.core.ids import Family, is_run_id, new_run_id, to_text
 from windlass.core.lifecycle import State
@@ -124,6 +132,7 @@ class Run(Generic[R_co]):
             JobFailed: a step died of no error of its own.
             JobCancelled: the run, or a step, was cancelled.
             JobNotFound: the store does not have the run (any more).
+            InvalidResult: the result does not fit the workflow's return hint.
         """
         if timeout is not None and not timeout >= 0:
             raise InvalidOption(f"result(timeout={timeout!r}): expected seconds, 0 or more, or None")
@@ -140,7 +149,10 @@ class Run(Generic[R_co]):
         if end.state is not State.SUCCEEDED:
             await self._raise(opened.store, end.state)
         data = b"null" if end.result is None else end.result
-        return cast("R_co", msgspec.json.decode(data, type=self._hint, dec_hook=dec_hook))
+        try:
+            return cast("R_co", msgspec.json.decode(data, type=self._hint, dec_hook=dec_hook))
+        except Exception as error:  # noqa: BLE001 - a type's own __post_init__ or hook may raise anything
+            raise InvalidResult(f"run {self.id}: its result does not fit the workflow's return hint: {error}") from None
 
     def result_sync(self, timeout: float | None = None) -> R_co:
         """As `result`, blocking."""
