@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, as_completed, wait
@@ -405,3 +407,49 @@ async def test_nothing_is_left_when_a_caller_goes_away(app: App) -> None:
     states = {job.state.word for job in (await store.list_jobs(JobFilter(queue="nobody"))).jobs}
     assert states == {"cancelled"}
     await app.aclose()
+
+
+def test_the_callback_of_a_future_may_submit_more(app: App) -> None:
+    square = app.find_task("square")
+    more: list[Future[int]] = []
+    with app.executor() as pool:
+        first = pool.submit(square, 2)
+        added = threading.Event()
+
+        def go_on(future: Future[int]) -> None:
+            more.append(pool.submit(square, future.result()))
+            added.set()
+
+        first.add_done_callback(go_on)
+        assert added.wait(WAIT)
+    assert more[0].result(0) == 16
+
+
+FORGETFUL = """
+import sys
+from windlass import App
+
+app = App(sys.argv[1])
+
+@app.task(name="square")
+def square(n: int) -> int:
+    return n * n
+
+pool = app.executor()
+for n in range(500):
+    pool.submit(square, n)
+if sys.argv[2] == "shutdown":
+    pool.shutdown(wait=False)
+"""
+
+
+@pytest.mark.parametrize("ending", ["shutdown", "nothing"])
+@pytest.mark.parametrize("app", ["sqlite", "redis", "postgres"], indirect=True)
+def test_what_was_submitted_is_stored_when_the_process_ends(app: App, ending: str) -> None:
+    subprocess.run([sys.executable, "-c", FORGETFUL, app.url, ending], check=True, timeout=60)
+    page = blocking.run(lambda: jobs_of(app, "square"))
+    assert len(page) == 500
+
+
+async def jobs_of(app: App, task: str) -> list[Any]:
+    return list((await (await app.store()).list_jobs(JobFilter(task=task), limit=1000)).jobs)
