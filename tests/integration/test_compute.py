@@ -453,3 +453,34 @@ def test_what_was_submitted_is_stored_when_the_process_ends(app: App, ending: st
 
 async def jobs_of(app: App, task: str) -> list[Any]:
     return list((await (await app.store()).list_jobs(JobFilter(task=task), limit=1000)).jobs)
+
+
+def test_any_parameter_may_be_the_same_for_all_items(app: App) -> None:
+    @app.task(name="minus")
+    def minus(a: int, b: int) -> int:
+        return a - b
+
+    @app.task(name="aminus")
+    async def aminus(a: int, b: int) -> int:
+        return a - b
+
+    assert list(app.map(minus, range(3), a=10)) == [10, 9, 8]
+    assert list(app.map(aminus, range(3), a=10)) == [10, 9, 8]
+
+
+def test_a_parameter_that_nothing_fills_is_refused_before_anything_is_sent(app: App) -> None:
+    @app.task(name="minus")
+    def minus(a: int, b: int) -> int:
+        return a - b
+
+    with pytest.raises(InvalidArguments, match="missing a required argument: 'b'"):
+        list(app.map(minus, range(3)))
+
+
+async def test_a_source_that_stops_by_mistake_is_no_end(app: App) -> None:
+    async def source() -> AsyncIterator[int]:
+        yield 1
+        yield next(iter(()))
+
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        _ = [n async for n in app.amap(app.find_task("square"), source())]

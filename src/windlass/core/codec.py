@@ -7,7 +7,7 @@ the types that the task's hints name is ever built from stored bytes.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -140,6 +140,16 @@ class Signature:
         """Raise `PayloadTooLarge` for more than `max_payload` bytes."""
         if len(payload) > self.max_payload:
             raise self._too_large("arguments", len(payload), self.max_payload)
+
+    def check_complete(self, given: Collection[str]) -> None:
+        """Raise `InvalidArguments` for a parameter that has no default, and no argument among these names."""
+        form = self._form or self._read()
+        for one in form.parameters:
+            is_single = one.kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+            if is_single and one.default is inspect.Parameter.empty and one.name not in given:
+                raise InvalidArguments(
+                    f"task {self.task!r}: missing a required argument: {one.name!r}; {_wanted(form)}"
+                )
 
     def encode_column(self, name: str, values: Sequence[Any]) -> bytes:
         """Encode many arguments of one parameter as a list, and prove each. Raises as `encode`."""
