@@ -484,3 +484,13 @@ async def test_a_source_that_stops_by_mistake_is_no_end(app: App) -> None:
 
     with pytest.raises(RuntimeError, match="StopIteration"):
         _ = [n async for n in app.amap(app.find_task("square"), source())]
+
+
+def test_an_item_that_hangs_ends_with_the_timeout_of_its_task(app: App) -> None:
+    @app.task(name="hang", timeout=0.05)
+    async def hang(n: int) -> int:
+        await asyncio.sleep(3600)
+        return n
+
+    with pytest.raises(TimeoutError, match="timeout"):
+        list(app.map(hang, range(3)))

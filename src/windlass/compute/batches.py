@@ -163,14 +163,12 @@ class BatchMaker:
         kind = recipe.spec.executor
         retry = recipe.choices.retry or recipe.spec.retry
         batch = recipe.client.builtins[BATCH[kind]]
-        self._template = msgspec.structs.replace(
-            recipe.plain_job(b"{}", None),
-            task=batch.spec.name,
-            unique=None,
-            options=encode_options(
-                JobOptions(retry=retry if isinstance(retry, Retry) and retry is not NEVER else None)
-            ),
+        self._options = JobOptions(
+            retry=retry if isinstance(retry, Retry) and retry is not NEVER else None,
+            timeout=recipe.choices.timeout or recipe.spec.timeout,
         )
+        """With the timeout of one item."""
+        self._template = msgspec.structs.replace(recipe.plain_job(b"{}", None), task=batch.spec.name, unique=None)
 
     def job(self, columns: Sequence[Sequence[Any]]) -> NewJob:
         """Make the job of a batch. Raises `InvalidArguments` for an item that does not fit, and `PayloadTooLarge`."""
@@ -182,7 +180,9 @@ class BatchMaker:
         batch = Batch(self.spec.name, self._names, encoded, self._constants, self._fold)
         payload = b'{"batch":%s}' % msgspec.json.encode(batch)
         signature.check_size(payload)
-        return msgspec.structs.replace(self._template, id=new_id(), payload=payload)
+        timeout = None if self._options.timeout is None else self._options.timeout * len(columns[0])
+        options = encode_options(msgspec.structs.replace(self._options, timeout=timeout))
+        return msgspec.structs.replace(self._template, id=new_id(), payload=payload, options=options)
 
     def values(self, result: bytes) -> tuple[list[Any], float]:
         """The results of its items, and how long they took."""
