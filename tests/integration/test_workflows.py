@@ -26,7 +26,7 @@ from windlass import (
 )
 from windlass.choices import NONE
 from windlass.core.clock import HOUR, MINUTE
-from windlass.core.ids import Family, from_text, new_id
+from windlass.core.ids import Family, from_text, new_id, new_run_id
 from windlass.core.lifecycle import State
 from windlass.core.model import ClaimRequest, Lane, NewJob, Session
 from windlass.store.port import Store
@@ -636,6 +636,16 @@ async def test_a_run_goes_on_that_was_cancelled_while_a_map_made_its_items(app: 
         gate.set()
         await run.retry()
         assert await run.result(timeout=WAIT) == sum(range(count))
+
+
+async def test_a_map_expires_like_any_other_step(app: App) -> None:
+    with pytest.raises(JobCancelled, match="expired"):
+        await outcome(app, lambda: task(app, "double").options(queue="nobody", expires=0.05).map([1]))
+
+
+async def test_cancelling_a_run_that_is_not_there_says_so(app: App) -> None:
+    with pytest.raises(JobNotFound):
+        await app.run(str(uuid.UUID(bytes=new_run_id()))).cancel()
 
 
 async def test_cancel_does_not_wait_for_ever_for_a_worker_that_is_gone(app: App) -> None:

@@ -275,9 +275,11 @@ class Run(Generic[R_co]):
 
         Jobs that are just storing others are waited for, so that nothing is forgotten: for ``timeout`` seconds at most.
 
-        Raises `ResultTimeout` if one of them had not ended by then: call it again once a worker is there.
+        Raises `JobNotFound`, and `ResultTimeout` if one of them had not ended by then: call it again once a worker is
+        there.
         """
         deadline = time.monotonic() + timeout
+        await self.status()  # raises if there is no such run
         store = await self._store()
         await store.cancel([self._id])
         await self._until_finished(store, self._id, deadline)
