@@ -638,6 +638,17 @@ async def test_a_run_goes_on_that_was_cancelled_while_a_map_made_its_items(app: 
         assert await run.result(timeout=WAIT) == sum(range(count))
 
 
+async def test_a_run_of_which_only_the_end_failed_can_be_retried(app: App) -> None:
+    @app.task(name="large")
+    async def large() -> str:
+        return "x" * 600_000
+
+    run = await ended(app, lambda: [large.step(), large.step()])
+    assert await run.status() == "failed"
+    assert await run.retry() == 0
+    assert await run.status() == "running"
+
+
 async def test_a_map_expires_like_any_other_step(app: App) -> None:
     with pytest.raises(JobCancelled, match="expired"):
         await outcome(app, lambda: task(app, "double").options(queue="nobody", expires=0.05).map([1]))

@@ -51,6 +51,9 @@ BATCH = 200
 CANCEL_POLL = 0.1
 """Seconds between looks at jobs that are making others while their run is cancelled."""
 
+JUDGED = 30.0
+"""Seconds for which a retry waits for the judgement of a run that is under way."""
+
 
 class StepStatus(NamedTuple):
     """How a step stands."""
@@ -396,14 +399,26 @@ class Run(Generic[R_co]):
                 ids += state.bad_items if only is None else [one for one in state.bad_items if one == only]
                 if state.job.state in (State.DEAD, State.CANCELLED):
                     ids.append(state.job.id)
-        if not ids:
+        end = (await store.get_jobs([self._finish]))[0]
+        if not ids and (end is None or end.state not in (State.DEAD, State.CANCELLED)):
             raise UsageError(f"run {self.id}: nothing in it has failed, so that there is nothing to run again")
         ids.append(self._finish)  # last: once its steps are open again it waits for them
         for first in range(0, len(ids), BATCH):
             await store.replay(ids[first : first + BATCH])
+        await self._judge_again(store)
         if self._client.inline is not None:
             await self._client.inline.run()
         return len(ids) - 1
+
+    async def _judge_again(self, store: Store) -> None:
+        """What ends the run may be failing it just now, by what it had read before: let it end, then replay it."""
+        deadline = time.monotonic() + JUDGED
+        while time.monotonic() < deadline:
+            end = (await store.get_jobs([self._finish]))[0]
+            if end is None or end.state is not State.RUNNING:
+                break
+            await asyncio.sleep(CANCEL_POLL)
+        await store.replay([self._finish])
 
     async def rerun(self, **changes: Any) -> Run[R_co]:
         """Start another run of the same workflow with the same arguments, but for those that are given here, by name.
