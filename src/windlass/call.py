@@ -66,6 +66,10 @@ class Recipe:
             return replace(template, id=new_id(), payload=payload, limit_key=limit_key)
         return replace(template, id=new_id(), payload=payload)
 
+    def run_job(self, id: bytes, payload: bytes) -> NewJob:
+        """Make the job that starts a run of a workflow."""
+        return replace(self.new_job(payload), id=id)
+
     def step_job(
         self, id: bytes, payload: bytes, limit_key: str | None, parents: tuple[Parent, ...], info: StepInfo
     ) -> NewJob:

@@ -67,6 +67,8 @@ def definition(call: Call[Any], trigger: Trigger, tz: str, policy: Policies) -> 
     for word in ("delay", "at", "expires_at", "connection"):
         if getattr(choices, word) is not None:
             raise InvalidOption(f"{word.removesuffix('_at')}: the schedule decides when its jobs are due; leave it out")
+    if call.recipe.spec.starts_runs and policy.overlap == "cancel":
+        raise InvalidOption("overlap='cancel' would cancel the job that waits for a run, and not the run; use 'skip'")
     job = call.recipe.plain_job(call.payload, call.limit_key)
     if job.unique is not None and policy.overlap in ("skip", "queue"):
         raise InvalidOption(f"overlap={policy.overlap!r} has a unique key of its own; leave out unique=...")

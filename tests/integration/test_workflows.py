@@ -14,11 +14,14 @@ from tests.integration.engine_harness import eventually
 from windlass import (
     App,
     Dead,
+    Every,
     InvalidArguments,
+    InvalidOption,
     InvalidResult,
     JobCancelled,
     JobNotFound,
     MappedStep,
+    RemoteError,
     ResultTimeout,
     Retry,
     UsageError,
@@ -921,3 +924,55 @@ async def test_an_audit_ends_what_waits_for_ever(app: App) -> None:
         await eventually(lambda: has_ended(run))
         assert await run.status() == "failed"
         assert await run.audit() == []
+
+
+# ---------------------------------------------------------------------------------------- runs that jobs start
+
+
+async def test_a_call_of_a_workflow_is_a_job_that_lasts_as_long_as_its_run(app: App) -> None:
+    gate, workflow = await gated(app)
+    [job] = await app.enqueue_many([workflow.bind(3)])
+    async with app.worker():
+        await asyncio.wait_for(gate.inside.wait(), WAIT)
+        [info] = await app.runs()
+        assert (info.workflow, info.status) == ("gated", "running")
+        assert await job.status() in ("scheduled", "ready", "running")
+        gate.open.set()
+        result = await job.result(WAIT)
+        assert (result.run, result.steps) == (info.id, 4)
+        assert await app.run(result.run).result(WAIT) == 3
+    assert len(await app.runs()) == 1
+
+
+async def test_a_job_whose_run_fails_is_dead_and_a_replay_retries_the_run(app: App) -> None:
+    @app.workflow(name="odd-ones")
+    def odd_ones(n: int) -> Any:
+        return app.find_task("odd").step(n)
+
+    mended.discard(2)
+    [job] = await app.enqueue_many([odd_ones.bind(2)])
+    async with app.worker():
+        with pytest.raises(RemoteError, match="step 'odd' died of ValueError: 2 is even"):
+            await job.result(WAIT)
+        mended.add(2)
+        await job.replay()
+        result = await job.result(WAIT)
+        assert await app.run(result.run).result(WAIT) == 2
+        assert len(await app.runs()) == 1
+    mended.discard(2)
+
+
+async def test_a_schedule_starts_runs(app: App) -> None:
+    @app.workflow(name="nightly")
+    def nightly(n: int) -> Any:
+        return app.find_task("double").step(n)
+
+    with pytest.raises(InvalidOption, match="overlap='cancel' would cancel the job"):
+        app.schedule("wrong", nightly.bind(4), Every(hours=1), overlap="cancel")
+    with pytest.raises(InvalidArguments, match="expected `int`"):
+        nightly.bind("x")
+    await app.schedules.add("night", nightly.bind(4), Every(hours=1), overlap="skip")
+    async with app.worker():
+        job = await app.schedules.fire("night")
+        result = await job.result(WAIT)
+        assert await app.run(result.run).result(WAIT) == 8

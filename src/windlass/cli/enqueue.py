@@ -58,6 +58,8 @@ def enqueue(
     An argument that begins with a dash comes after --, as in: windlass enqueue tasks.add -- -1 2
     """
     found = find_app(app)
+    if task in found.workflows:
+        raise WrongUsage(f"{task} is a workflow: windlass workflows start {task}")
     wanted = found.find_task(task).options(queue=queue, priority=priority, delay=delay, expires=expires, unique=unique)
     positional = [parse_argument(text, f"argument {number}") for number, text in enumerate(arguments, 1)]
     named = parse_named(kwargs)

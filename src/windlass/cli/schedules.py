@@ -20,6 +20,8 @@ from windlass.cli.target import APP, JSON, STORE, find_app, means_app, open_app,
 if TYPE_CHECKING:
     from windlass.core.triggers import Trigger
     from windlass.schedules import ScheduleInfo, Schedules
+    from windlass.task import Task
+    from windlass.workflows.workflow import Workflow
 
 T = TypeVar("T")
 
@@ -153,9 +155,10 @@ def add(
     as_json: bool,
     **policy: Any,
 ) -> None:
-    """Make a schedule. It enqueues jobs of TASK with these arguments."""
+    """Make a schedule. It enqueues jobs of TASK, or starts runs of a workflow of that name, with these arguments."""
     found = find_app(app)
-    wanted = found.find_task(task).options(queue=queue, priority=priority)
+    known: Task[..., Any] | Workflow[..., Any] = found.workflows.get(task) or found.find_task(task)
+    wanted = known.options(queue=queue, priority=priority)
     positional = [parse_argument(text, f"argument {number}") for number, text in enumerate(arguments, 1)]
     call = wanted.bind(*positional, **parse_named(kwargs))
     trigger = _trigger(cron, every, at, tz, found.timezone)

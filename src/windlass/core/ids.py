@@ -33,8 +33,12 @@ MAX_FAMILY = 1 << 24
 def new_run_id() -> bytes:
     """Make the id of a run. In the order of ids runs stand behind all other jobs, by the time of their making, so that
     a store lists them without looking at a job."""
-    plain = new_id()
-    return bytes((plain[0] | 0x80,)) + plain[1:]
+    return run_id_of(new_id())
+
+
+def run_id_of(job: bytes) -> bytes:
+    """The id of the run that a plain job starts: always the same, and of no other job."""
+    return bytes((job[0] | 0x80,)) + job[1:]
 
 
 def is_run_id(id: bytes) -> bool:

@@ -47,6 +47,9 @@ class TaskSpec:
     secret: tuple[str, ...] = ()
     """Parameters whose arguments nobody is shown."""
 
+    starts_runs: bool = False
+    """It is a workflow: its jobs start runs."""
+
     @property
     def is_coroutine(self) -> bool:
         """Whether the function has to be awaited."""

@@ -16,6 +16,7 @@ from windlass.core.ids import is_run_id
 from windlass.core.model import DEFAULT_PRIORITY
 from windlass.engine.attempt import Attempt
 from windlass.registry import TaskDefaults, check_new, task_spec
+from windlass.workflows.following import follow
 from windlass.workflows.running import PATIENT, register, store_run
 from windlass.workflows.states import RunResult
 from windlass.workflows.workflow import Workflow, trace
@@ -41,6 +42,7 @@ def declare(
         priority=priority,
         retry=PATIENT,
         result_ttl=result_ttl,
+        max_snoozes=1_000_000,
     )
     check_new(client.tasks, spec)
     register(client, defaults)
@@ -48,13 +50,13 @@ def declare(
     async def start(*args: Any, **kwargs: Any) -> RunResult:
         job = cast("Attempt", current()).job
         if not is_run_id(job.id):
-            raise InvalidOption(f"workflow {spec.name!r} cannot be enqueued as a task; write workflow.start(...)")
+            return await follow(client, job, client.tasks[spec.name])
         plan = trace(client, spec.name, function, args, kwargs)
         like = Choices(queue=job.queue, priority=job.priority, keep=spec.keep)
         await store_run(client, job.id, plan, like, again=job.token > 1)
         return RunResult(len(plan.order))
 
-    client.tasks[spec.name] = replace(spec, function=start, executor="async")
+    client.tasks[spec.name] = replace(spec, function=start, executor="async", starts_runs=True)
     return Workflow(client, client.tasks[spec.name], function, NONE)
 
 

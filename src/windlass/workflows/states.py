@@ -21,10 +21,12 @@ PAGE = 500
 """Steps that are read at once, with their arguments."""
 
 
-class RunResult(msgspec.Struct, frozen=True):
+class RunResult(msgspec.Struct, frozen=True, omit_defaults=True):
     """The result of the job that starts a run."""
 
     steps: int
+    run: str = ""
+    """The run's id, of a plain job that started it."""
 
 
 @dataclass(slots=True)

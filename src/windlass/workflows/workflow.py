@@ -9,10 +9,8 @@ from datetime import datetime
 from types import GenericAlias, NoneType, UnionType
 from typing import Any, Generic, Optional, ParamSpec, Self, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-import msgspec
-
 from windlass import blocking
-from windlass.call import Recipe, send
+from windlass.call import Call, Recipe, send
 from windlass.choices import Choices, Seconds, choose
 from windlass.client import Client
 from windlass.core.errors import InvalidOption
@@ -67,7 +65,7 @@ class Workflow(Generic[P, R_co]):
             StoreError: the store could not store it.
         """
         payload = self._check(args, kwargs)
-        job = msgspec.structs.replace(self._recipe.new_job(payload), id=new_run_id())
+        job = self._recipe.run_job(new_run_id(), payload)
         client = self._recipe.client
         self._recipe.job(job, (await send(client, (job,), len(payload)))[0])
         if client.inline is not None:
@@ -77,12 +75,21 @@ class Workflow(Generic[P, R_co]):
     def start_sync(self, *args: P.args, **kwargs: P.kwargs) -> Run[R_co]:
         """As `start`, blocking."""
         payload = self._check(args, kwargs)
-        job = msgspec.structs.replace(self._recipe.new_job(payload), id=new_run_id())
+        job = self._recipe.run_job(new_run_id(), payload)
         client = self._recipe.client
         self._recipe.job(job, blocking.run(lambda: send(client, (job,), len(payload)))[0])
         if client.inline is not None:
             client.inline.run_sync()
         return self._run(job.id)
+
+    def bind(self, *args: P.args, **kwargs: P.kwargs) -> Call[Any]:
+        """Bind and check arguments without starting a run: for schedules, and `App.enqueue_many`.
+
+        A job of this call starts a run, and lasts as long as that does: it succeeds with the run's id and its number of
+        steps (``{"steps": 3, "run": "81a2..."}``), is dead if the run fails, and retries it if it is replayed.
+        Cancelling the job does not cancel the run. Raises as `start`.
+        """
+        return Call(self._recipe, self._check(args, kwargs))
 
     def options(
         self,
