@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from windlass.client import Client
 from windlass.registry import TaskDefaults
@@ -32,9 +32,35 @@ class AppCompute:
 
         return Executor(self._computing(), partial(recipe_of, self._client))
 
+    @overload
+    def map(
+        self,
+        function: Callable[..., Coroutine[Any, Any, R]],
+        /,
+        *iterables: Iterable[Any],
+        chunksize: int | None = None,
+        ordered: bool = True,
+        window: int | None = None,
+        timeout: float | None = None,
+        progress: Callable[[int], object] | None = None,
+        **constants: Any,
+    ) -> Iterator[R]: ...
+    @overload
     def map(
         self,
         function: Task[..., R] | Callable[..., R],
+        /,
+        *iterables: Iterable[Any],
+        chunksize: int | None = None,
+        ordered: bool = True,
+        window: int | None = None,
+        timeout: float | None = None,
+        progress: Callable[[int], object] | None = None,
+        **constants: Any,
+    ) -> Iterator[R]: ...
+    def map(
+        self,
+        function: Any,
         /,
         *iterables: Iterable[Any],
         chunksize: int | None = None,
@@ -76,9 +102,33 @@ class AppCompute:
         make = partial(self._mapping, function, constants, options)
         return mapped_sync(self._client, iterables, make, timeout)
 
+    @overload
+    def amap(
+        self,
+        function: Callable[..., Coroutine[Any, Any, R]],
+        /,
+        *iterables: Iterable[Any] | AsyncIterable[Any],
+        chunksize: int | None = None,
+        ordered: bool = True,
+        window: int | None = None,
+        progress: Callable[[int], object] | None = None,
+        **constants: Any,
+    ) -> AsyncIterator[R]: ...
+    @overload
     def amap(
         self,
         function: Task[..., R] | Callable[..., R],
+        /,
+        *iterables: Iterable[Any] | AsyncIterable[Any],
+        chunksize: int | None = None,
+        ordered: bool = True,
+        window: int | None = None,
+        progress: Callable[[int], object] | None = None,
+        **constants: Any,
+    ) -> AsyncIterator[R]: ...
+    def amap(
+        self,
+        function: Any,
         /,
         *iterables: Iterable[Any] | AsyncIterable[Any],
         chunksize: int | None = None,
@@ -99,9 +149,29 @@ class AppCompute:
 
         return Mapping(recipe_of(self._computing(), function), source, constants, **options)
 
+    @overload
+    async def reduce(
+        self,
+        function: Callable[..., Coroutine[Any, Any, R]],
+        /,
+        items: Iterable[R] | AsyncIterable[R],
+        *,
+        chunksize: int | None = None,
+        window: int | None = None,
+    ) -> R: ...
+    @overload
     async def reduce(
         self,
         function: Task[..., R] | Callable[..., R],
+        /,
+        items: Iterable[R] | AsyncIterable[R],
+        *,
+        chunksize: int | None = None,
+        window: int | None = None,
+    ) -> R: ...
+    async def reduce(
+        self,
+        function: Any,
         /,
         items: Iterable[R] | AsyncIterable[R],
         *,
@@ -116,9 +186,29 @@ class AppCompute:
         found: R = await self._reduction(function, chunksize, window).run(items)
         return found
 
+    @overload
+    def reduce_sync(
+        self,
+        function: Callable[..., Coroutine[Any, Any, R]],
+        /,
+        items: Iterable[R],
+        *,
+        chunksize: int | None = None,
+        window: int | None = None,
+    ) -> R: ...
+    @overload
     def reduce_sync(
         self,
         function: Task[..., R] | Callable[..., R],
+        /,
+        items: Iterable[R],
+        *,
+        chunksize: int | None = None,
+        window: int | None = None,
+    ) -> R: ...
+    def reduce_sync(
+        self,
+        function: Any,
         /,
         items: Iterable[R],
         *,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import functools
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import Executor as FuturesExecutor
 from concurrent.futures import Future
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast, overload
 
 import msgspec
 
@@ -93,7 +93,11 @@ class Executor(FuturesExecutor):
 
     # --------------------------------------------------------------------------------------- submitting
 
-    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> JobFuture[R]:
+    @overload
+    def submit(self, fn: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs) -> JobFuture[R]: ...
+    @overload
+    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> JobFuture[R]: ...
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> JobFuture[Any]:
         """Enqueue a job that runs a task with these arguments. Returns at once; what goes wrong while it is stored
         is the future's exception.
 
@@ -116,7 +120,7 @@ class Executor(FuturesExecutor):
             number = self._count
             self._count += 1
             job = make(number)
-            future: JobFuture[R] = JobFuture(self, number, job.id, recipe)
+            future: JobFuture[Any] = JobFuture(self, number, job.id, recipe)
             self._futures[job.id] = future
             self._new.append((job, future))
             is_first = len(self._new) == 1
@@ -180,6 +184,16 @@ class Executor(FuturesExecutor):
         for job, future in new:
             tracker.send(job, functools.partial(self._ended, future))
 
+    @overload
+    def map(
+        self,
+        fn: Callable[..., Coroutine[Any, Any, R]],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int | None = None,
+        window: int | None = None,
+    ) -> Iterator[R]: ...
+    @overload
     def map(
         self,
         fn: Callable[..., R],
@@ -187,7 +201,15 @@ class Executor(FuturesExecutor):
         timeout: float | None = None,
         chunksize: int | None = None,
         window: int | None = None,
-    ) -> Iterator[R]:
+    ) -> Iterator[R]: ...
+    def map(
+        self,
+        fn: Callable[..., Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int | None = None,
+        window: int | None = None,
+    ) -> Iterator[Any]:
         """As `App.map`: in batches whose size follows from how long items take, unless ``chunksize`` says it."""
         recipe, args, kwargs = self._bound(fn, (), {})
         if args:
