@@ -1122,7 +1122,7 @@ MUTANTS: list[Mutant] = [
         name="pause: a busy worker does not hear of it",
         breaks="a pause returns what workers have claimed and not started, however busy they are",
         file="engine/claimer.py",
-        old="        self.limits_changed = True\n        self._pump.wake()\n",
+        old="        self.limits_changed = self._runner.paused_runs.stale = True\n        self._pump.wake()\n",
         new="        pass\n",
         tests=PAUSING,
     ),
@@ -1907,7 +1907,7 @@ MUTANTS: list[Mutant] = [
         breaks="a requirement that no task names is found by workers that meet it",
         file="engine/lane_finder.py",
         old="if await self.look():",
-        new="if not await self.look():",
+        new="if False:",
         tests=RESOURCES,
     ),
     Mutant(

@@ -10,8 +10,9 @@ from uuid import UUID
 import msgspec
 
 from windlass import blocking
+from windlass.choices import Seconds
 from windlass.client import Client, Opened
-from windlass.core.clock import Instant, to_datetime
+from windlass.core.clock import Instant, instant, span, to_datetime
 from windlass.core.errors import InvalidOption, JobCancelled, JobFailed, JobLost, JobNotFound, UsageError
 from windlass.core.lifecycle import State
 from windlass.core.records import CancelAnswer, JobRecord, JobResult, Reason, ReplayAnswer
@@ -209,6 +210,25 @@ class Job(Generic[R_co]):
         if answer is ReplayAnswer.KEY_HELD:
             raise UsageError(f"{self._named(self._spec)} cannot be replayed: another job holds its unique key")
 
+    async def reschedule(self, delay: Seconds | None = None, *, at: datetime | None = None) -> None:
+        """Have the job, which waits for its time (because of a delay, or to be tried again), be due ``delay`` from now,
+        or at ``at`` (aware); with neither: now.
+
+        Raises `JobNotFound`, `InvalidOption`, or `UsageError` if the job does not wait for a time.
+        """
+        if delay is not None and at is not None:
+            raise InvalidOption("delay and at: give one of the two")
+        store = (await self._client.opened()).store
+        after = 0 if delay is None else span(delay, "delay")
+        due_at = await store.now() + after if at is None else instant(at, "at")
+        if not (await store.reschedule([self._id], due_at))[0]:
+            status = _status((await self._record()).state)
+            raise UsageError(f"{self._named(self._spec)} cannot be rescheduled: it is {status}, and waits for no time")
+
+    def reschedule_sync(self, delay: Seconds | None = None, *, at: datetime | None = None) -> None:
+        """As `reschedule`, blocking."""
+        blocking.run(lambda: self.reschedule(delay, at=at))
+
     def replay_sync(self) -> None:
         """As `replay`, blocking."""
         blocking.run(self.replay)
@@ -236,8 +256,8 @@ def _status(state: State) -> Status:
     return cast("Status", state.word)
 
 
-def _when(instant: Instant | None) -> datetime | None:
-    return None if instant is None else to_datetime(instant)
+def _when(moment: Instant | None) -> datetime | None:
+    return None if moment is None else to_datetime(moment)
 
 
 def _error_line(data: bytes) -> str:

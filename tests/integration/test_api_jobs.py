@@ -353,6 +353,29 @@ async def test_replaying(app: App) -> None:
         assert await job.result(SOON) == "fine"
 
 
+async def test_rescheduling(app: App) -> None:
+    @app.task
+    async def double(n: int) -> int:
+        return 2 * n
+
+    job = await double.options(delay=3600).enqueue(4)
+    at = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=10)
+    await job.reschedule(at=at)
+    due = (await job.info()).due_at
+    assert due is not None
+    assert abs(due - at) < dt.timedelta(milliseconds=1)
+    await job.reschedule(dt.timedelta(minutes=1))
+    with pytest.raises(InvalidOption, match="give one of the two"):
+        await job.reschedule(5, at=at)
+    async with app.worker():
+        await job.reschedule()
+        assert await job.result(SOON) == 8
+    with pytest.raises(UsageError, match="cannot be rescheduled: it is succeeded, and waits for no time"):
+        await job.reschedule()
+    with pytest.raises(JobNotFound):
+        await app.job(str(UUID(int=7))).reschedule()
+
+
 async def test_expiry(app: App) -> None:
     @app.task
     async def double(n: int) -> int:

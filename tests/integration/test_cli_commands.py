@@ -170,6 +170,10 @@ def test_jobs(session: Session) -> None:
     session.run("jobs", "show", *APP, ids[3])
     session.run("jobs", "replay", *APP, ids[3])
     session.run("jobs", "replay", *APP, ids[3], ids[1])
+    delayed = session.run("enqueue", *APP, "tasks.send", '"b"', "--delay", "1h").stdout.strip()
+    session.run("jobs", "reschedule", *APP, delayed, "--delay", "5m")
+    assert session.json("jobs", "reschedule", *APP, delayed) == [{"id": delayed, "answer": "rescheduled"}]
+    session.run("jobs", "reschedule", *APP, ids[3], delayed)
     assert session.json("jobs", "cancel", *APP, ids[3]) == [{"id": ids[3], "answer": "cancelled"}]
     assert session.json("jobs", "replay", *APP, ids[3]) == [{"id": ids[3], "answer": "ready again"}]
     session.run("jobs", "purge", *APP)
@@ -198,11 +202,12 @@ async def cancel_a_while_ago(path: Path, ids: list[str]) -> None:
 
 def test_jobs_refuses(session: Session) -> None:
     session.create_store()
-    for command in ("show", "cancel", "replay"):
+    for command in ("show", "cancel", "replay", "reschedule"):
         assert session.run("jobs", command, *APP, NOBODY).returncode == 1
         assert session.run("jobs", command, *APP, "42").returncode == 2
         assert session.run("jobs", command, *APP).returncode == 2
     session.run("jobs", "show", *APP, "\x1b[31mred\n", "--json")
+    session.run("jobs", "reschedule", *APP, NOBODY, "--delay", "soon", "--json")
     session.run("jobs", "purge", *APP, NOBODY)
     for options in (
         ("--state", "asleep"),

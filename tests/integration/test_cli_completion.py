@@ -49,7 +49,7 @@ def test_a_script_knows_every_command_and_every_option(session: Session, shell: 
     ("line", "offered"),
     [
         ("windlass jo", ["jobs"]),
-        ("windlass jobs ", ["ls", "show", "cancel", "replay", "purge"]),
+        ("windlass jobs ", ["ls", "show", "cancel", "replay", "reschedule", "purge"]),
         ("windlass jobs replay --err", ["--error-type"]),
         ("windlass jobs ls --state c", ["cancelled"]),
         ("windlass completion ", ["bash", "zsh", "fish"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -163,6 +164,21 @@ async def _has_started(run: Run[Any]) -> bool:
     return bool(await run.steps())
 
 
+def test_a_run_is_paused_audited_and_resumed(flows: Flows) -> None:
+    run = flows.run("start", "flows.asked", "5").stdout.strip()
+    assert flows.json("pause", run) == {"id": run, "paused": True}
+    assert flows.json("show", run)["status"] == "paused"
+    assert flows.json("audit") == [], "it waits because somebody wants it to"
+    assert flows.json("resume", run) == {"id": run, "paused": False}
+    audited = flows.run("audit", run, "--json")
+    assert audited.returncode == 1
+    [finding] = json.loads(audited.stdout)
+    assert finding["run"] == run
+    assert "no worker is live" in finding["sentence"]
+    assert flows.json("show", run)["stuck"] == [finding["sentence"]]
+    assert finding["sentence"] in flows.run("show", run).stderr
+
+
 def test_what_the_terminal_shows(flows: Flows) -> None:
     flows.session.run("migrate", *APP)
     flows.session.transcript.pop()
@@ -181,7 +197,15 @@ def test_what_the_terminal_shows(flows: Flows) -> None:
         flows.run("retry", run, "--step", "check", *as_json)
         flows.run("rerun", run, "--kwargs", "5", *as_json)
         flows.run("rerun", run, "--kwargs", '{"n": 1}', *as_json)
-        flows.run("cancel", "x", *as_json)
+        for command in ("cancel", "pause", "resume", "audit"):
+            flows.run(command, "x", *as_json)
+        flows.run("pause", run, *as_json)
+        flows.run("resume", NOBODY, *as_json)
+        flows.run("pause", asked, *as_json)
+        flows.run("audit", *as_json)
+        flows.run("resume", asked, *as_json)
+        flows.run("audit", asked, *as_json)
+        flows.run("audit", run, *as_json)
         flows.run("skip", asked, "approve", "yes", *as_json)
         flows.run("start", "flows.reprt", *as_json)
     second = flows.run("start", "flows.asked", "6").stdout.strip()

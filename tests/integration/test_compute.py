@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, as_completed, wait
@@ -405,3 +407,90 @@ async def test_nothing_is_left_when_a_caller_goes_away(app: App) -> None:
     states = {job.state.word for job in (await store.list_jobs(JobFilter(queue="nobody"))).jobs}
     assert states == {"cancelled"}
     await app.aclose()
+
+
+def test_the_callback_of_a_future_may_submit_more(app: App) -> None:
+    square = app.find_task("square")
+    more: list[Future[int]] = []
+    with app.executor() as pool:
+        first = pool.submit(square, 2)
+        added = threading.Event()
+
+        def go_on(future: Future[int]) -> None:
+            more.append(pool.submit(square, future.result()))
+            added.set()
+
+        first.add_done_callback(go_on)
+        assert added.wait(WAIT)
+    assert more[0].result(0) == 16
+
+
+FORGETFUL = """
+import sys
+from windlass import App
+
+app = App(sys.argv[1])
+
+@app.task(name="square")
+def square(n: int) -> int:
+    return n * n
+
+pool = app.executor()
+for n in range(500):
+    pool.submit(square, n)
+if sys.argv[2] == "shutdown":
+    pool.shutdown(wait=False)
+"""
+
+
+@pytest.mark.parametrize("ending", ["shutdown", "nothing"])
+@pytest.mark.parametrize("app", ["sqlite", "redis", "postgres"], indirect=True)
+def test_what_was_submitted_is_stored_when_the_process_ends(app: App, ending: str) -> None:
+    subprocess.run([sys.executable, "-c", FORGETFUL, app.url, ending], check=True, timeout=60)
+    page = blocking.run(lambda: jobs_of(app, "square"))
+    assert len(page) == 500
+
+
+async def jobs_of(app: App, task: str) -> list[Any]:
+    return list((await (await app.store()).list_jobs(JobFilter(task=task), limit=1000)).jobs)
+
+
+def test_any_parameter_may_be_the_same_for_all_items(app: App) -> None:
+    @app.task(name="minus")
+    def minus(a: int, b: int) -> int:
+        return a - b
+
+    @app.task(name="aminus")
+    async def aminus(a: int, b: int) -> int:
+        return a - b
+
+    assert list(app.map(minus, range(3), a=10)) == [10, 9, 8]
+    assert list(app.map(aminus, range(3), a=10)) == [10, 9, 8]
+
+
+def test_a_parameter_that_nothing_fills_is_refused_before_anything_is_sent(app: App) -> None:
+    @app.task(name="minus")
+    def minus(a: int, b: int) -> int:
+        return a - b
+
+    with pytest.raises(InvalidArguments, match="missing a required argument: 'b'"):
+        list(app.map(minus, range(3)))
+
+
+async def test_a_source_that_stops_by_mistake_is_no_end(app: App) -> None:
+    async def source() -> AsyncIterator[int]:
+        yield 1
+        yield next(iter(()))
+
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        _ = [n async for n in app.amap(app.find_task("square"), source())]
+
+
+def test_an_item_that_hangs_ends_with_the_timeout_of_its_task(app: App) -> None:
+    @app.task(name="hang", timeout=0.05)
+    async def hang(n: int) -> int:
+        await asyncio.sleep(3600)
+        return n
+
+    with pytest.raises(TimeoutError, match="timeout"):
+        list(app.map(hang, range(3)))

@@ -10,6 +10,7 @@ from windlass.core.steps import Input, StepInfo
 from windlass.core.task import JobOptions
 from windlass.engine import inputs
 from windlass.engine.inputs import Inputs
+from windlass.engine.paused_runs import PausedRuns
 from windlass.store.memory import MemoryStore
 
 RUN = new_run_id()
@@ -29,7 +30,8 @@ class Heard:
     def __init__(self) -> None:
         self.settled: list[Settlement] = []
         self.delivered: list[ClaimedJob] = []
-        self.inputs = Inputs(MemoryStore(), {}, self.delivered.extend, self.settled.append)
+        store = MemoryStore()
+        self.inputs = Inputs(store, {}, self.delivered.extend, self.settled.append, PausedRuns(store))
 
     def ends(self, number: int, result: bytes, answer: Settled) -> None:
         job = claimed(Family(RUN).id(number))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from windlass import (
     InvalidResult,
     JobCancelled,
     JobNotFound,
+    MappedStep,
     ResultTimeout,
     Retry,
     UsageError,
@@ -25,7 +26,7 @@ from windlass import (
 )
 from windlass.choices import NONE
 from windlass.core.clock import HOUR, MINUTE
-from windlass.core.ids import Family, from_text, new_id
+from windlass.core.ids import Family, from_text, new_id, new_run_id
 from windlass.core.lifecycle import State
 from windlass.core.model import ClaimRequest, Lane, NewJob, Session
 from windlass.store.port import Store
@@ -159,7 +160,36 @@ async def test_results_have_the_types_of_the_workflows_return_hint(app: App) -> 
     def flow() -> list[Step[int]]:
         return [double.step(n) for n in range(3)]
 
+    def mapped() -> MappedStep[int]:
+        return double.map(range(3))
+
     assert await outcome(app, flow) == [0, 2, 4]
+    assert await outcome(app, mapped) == [0, 2, 4]
+
+
+async def test_a_step_that_was_omitted_is_none_whatever_the_return_hint(app: App) -> None:
+    number, double = task(app, "number"), task(app, "double")
+
+    def omitted() -> Step[int]:
+        return double.options(when=number.step(0)).step(1)
+
+    def some() -> Sequence[Step[int]]:
+        return [double.options(unless=number.step(n)).step(n) for n in range(2)]
+
+    def perhaps(n: int) -> Step[int] | None:
+        return double.step(n) if n else None
+
+    assert await outcome(app, omitted) is None
+    assert await outcome(app, some) == [0, None]
+    assert [await outcome(app, perhaps, n) for n in range(2)] == [None, 2]
+
+
+async def test_a_result_that_does_not_fit_the_return_hint_says_so(app: App) -> None:
+    def flow() -> int:
+        return task(app, "numbers").step(2)
+
+    with pytest.raises(InvalidResult, match="does not fit the workflow's return hint: Expected `int`, got `array`"):
+        await outcome(app, flow)
 
 
 async def test_a_workflow_without_steps_ends(app: App) -> None:
@@ -193,6 +223,32 @@ async def test_starmap_spreads_lists_and_objects(app: App) -> None:
         ]
 
     assert await outcome(app, flow) == [[3, 7, 11], [3, 7], [11, 13]]
+
+
+async def test_what_an_item_of_a_starmap_leaves_out_has_its_default(app: App) -> None:
+    whatever = task(app, "whatever")
+
+    @app.task(name="three")
+    async def three(a: int, b: int = 5, c: int | None = 7) -> Any:
+        return [a, b, c]
+
+    def flow() -> Any:
+        return [
+            three.starmap([[1], {"a": 2, "c": 3}]),
+            three.starmap(whatever.step([[1], {"a": 2, "c": 3}])),
+            three.starmap([[1]], b=9),
+        ]
+
+    assert await outcome(app, flow) == [[[1, 5, 7], [2, 5, 3]], [[1, 5, 7], [2, 5, 3]], [[1, 9, 7]]]
+
+
+@pytest.mark.parametrize(
+    ("item", "why"), [([1], "argument `b`: it is missing"), ({"a": 1, "b": 2, "z": 3}, "no parameter 'z'")]
+)
+async def test_an_item_that_does_not_fit_its_task_fails_the_run_at_once(app: App, item: Any, why: str) -> None:
+    add, whatever = task(app, "add"), task(app, "whatever")
+    with pytest.raises(TypeError, match=why):
+        await outcome(app, lambda: add.starmap(whatever.step([[3, 4], item])))
 
 
 async def test_order_only_edges_hold(app: App) -> None:
@@ -537,6 +593,72 @@ async def test_cancel_ends_all_of_a_run(app: App) -> None:
         await run.cancel()
 
 
+async def test_cancel_ends_the_items_that_a_map_had_made_when_it_died(app: App) -> None:
+    whatever = task(app, "whatever")
+    started = asyncio.Event()
+
+    @app.task(name="long")
+    async def long(n: int) -> int:
+        started.set()
+        await asyncio.sleep(3600)
+        return n
+
+    items = [[n] for n in range(300)]
+    workflow = app.workflow(name="flow")(lambda: long.starmap(whatever.step([*items, "no list of arguments"])))
+    async with app.worker(concurrency=1):
+        run = await workflow.start()
+        await asyncio.wait_for(started.wait(), WAIT)
+        assert await stands(run, "long", "running")
+        await run.cancel()
+        await eventually(lambda: all_ended(run))
+        [_, mapped] = await run.steps()
+        assert set(mapped.items or ()) == {"cancelled"}
+
+
+async def test_a_run_goes_on_that_was_cancelled_while_a_map_made_its_items(app: App) -> None:
+    numbers, total = task(app, "numbers"), task(app, "total")
+    started, gate = asyncio.Event(), asyncio.Event()
+    count = 2_000
+
+    @app.task(name="gated")
+    async def gated(n: int) -> int:
+        started.set()
+        await gate.wait()
+        return n
+
+    workflow = app.workflow(name="flow")(lambda: total.step(gated.map(numbers.step(count))))
+    async with app.worker(concurrency=10):
+        run = await workflow.start()
+        await asyncio.wait_for(started.wait(), WAIT)
+        await run.cancel()
+        await eventually(lambda: all_ended(run))
+        assert await statuses(run) == {"numbers": "succeeded", "gated": "cancelled", "total": "cancelled"}
+        gate.set()
+        await run.retry()
+        assert await run.result(timeout=WAIT) == sum(range(count))
+
+
+async def test_a_run_of_which_only_the_end_failed_can_be_retried(app: App) -> None:
+    @app.task(name="large")
+    async def large() -> str:
+        return "x" * 600_000
+
+    run = await ended(app, lambda: [large.step(), large.step()])
+    assert await run.status() == "failed"
+    assert await run.retry() == 0
+    assert await run.status() == "running"
+
+
+async def test_a_map_expires_like_any_other_step(app: App) -> None:
+    with pytest.raises(JobCancelled, match="expired"):
+        await outcome(app, lambda: task(app, "double").options(queue="nobody", expires=0.05).map([1]))
+
+
+async def test_cancelling_a_run_that_is_not_there_says_so(app: App) -> None:
+    with pytest.raises(JobNotFound):
+        await app.run(str(uuid.UUID(bytes=new_run_id()))).cancel()
+
+
 async def test_cancel_does_not_wait_for_ever_for_a_worker_that_is_gone(app: App) -> None:
     workflow = app.workflow(name="flow")(lambda: task(app, "number").step(1))
     run = await workflow.start()
@@ -629,3 +751,173 @@ async def test_what_is_no_run_is_refused(app: App) -> None:
         app.run(job.id)
     with pytest.raises(JobNotFound, match="has no run"):
         await app.run("f" * 8 + job.id[8:]).status()
+
+
+# ------------------------------------------------------------------------------------------------------- pausing
+
+
+class Gate:
+    """A step that runs until it is opened, and what has run."""
+
+    def __init__(self) -> None:
+        self.inside = asyncio.Event()
+        self.open = asyncio.Event()
+        self.ran: list[int] = []
+
+
+async def gated(app: App) -> tuple[Gate, Any]:
+    gate = Gate()
+
+    @app.task(name="hold")
+    async def hold(n: int) -> int:
+        gate.inside.set()
+        await gate.open.wait()
+        return n
+
+    @app.task(name="note")
+    async def note(n: int) -> int:
+        gate.ran.append(n)
+        return n
+
+    @app.workflow(name="gated")
+    def made(size: int) -> Any:
+        first = hold.step(size)
+        parts = note.map(app.find_task("numbers").step(first))
+        return app.find_task("total").step(parts)
+
+    return gate, made
+
+
+async def test_a_paused_run_starts_nothing_more_and_goes_on_where_it_was(app: App) -> None:
+    gate, workflow = await gated(app)
+    async with app.worker():
+        run = await workflow.start(3)
+        await asyncio.wait_for(gate.inside.wait(), WAIT)
+        await run.pause()
+        await run.pause()
+        assert await run.status() == "paused"
+        assert [info.status for info in await app.runs()] == ["paused"]
+        await (await app.find_task("number").enqueue(1)).result(WAIT)  # the worker has heard of it by now
+        gate.open.set()
+        hold = await run.step("hold")
+        assert await hold.result(WAIT) == 3, "what runs goes on"
+        numbers = await run.step("numbers")
+        await eventually(lambda: _is(numbers, "scheduled"))
+        other = await workflow.start(2)
+        assert await other.result(WAIT) == 1, "other runs go on"
+        assert gate.ran == [0, 1]
+        await run.resume()
+        assert await run.result(WAIT) == 3
+        await run.resume()
+        assert await run.status() == "succeeded"
+        with pytest.raises(UsageError, match=r"cannot be paused: it has ended \(succeeded\)"):
+            await run.pause()
+        assert await app.limits() == []
+
+
+async def _is(job: Any, status: str) -> bool:
+    return bool(await job.status() == status)
+
+
+async def test_a_run_may_be_paused_before_it_begins_and_cancelled_while_it_is(app: App) -> None:
+    gate, workflow = await gated(app)
+    gate.open.set()
+    run, other = await workflow.start(1), await workflow.start(1)
+    await run.pause()
+    await other.pause()
+    async with app.worker():
+        start = app.job(run.id)
+        await eventually(lambda: _is(start, "scheduled"))
+        assert not gate.inside.is_set()
+        await run.resume()
+        assert await run.result(WAIT) == 0
+        await other.cancel()
+        assert await other.status() == "cancelled"
+        assert await app.limits() == []
+
+
+async def test_a_worker_that_starts_knows_what_is_paused(app: App) -> None:
+    gate, workflow = await gated(app)
+    run = await workflow.start(1)
+    async with app.worker():
+        await asyncio.wait_for(gate.inside.wait(), WAIT)
+        await run.pause()
+        await (await app.find_task("number").enqueue(1)).result(WAIT)
+        gate.open.set()
+        await (await run.step("hold")).result(WAIT)
+    async with app.worker():
+        numbers = await run.step("numbers")
+        await eventually(lambda: _is(numbers, "scheduled"))
+        await run.resume()
+        assert await run.result(WAIT) == 0
+
+
+# ------------------------------------------------------------------------------------------------------ auditing
+
+
+async def test_an_audit_finds_nothing_in_a_run_that_goes_on(app: App) -> None:
+    gate, workflow = await gated(app)
+    async with app.worker():
+        run = await workflow.start(3)
+        await asyncio.wait_for(gate.inside.wait(), WAIT)
+        assert await run.audit() == []
+        gate.open.set()
+        await run.result(WAIT)
+        assert await run.audit(mend=True) == []
+
+
+async def test_an_audit_says_who_would_need_what(app: App) -> None:
+    @app.task(name="train", resources={"gpu": 1})
+    async def train(n: int) -> int:
+        return n
+
+    @app.workflow(name="training")
+    def training() -> Any:
+        return app.find_task("total").step(train.map(app.find_task("numbers").step(2)))
+
+    run = await training.start()
+    [finding] = await run.audit()
+    assert "no worker is live" in finding.sentence
+    async with app.worker():
+        train_step = await eventually_step(run, "train")
+        await train_step.result(WAIT)
+        [finding] = await run.audit()
+        assert finding.sentence.startswith("step train: ")
+        assert "no live worker serves queue default with gpu=1; they have cpu=" in finding.sentence
+        assert (await run.audit(mend=True))[0].stuck, "that cannot be mended"
+        async with app.worker(resources={"gpu": 1}):
+            assert await run.result(WAIT) == 1
+
+
+async def eventually_step(run: Run[Any], name: str) -> Any:
+    async def is_there() -> bool:
+        return any(step.name == name for step in await run.steps())
+
+    await eventually(is_there)
+    return await run.step(name)
+
+
+async def test_an_audit_ends_what_waits_for_ever(app: App) -> None:
+    """A step whose parent is dead, and that somebody has replayed alone."""
+
+    @app.workflow(name="fails")
+    def fails() -> Any:
+        return app.find_task("whatever").step(app.find_task("fail").step(1))
+
+    async with app.worker():
+        run = await fails.start()
+        with pytest.raises(ValueError, match="no 1"):
+            await run.result(WAIT)
+        await (await run.step("whatever")).replay()
+        await app.job(str(uuid.UUID(bytes=Family(from_text(run.id)).id(0)))).replay()
+        assert await run.status() == "running"
+        [finding] = await run.audit()
+        assert finding.sentence.startswith("step whatever: ")
+        assert "to succeed, which is dead" in finding.sentence
+        assert finding.stuck
+        [mended] = await run.audit(mend=True)
+        assert mended.sentence.endswith("(cancelled)")
+        assert not mended.stuck
+        await eventually(lambda: has_ended(run))
+        assert await run.status() == "failed"
+        assert await run.audit() == []

@@ -119,6 +119,7 @@ async def compare(run: Run[Any], nodes: list[Node], expected: list[Outcome]) -> 
         number: outcome.status for number, outcome in enumerate(expected)
     }
     assert await run.status() == ("failed" if has_failed(nodes, expected) else "succeeded")
+    assert await run.audit() == []
     store = await app.store()
     for number, outcome in enumerate(expected):
         job_id = from_text(steps[number].job_id)

@@ -191,7 +191,13 @@ def several() -> list[Step[float]]:
     return group(half.step(1), half.step(2))
 
 
+@app.workflow
+def all_halves() -> MappedStep[float]:
+    return half.map([1, 2])
+
+
 async def workflows() -> None:
+    assert_type(await all_halves.start(), Run[list[float]])
     run = await together.start("today")
     assert_type(run, Run[int])
     assert_type(await run.result(timeout=1), int)

@@ -10,11 +10,13 @@ import msgspec
 from windlass.bulk import CANCEL, PURGE, REPLAY
 from windlass.cli.arguments import Argument, Group, between, command
 from windlass.cli.bulk import BULK_EXITS, MANY, do_to_many
+from windlass.cli.enqueue import SPAN
 from windlass.cli.errors import CommandFailed, WrongUsage
 from windlass.cli.ids import parse_ids
 from windlass.cli.output import ago, iso, note, say, say_fields, say_json, say_table
 from windlass.cli.selection import SELECTION, Selection
 from windlass.cli.target import STORE, with_store
+from windlass.core.clock import span
 from windlass.core.errors import JobNotFound, UsageError
 from windlass.core.ids import FIRST_RUN_ID, from_text, to_text
 
@@ -175,6 +177,26 @@ def replay(
 
 
 @command(
+    Argument("ids", nargs="+", metavar="ID", help="Ids of jobs."),
+    *STORE,
+    Argument("--delay", type=SPAN, default=0.0, metavar="SECONDS", help="Due so long from now. Default: now."),
+    examples=[("windlass jobs reschedule 01890a5d-ac96-774b-bcce-b302099a8057", "Try again at once.")],
+)
+def reschedule(*, ids: list[str], app: str | None, url: str | None, as_json: bool, delay: float) -> None:
+    """Have jobs that wait for their time be due now, or later.
+
+    Jobs wait for a time because of a delay, or to be tried again.
+    """
+    wanted = parse_ids(ids)
+
+    async def act(store: Store) -> list[bool]:
+        return await store.reschedule(wanted, await store.now() + span(delay, "--delay"))
+
+    said = ["rescheduled" if moved else "not scheduled" for moved in with_store(app, url, act)]
+    _say_answers(wanted, said, good=("rescheduled",), as_json=as_json)
+
+
+@command(
     IDS,
     *STORE,
     *SELECTION,
@@ -275,10 +297,11 @@ def _summary(job: JobRecord) -> dict[str, object]:
 
 
 COMMAND = Group(
-    "List, show, cancel, replay and purge jobs.",
+    "List, show, cancel, replay, reschedule and purge jobs.",
     ls=list_jobs,
     show=show,
     cancel=cancel,
     replay=replay,
+    reschedule=reschedule,
     purge=purge,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,7 +11,7 @@ import msgspec
 
 from windlass.cli.arguments import Argument, Group, between, command
 from windlass.cli.enqueue import SPAN, parse_argument, parse_named
-from windlass.cli.errors import WrongUsage
+from windlass.cli.errors import CommandFailed, WrongUsage
 from windlass.cli.output import note, say, say_fields, say_json, say_table, stamp
 from windlass.cli.target import APP, JSON, STORE, find_app, open_app, with_app
 from windlass.core.text import printable
@@ -19,6 +19,7 @@ from windlass.core.text import printable
 if TYPE_CHECKING:
     from windlass.app import App
     from windlass.core.drawing import DrawnStep
+    from windlass.doctor import Finding
     from windlass.workflows.run import Run, StepStatus
     from windlass.workflows.runs import RunInfo
     from windlass.workflows.workflow import Workflow
@@ -141,17 +142,22 @@ def _record(run: RunInfo) -> dict[str, object]:
 
 @command(RUN, *STORE, examples=[("windlass workflows show 81a219f2-1925-7074-b946-6ef8842d1b4b", "All its steps.")])
 def show(*, run: str, app: str | None, url: str | None, as_json: bool) -> None:
-    """Show a run: how it stands, and each of its steps."""
+    """Show a run: how it stands, and each of its steps.
 
-    async def act(one: Run[Any]) -> tuple[dict[str, object], list[StepStatus]]:
+    If something keeps it from going on that will not pass by itself, that is said too.
+    """
+
+    async def act(one: Run[Any]) -> tuple[dict[str, object], list[StepStatus], list[str]]:
         status = await one.status()
         steps = await one.steps()
         done, total = await one.progress()
-        return {"id": one.id, "status": status, "done": done, "total": total}, steps
+        stuck = await one.audit() if status in ("starting", "running") else []
+        fields = {"id": one.id, "status": status, "done": done, "total": total}
+        return fields, steps, [finding.sentence for finding in stuck]
 
-    fields, steps = _with(app, url, run, act)
+    fields, steps, stuck = _with(app, url, run, act)
     if as_json:
-        say_json(fields | {"steps": [_step_record(step) for step in steps]})
+        say_json(fields | {"steps": [_step_record(step) for step in steps], "stuck": stuck})
         return
     progress = f"{fields['done']}/{fields['total']} done"
     say_fields([("id", fields["id"]), ("status", fields["status"]), ("steps", progress)])
@@ -163,6 +169,8 @@ def show(*, run: str, app: str | None, url: str | None, as_json: bool) -> None:
             ((one.name, one.task, one.status, _items(one), one.error) for one in steps),
             whole=("step",),
         )
+    for sentence in stuck:
+        note(f"stuck: {printable(sentence)}")
 
 
 def _items(step: StepStatus) -> str:
@@ -298,6 +306,65 @@ def cancel(*, run: str, app: str | None, url: str | None, as_json: bool) -> None
 
 
 @command(
+    Argument("runs", nargs="*", metavar="RUN", help="Runs. Default: all that have not ended."),
+    *STORE,
+    Argument("--mend", action="store_true", help="Carry on what was left behind, and cancel what can never run."),
+    examples=[("windlass workflows audit --mend", "After an accident.")],
+    exits={1: "Something is stuck; or the store could not be asked."},
+)
+def audit(*, runs: list[str], app: str | None, url: str | None, as_json: bool, mend: bool) -> None:
+    """Find runs that do not go on, and say why."""
+    found = open_app(app, url, create=False)
+
+    async def act() -> list[tuple[str, Finding]]:
+        wanted = [found.run(run) for run in runs] if runs else [run async for run in _unfinished(found)]
+        return [(run.id, finding) for run in wanted for finding in await run.audit(mend=mend)]
+
+    findings = with_app(found, act)
+    if as_json:
+        say_json([{"run": run} | msgspec.to_builtins(finding) for run, finding in findings])
+    elif findings:
+        say_table(("run", "finding"), ((run, finding.sentence) for run, finding in findings), whole=("run",))
+    else:
+        say("nothing is stuck")
+    stuck = sum(finding.stuck for _, finding in findings)
+    if stuck:
+        raise CommandFailed("something is stuck" if stuck == 1 else f"{stuck} things are stuck")
+
+
+async def _unfinished(app: App) -> AsyncIterator[Run[Any]]:
+    before = None
+    while page := await app.runs(limit=500, before=before):
+        for info in page:
+            if info.status in ("starting", "running"):
+                yield app.run(info.id)
+        before = page[-1].id
+
+
+@command(RUN, *STORE, examples=[("windlass workflows pause 81a219f2-1925-7074-b946-6ef8842d1b4b", "For a while.")])
+def pause(*, run: str, app: str | None, url: str | None, as_json: bool) -> None:
+    """Let nothing more of a run start. What runs goes on."""
+
+    async def act(one: Run[Any]) -> None:
+        await one.pause()
+
+    _with(app, url, run, act)
+    say_json({"id": run, "paused": True}) if as_json else say(f"run {run}: paused")
+
+
+@command(RUN, *STORE, examples=[("windlass workflows resume 81a219f2-1925-7074-b946-6ef8842d1b4b", "It goes on.")])
+def resume(*, run: str, app: str | None, url: str | None, as_json: bool) -> None:
+    """Let a run go on that was paused."""
+
+    async def act(one: Run[Any]) -> None:
+        await one.status()
+        await one.resume()
+
+    _with(app, url, run, act)
+    say_json({"id": run, "paused": False}) if as_json else say(f"run {run}: resumed")
+
+
+@command(
     RUN,
     Argument("step", metavar="STEP", help="Name of the step."),
     Argument("result", metavar="RESULT", help="Its result, as JSON."),
@@ -316,7 +383,7 @@ def skip(*, run: str, step: str, result: str, app: str | None, url: str | None, 
 
 
 COMMAND = Group(
-    "Start runs of workflows, look at them, draw, cancel and retry them.",
+    "Start runs of workflows, look at them, draw, pause, cancel and retry them.",
     start=start,
     ls=list_all,
     show=show,
@@ -324,5 +391,8 @@ COMMAND = Group(
     retry=retry,
     rerun=rerun,
     cancel=cancel,
+    pause=pause,
+    resume=resume,
     skip=skip,
+    audit=audit,
 )

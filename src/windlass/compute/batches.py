@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -86,19 +86,18 @@ def register(client: Client, defaults: TaskDefaults) -> None:
 
 
 async def _run_coroutines(client: Client, batch: Batch) -> BatchResult:
-    spec, rows, constants = _unpacked(client, batch)
-    function = spec.function
+    spec, rows, call = _unpacked(client, batch)
     began = time.monotonic()
     if batch.fold:
         value = rows[0][0]
         for (one,) in rows[1:]:
-            value = await function(value, one)
+            value = await spec.function(value, one)
         return _result(spec, [value], began)
-    return _result(spec, [await function(*row, **constants) for row in rows], began)
+    return _result(spec, [await call(row) for row in rows], began)
 
 
 def _run_functions(client: Client, batch: Batch) -> BatchResult:
-    spec, rows, constants = _unpacked(client, batch)
+    spec, rows, call = _unpacked(client, batch)
     function, attempt = spec.function, current()
     began = time.monotonic()
     values: list[Any] = []
@@ -107,17 +106,22 @@ def _run_functions(client: Client, batch: Batch) -> BatchResult:
         if batch.fold and values:
             values[0] = function(values[0], *row)
         else:
-            values.append(row[0] if batch.fold else function(*row, **constants))
+            values.append(row[0] if batch.fold else call(row))
     return _result(spec, values, began)
 
 
-def _unpacked(client: Client, batch: Batch) -> tuple[TaskSpec, list[tuple[Any, ...]], dict[str, Any]]:
+def _unpacked(client: Client, batch: Batch) -> tuple[TaskSpec, list[tuple[Any, ...]], Callable[[tuple[Any, ...]], Any]]:
+    """The task, the rows of items, and what calls the task with one."""
     spec = client.tasks.get(batch.task)
     if spec is None:
         raise Dead(f"task {batch.task!r} is not registered with this worker")
     columns = [spec.signature.decode_column(name, one) for name, one in zip(batch.names, batch.columns, strict=True)]
     constants = spec.signature.decode_some(batch.constants)
-    return spec, list(zip(*columns, strict=True)), constants
+    function, names = spec.function, batch.names
+    rows = list(zip(*columns, strict=True))
+    if names == spec.signature.positional[: len(names)]:
+        return spec, rows, lambda row: function(*row, **constants)
+    return spec, rows, lambda row: function(**dict(zip(names, row, strict=True)), **constants)
 
 
 def _result(spec: TaskSpec, values: list[Any], began: float) -> BatchResult:
@@ -144,7 +148,7 @@ class BatchMaker:
         constants: the arguments that all items share.
         fold: see `Batch.fold`.
 
-    Raises `InvalidArguments` for constants that do not fit.
+    Raises `InvalidArguments` for constants that do not fit, and for a parameter that nothing fills.
     """
 
     def __init__(self, recipe: Recipe, names: tuple[str, ...], constants: Mapping[str, Any], *, fold: bool) -> None:
@@ -153,18 +157,18 @@ class BatchMaker:
         self._fold = fold
         signature = recipe.spec.signature
         encoded = {name: msgspec.Raw(signature.encode_one(name, value)) for name, value in constants.items()}
+        if not fold:
+            signature.check_complete({*names, *constants})
         self._constants = msgspec.Raw(msgspec.json.encode(encoded))
         kind = recipe.spec.executor
         retry = recipe.choices.retry or recipe.spec.retry
         batch = recipe.client.builtins[BATCH[kind]]
-        self._template = msgspec.structs.replace(
-            recipe.plain_job(b"{}", None),
-            task=batch.spec.name,
-            unique=None,
-            options=encode_options(
-                JobOptions(retry=retry if isinstance(retry, Retry) and retry is not NEVER else None)
-            ),
+        self._options = JobOptions(
+            retry=retry if isinstance(retry, Retry) and retry is not NEVER else None,
+            timeout=recipe.choices.timeout or recipe.spec.timeout,
         )
+        """With the timeout of one item."""
+        self._template = msgspec.structs.replace(recipe.plain_job(b"{}", None), task=batch.spec.name, unique=None)
 
     def job(self, columns: Sequence[Sequence[Any]]) -> NewJob:
         """Make the job of a batch. Raises `InvalidArguments` for an item that does not fit, and `PayloadTooLarge`."""
@@ -176,7 +180,9 @@ class BatchMaker:
         batch = Batch(self.spec.name, self._names, encoded, self._constants, self._fold)
         payload = b'{"batch":%s}' % msgspec.json.encode(batch)
         signature.check_size(payload)
-        return msgspec.structs.replace(self._template, id=new_id(), payload=payload)
+        timeout = None if self._options.timeout is None else self._options.timeout * len(columns[0])
+        options = encode_options(msgspec.structs.replace(self._options, timeout=timeout))
+        return msgspec.structs.replace(self._template, id=new_id(), payload=payload, options=options)
 
     def values(self, _job_id: bytes, result: bytes) -> tuple[list[Any], float]:
         """The results of its items, and how long they took."""

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import concurrent.futures.thread  # noqa: F401 - its end must be registered before ours, to come after it
 import functools
+import os
 import threading
+import weakref
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import Executor as FuturesExecutor
 from concurrent.futures import Future
@@ -90,6 +94,8 @@ class Executor(FuturesExecutor):
         self._new: list[tuple[NewJob, JobFuture[Any]]] = []
         """Submitted, and not yet seen by the loop."""
         self._tracker: Tracker | None = None
+        self._pid = os.getpid()
+        _executors.add(self)
 
     # --------------------------------------------------------------------------------------- submitting
 
@@ -109,7 +115,8 @@ class Executor(FuturesExecutor):
                 executor, or one that cannot be one.
         """
         recipe, args_given, kwargs_given = self._bound(fn, args, kwargs)
-        blocking.check_may_block()
+        if not blocking.loop_thread().is_this:  # callbacks of futures are called there, and may submit more
+            blocking.check_may_block()
         if isinstance(recipe, Function):
             make = self._call_maker(recipe, args_given, kwargs_given)
         else:
@@ -274,9 +281,7 @@ class Executor(FuturesExecutor):
 
     async def _cancel(self, futures: list[JobFuture[Any]]) -> list[bool]:
         """Cancel jobs that have not started; what runs goes on, as ``concurrent.futures`` has it."""
-        self._send()  # what was submitted and is not on its way yet
-        if self._tracker is not None:
-            await self._tracker.sent()
+        await self.send_rest()
         store = (await self._client.opened()).store
         answers: list[bool] = []
         for start in range(0, len(futures), MAX_BATCH):
@@ -305,7 +310,8 @@ class Executor(FuturesExecutor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take nothing more. Jobs that were submitted run, unless ``cancel_futures``: then those that have not started
-        are cancelled. ``wait``: until every future has ended. Idempotent."""
+        are cancelled. ``wait``: until every future has ended; otherwise a process that ends waits only until all jobs
+        are stored. Idempotent."""
         with self._lock:
             self._is_shut_down = True
             left = list(self._futures.values())
@@ -319,6 +325,31 @@ class Executor(FuturesExecutor):
         tracker, self._tracker = self._tracker, None
         if tracker is not None:
             blocking.run(tracker.aclose)
+
+    async def send_rest(self) -> None:
+        """Wait until everything that was submitted is stored."""
+        self._send()
+        if self._tracker is not None:
+            await self._tracker.sent()
+
+    @property
+    def is_own(self) -> bool:
+        """Whether this process made it: what a fork inherits is the parent's to send."""
+        return self._pid == os.getpid()
+
+
+_executors: weakref.WeakSet[Executor] = weakref.WeakSet()
+
+
+def _send_all() -> None:
+    """Before the process ends, store what was submitted: the jobs need no more of it, but would be lost otherwise."""
+    for executor in list(_executors):
+        if executor.is_own:
+            blocking.run(executor.send_rest)
+
+
+# As concurrent.futures does, and before it: from then on no loop looks up a host, and `atexit` comes later still.
+getattr(threading, "_register_atexit", atexit.register)(_send_all)
 
 
 def _mapping(recipe: Recipe | Function, constants: dict[str, Any], options: dict[str, Any], source: Source) -> Mapping:

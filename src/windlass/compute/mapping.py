@@ -31,6 +31,7 @@ GROWTH = 8
 LARGEST_CHUNK = 10_000
 GOODBYE = 5.0
 """Seconds for which a caller who stops iterating waits until what is on its way is cancelled."""
+_END: Any = object()
 FEW = 32
 MANY = 2_000
 
@@ -291,12 +292,14 @@ class Mapping:
 
 async def _zipped(iterables: tuple[Any, ...]) -> AsyncIterator[tuple[Any, ...]]:
     iterators = [aiter(one) if isinstance(one, AsyncIterable) else iter(one) for one in iterables]
-    try:
-        while True:
-            yield tuple([await anext(one) if isinstance(one, AsyncIterator) else next(one) for one in iterators])
-    except (StopIteration, StopAsyncIteration, RuntimeError) as end:
-        if isinstance(end, RuntimeError) and not isinstance(end.__cause__, (StopIteration, StopAsyncIteration)):
-            raise
+    while True:
+        row: list[Any] = []
+        for one in iterators:
+            item = await anext(one, _END) if isinstance(one, AsyncIterator) else next(one, _END)
+            if item is _END:
+                return
+            row.append(item)
+        yield tuple(row)
 
 
 def _next_event(events: queue.SimpleQueue[Any], deadline: float | None, timeout: float | None) -> Any:

@@ -7,7 +7,7 @@ the types that the task's hints name is ever built from stored bytes.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -28,9 +28,10 @@ _NO_NAN = "JSON cannot say NaN or infinity; use None, or text"
 _LONGEST = 500
 """Characters of somebody else's message that ours repeats."""
 _DECODE_OBJECT = msgspec.json.Decoder(dict[str, Any]).decode
+_MISSING = "Object missing required field "
 _MISFITS = (
     ("Object contains unknown field ", "this version of the task has no such parameter"),
-    ("Object missing required field ", "it is missing, and this version of the task has no default for it"),
+    (_MISSING, "it is missing, and this version of the task has no default for it"),
 )
 _HOPELESS = ("Integer value out of range", "Number out of range")
 
@@ -140,6 +141,16 @@ class Signature:
         if len(payload) > self.max_payload:
             raise self._too_large("arguments", len(payload), self.max_payload)
 
+    def check_complete(self, given: Collection[str]) -> None:
+        """Raise `InvalidArguments` for a parameter that has no default, and no argument among these names."""
+        form = self._form or self._read()
+        for one in form.parameters:
+            is_single = one.kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+            if is_single and one.default is inspect.Parameter.empty and one.name not in given:
+                raise InvalidArguments(
+                    f"task {self.task!r}: missing a required argument: {one.name!r}; {_wanted(form)}"
+                )
+
     def encode_column(self, name: str, values: Sequence[Any]) -> bytes:
         """Encode many arguments of one parameter as a list, and prove each. Raises as `encode`."""
         form = self._form or self._read()
@@ -175,6 +186,11 @@ class Signature:
         form = self._form or self._read()
         kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
         return tuple(one.name for one in form.parameters if one.kind in kinds)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All parameters, in their order."""
+        return tuple((self._form or self._read()).fields)
 
     def _bind(self, form: Form, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         try:
@@ -370,8 +386,11 @@ def _located(error: Exception, word: str = "argument") -> str:
 
 
 def _root(error: Exception) -> str | None:
-    """The parameter in msgspec's "... - at `$.a[0]`"."""
-    _, _, path = str(error).partition(" - at `$.")
+    """The parameter in msgspec's "... - at `$.a[0]`", or that is missing."""
+    text = str(error)
+    if text.startswith(_MISSING) and " - at `$" not in text:
+        return text.removeprefix(_MISSING).strip("`")
+    _, _, path = text.partition(" - at `$.")
     return path.replace("[", ".").replace("`", ".").partition(".")[0] or None
 
 

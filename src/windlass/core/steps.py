@@ -12,9 +12,10 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from windlass.core.errors import PayloadTooLarge, UnknownParent
+from windlass.core.clock import MINUTE, Span
+from windlass.core.errors import PayloadTooLarge, UnknownParent, UsageError
 from windlass.core.graph import EdgePolicy
-from windlass.core.ids import Family
+from windlass.core.ids import Family, from_text, to_text
 
 FINISH = 0
 """The number of the job that ends a run; its steps are numbered from 1."""
@@ -140,6 +141,24 @@ def is_step(options: bytes | None) -> bool:
     """Whether a job is a step, by its encoded options. (Text inside JSON has its quotes escaped: only a key can look
     like this.)"""
     return options is not None and b'"step":{' in options
+
+
+PAUSED_FOR: Span = MINUTE
+"""What a worker claims of a paused run, it puts back for so long at most."""
+_PAUSED = "run:"
+
+
+def pause_name(run: bytes) -> str:
+    """The name under which it is noted that a run is paused."""
+    return _PAUSED + to_text(run)
+
+
+def paused_run(name: str) -> bytes | None:
+    """The run of such a name; ``None``: it is the name of something else."""
+    try:
+        return from_text(name[len(_PAUSED) :]) if name.startswith(_PAUSED) else None
+    except UsageError:
+        return None
 
 
 class TooEarly(Exception):

@@ -7,6 +7,6 @@
 from __future__ import annotations
 
 from windlass.doctor.findings import Finding, Kind
-from windlass.doctor.reading import examine, examine_job
+from windlass.doctor.reading import examine, examine_job, examine_jobs
 
-__all__ = ["Finding", "Kind", "examine", "examine_job"]
+__all__ = ["Finding", "Kind", "examine", "examine_job", "examine_jobs"]

@@ -84,7 +84,7 @@ class Claimer:
         self._pump.wake()
 
     def _limit_hint(self) -> None:
-        self.limits_changed = True
+        self.limits_changed = self._runner.paused_runs.stale = True
         self._pump.wake()
 
     async def give_back_paused(self, store: Insights) -> None:

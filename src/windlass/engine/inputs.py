@@ -23,6 +23,7 @@ from windlass.core.remote import encode_error
 from windlass.core.steps import OMITTED, UNFINISHED, NotKnown, StepInfo, TooEarly, fill, is_step
 from windlass.core.task import TaskSpec
 from windlass.engine.endings import log_ending
+from windlass.engine.paused_runs import PausedRuns
 from windlass.store.port import Insights
 
 log = logging.getLogger("windlass.engine")
@@ -45,6 +46,7 @@ class Inputs:
         tasks: say how long what ends here is kept.
         deliver: takes jobs that can start.
         settle: takes the ends of those that never will.
+        paused: knows what may not start.
     """
 
     def __init__(
@@ -53,7 +55,9 @@ class Inputs:
         tasks: Mapping[str, TaskSpec],
         deliver: Callable[[list[ClaimedJob]], None],
         settle: Callable[[Settlement], None],
+        paused: PausedRuns,
     ) -> None:
+        self._paused = paused
         self._store = store
         self._tasks = tasks
         self._deliver = deliver
@@ -75,6 +79,10 @@ class Inputs:
         later: list[tuple[ClaimedJob, StepInfo]] = []
         for job in jobs:
             info = decode_options(job.options).step if is_step(job.options) else None
+            put_back = self._paused.holds(job, info)
+            if put_back is not None:
+                self._settle(put_back)
+                continue
             if info is None or not info.takes:
                 ready.append(job)
                 continue

@@ -26,6 +26,7 @@ from windlass.engine.endings import log_ending
 from windlass.engine.hooks import run_after, run_before
 from windlass.engine.inputs import Inputs
 from windlass.engine.lanes import BUFFER_PATIENCE, WorkerLanes
+from windlass.engine.paused_runs import PausedRuns
 from windlass.engine.process_pool.config import ChildProcesses
 from windlass.engine.process_pool.place import Place
 from windlass.engine.process_slots import ProcessSlots
@@ -72,7 +73,8 @@ class Runner:
         _runners.add(self)
         self._threads = ThreadSlots(slots, self._loop)
         self._processes = self._process_slots(children, place)
-        self.inputs = Inputs(store, tasks, self._take, settle)
+        self.paused_runs = PausedRuns(store)
+        self.inputs = Inputs(store, tasks, self._take, settle, self.paused_runs)
         self._buffer: deque[tuple[ClaimedJob, float]] = deque()
         self.running: dict[bytes, Attempt] = {}
         """Job id to attempt. Read by the heartbeat's thread, too."""

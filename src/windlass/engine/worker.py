@@ -153,6 +153,7 @@ class Worker:
             on_hung=self._config.on_hung,
         )
         await self._finder.look()
+        await self._runner.paused_runs.refresh()
         await self._open_session()
         wear = Wear(self._config.recycle, time.monotonic(), random.random())  # noqa: S311 - no secret
         self._successor = Successor(wear, self._config.on_worn, self._config.on_recycle)
@@ -162,6 +163,7 @@ class Worker:
             Service("janitor", self._janitor.run),
             Service("scheduler", self._scheduler.run),
             Service("lanes", self._finder.run),
+            Service("paused", self._runner.paused_runs.run),
         ]
         self._heartbeat.start()
         for service in self._services:
@@ -482,6 +484,7 @@ class Worker:
                     log.warning("no new session could be opened: %s", error)
                     await asyncio.sleep(POLL)
                     continue
+            await self._runner.paused_runs.catch_up()
             answer = await pump.trip()
             if answer is not None:
                 self._heard(answer)

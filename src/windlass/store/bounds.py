@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence, Sized
 from typing import Any
 
+from windlass.core.clock import Instant
 from windlass.core.errors import StoreError, UsageError
 from windlass.core.model import (
     MAX_BATCH,
@@ -28,6 +29,12 @@ def check_batch(verb: str, records: Sized) -> None:
     """Raise `UsageError` for a batch of more than `MAX_BATCH` records."""
     if len(records) > MAX_BATCH:
         raise UsageError(f"{verb}: {len(records)} records in one call; at most {MAX_BATCH} are allowed")
+
+
+def check_instant(verb: str, at: Instant) -> None:
+    """Raise `UsageError` for an instant that no store can keep."""
+    if not 0 <= at < 2**53:
+        raise UsageError(f"{verb}: {at} is no instant from 1970 to 2255, in microseconds")
 
 
 def check_places(jobs: Sequence[NewJob]) -> None:

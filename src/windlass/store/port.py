@@ -248,6 +248,10 @@ class JobStore(Protocol):
         """Declare a waiting, scheduled or ready job succeeded with this result: JSON that fits the task, which the
         caller sees to. A repeated call answers ``STARTED``."""
 
+    async def reschedule(self, ids: Sequence[bytes], at: Instant) -> list[bool]:
+        """Have scheduled jobs be due at an instant, in place of when they were: now, if that is past. Says of each
+        whether it was scheduled; the others stay as they are. Repeating it changes nothing."""
+
     async def delete(self, ids: Sequence[bytes]) -> int:
         """Purge finished jobs by hand, before their retention is over, but not within `KEEP_AT_LEAST` of finishing and
         not while dependants are unfinished. Answers how many were deleted; the others stay. Idempotent."""

@@ -224,6 +224,9 @@ class FaultyStore:
     async def skip(self, id: bytes, result: bytes) -> SkipAnswer:
         return await self._write("skip", lambda: self.inner.skip(id, result))
 
+    async def reschedule(self, ids: Sequence[bytes], at: Instant) -> list[bool]:
+        return await self._write("reschedule", lambda: self.inner.reschedule(ids, at))
+
     async def delete(self, ids: Sequence[bytes]) -> int:
         return await self._write("delete", lambda: self.inner.delete(ids))
 

@@ -96,7 +96,13 @@ class Plan:
         payload = put(draft.payload, [(("items",), msgspec.json.encode(plan))])
         job = draft.recipe.step_job(family.id(number), payload, None, parents, info)
         return msgspec.structs.replace(
-            job, queue=mapped.queue, priority=mapped.priority, delay=mapped.delay, at=mapped.at
+            job,
+            queue=mapped.queue,
+            priority=mapped.priority,
+            delay=mapped.delay,
+            at=mapped.at,
+            expires_in=mapped.expires_in,
+            expires_at=mapped.expires_at,
         )
 
     def _map_plan(self, draft: Draft, items: Items, mapped: NewJob, run: bytes) -> MapPlan:

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
-from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar, cast
 from uuid import UUID
 
 import msgspec
@@ -17,7 +17,15 @@ from windlass.call import Recipe, send
 from windlass.choices import NONE
 from windlass.client import Client
 from windlass.core.clock import to_datetime
-from windlass.core.errors import InvalidOption, JobCancelled, JobFailed, JobNotFound, ResultTimeout, UsageError
+from windlass.core.errors import (
+    InvalidOption,
+    InvalidResult,
+    JobCancelled,
+    JobFailed,
+    JobNotFound,
+    ResultTimeout,
+    UsageError,
+)
 from windlass.core.foreign import dec_hook
 from windlass.core.ids import Family, is_run_id, new_run_id, to_text
 from windlass.core.lifecycle import State
@@ -26,16 +34,25 @@ from windlass.core.remote import decode_error, rebuild_error
 from windlass.core.steps import FINISH, put
 from windlass.job import Job
 from windlass.store.port import Store
+from windlass.workflows.pausing import pause, paused_runs, resume
 from windlass.workflows.running import describe_failure
 from windlass.workflows.states import StepState, count_steps, find_cause, not_needed, read_family, read_steps
 
+if TYPE_CHECKING:
+    from windlass.doctor import Finding
+
 R_co = TypeVar("R_co", covariant=True)
 
-RunStatus: TypeAlias = Literal["starting", "running", "succeeded", "failed", "cancelled"]
+RunStatus: TypeAlias = Literal["starting", "running", "paused", "succeeded", "failed", "cancelled"]
+UNFINISHED = ("starting", "running", "paused")
+"""Of a run that has not ended."""
 BATCH = 200
 """Jobs that one call cancels or replays."""
 CANCEL_POLL = 0.1
 """Seconds between looks at jobs that are making others while their run is cancelled."""
+
+JUDGED = 30.0
+"""Seconds for which a retry waits for the judgement of a run that is under way."""
 
 
 class StepStatus(NamedTuple):
@@ -118,6 +135,7 @@ class Run(Generic[R_co]):
             JobFailed: a step died of no error of its own.
             JobCancelled: the run, or a step, was cancelled.
             JobNotFound: the store does not have the run (any more).
+            InvalidResult: the result does not fit the workflow's return hint.
         """
         if timeout is not None and not timeout >= 0:
             raise InvalidOption(f"result(timeout={timeout!r}): expected seconds, 0 or more, or None")
@@ -134,7 +152,10 @@ class Run(Generic[R_co]):
         if end.state is not State.SUCCEEDED:
             await self._raise(opened.store, end.state)
         data = b"null" if end.result is None else end.result
-        return cast("R_co", msgspec.json.decode(data, type=self._hint, dec_hook=dec_hook))
+        try:
+            return cast("R_co", msgspec.json.decode(data, type=self._hint, dec_hook=dec_hook))
+        except Exception as error:  # noqa: BLE001 - a type's own __post_init__ or hook may raise anything
+            raise InvalidResult(f"run {self.id}: its result does not fit the workflow's return hint: {error}") from None
 
     def result_sync(self, timeout: float | None = None) -> R_co:
         """As `result`, blocking."""
@@ -165,10 +186,11 @@ class Run(Generic[R_co]):
 
     async def status(self) -> RunStatus:
         """Where the run is in its life. Raises `JobNotFound`."""
-        start, end = await (await self._store()).get_jobs([self._id, self._finish])
+        store = await self._store()
+        start, end = await store.get_jobs([self._id, self._finish])
         if start is None:
             raise JobNotFound(f"the store has no run {self.id}: it never had it, or it was purged after its retention")
-        return run_status(start, end)
+        return run_status(start, end, paused=self._id in await paused_runs(store))
 
     def status_sync(self) -> RunStatus:
         """As `status`, blocking."""
@@ -240,7 +262,7 @@ class Run(Generic[R_co]):
         run.watch(): ...``. ``every``: seconds between looks."""
         last = None
         while True:
-            ended = (await self.status()) not in ("starting", "running")
+            ended = (await self.status()) not in UNFINISHED
             now = await self.progress()
             if now != last:
                 yield now
@@ -256,9 +278,11 @@ class Run(Generic[R_co]):
 
         Jobs that are just storing others are waited for, so that nothing is forgotten: for ``timeout`` seconds at most.
 
-        Raises `ResultTimeout` if one of them had not ended by then: call it again once a worker is there.
+        Raises `JobNotFound`, and `ResultTimeout` if one of them had not ended by then: call it again once a worker is
+        there.
         """
         deadline = time.monotonic() + timeout
+        await self.status()  # raises if there is no such run
         store = await self._store()
         await store.cancel([self._id])
         await self._until_finished(store, self._id, deadline)
@@ -271,6 +295,50 @@ class Run(Generic[R_co]):
         for state in await read_steps(store, self._id):
             if state.items:
                 await self._cancel_family(store, state.job.id, range(state.items.total()))
+        if self._id in await paused_runs(store):
+            await resume(store, self._id)
+
+    async def pause(self) -> None:
+        """Let nothing more of the run start until `resume`; steps that run go on. Idempotent.
+
+        A worker that is about to start a step when this returns may still do so. Raises `UsageError` if the run has
+        ended, and `JobNotFound`.
+        """
+        status = await self.status()
+        if status not in UNFINISHED:
+            raise UsageError(f"run {self.id} cannot be paused: it has ended ({status})")
+        await pause(await self._store(), self._id)
+
+    def pause_sync(self) -> None:
+        """As `pause`, blocking."""
+        blocking.run(self.pause)
+
+    async def resume(self) -> None:
+        """Let the run go on that was paused. Idempotent. Costs in proportion to its steps."""
+        await resume(await self._store(), self._id)
+
+    def resume_sync(self) -> None:
+        """As `resume`, blocking."""
+        blocking.run(self.resume)
+
+    async def audit(self, *, mend: bool = False) -> list[Finding]:
+        """Say what keeps the run from going on and will not pass by itself: steps that no live worker can run, or that
+        wait for what is gone. Empty: nothing does.
+
+        Args:
+            mend: carry on what a worker left behind, and cancel what can never run, so that the run ends. What no
+                worker can run stays: it waits for one.
+
+        Raises `JobNotFound`.
+        """
+        from windlass.workflows.auditing import audit
+
+        await self.status()
+        return await audit(await self._store(), self._id, mend=mend)
+
+    def audit_sync(self, *, mend: bool = False) -> list[Finding]:
+        """As `audit`, blocking."""
+        return blocking.run(lambda: self.audit(mend=mend))
 
     def cancel_sync(self, timeout: float = 60) -> None:
         """As `cancel`, blocking."""
@@ -327,17 +395,30 @@ class Run(Generic[R_co]):
         again = _to_replay(states, only)
         for state in states:
             if state.info.number in again:
+                # Items first: a map that makes the others finds none of them cancelled.
+                ids += state.bad_items if only is None else [one for one in state.bad_items if one == only]
                 if state.job.state in (State.DEAD, State.CANCELLED):
                     ids.append(state.job.id)
-                ids += state.bad_items if only is None else [one for one in state.bad_items if one == only]
-        if not ids:
+        end = (await store.get_jobs([self._finish]))[0]
+        if not ids and (end is None or end.state not in (State.DEAD, State.CANCELLED)):
             raise UsageError(f"run {self.id}: nothing in it has failed, so that there is nothing to run again")
         ids.append(self._finish)  # last: once its steps are open again it waits for them
         for first in range(0, len(ids), BATCH):
             await store.replay(ids[first : first + BATCH])
+        await self._judge_again(store)
         if self._client.inline is not None:
             await self._client.inline.run()
         return len(ids) - 1
+
+    async def _judge_again(self, store: Store) -> None:
+        """What ends the run may be failing it just now, by what it had read before: let it end, then replay it."""
+        deadline = time.monotonic() + JUDGED
+        while time.monotonic() < deadline:
+            end = (await store.get_jobs([self._finish]))[0]
+            if end is None or end.state is not State.RUNNING:
+                break
+            await asyncio.sleep(CANCEL_POLL)
+        await store.replay([self._finish])
 
     async def rerun(self, **changes: Any) -> Run[R_co]:
         """Start another run of the same workflow with the same arguments, but for those that are given here, by name.
@@ -384,8 +465,8 @@ class Run(Generic[R_co]):
         blocking.run(lambda: self.skip(name, result))
 
 
-def run_status(start: JobRecord, end: JobRecord | None) -> RunStatus:
-    """Where a run is, by the jobs that start and end it."""
+def run_status(start: JobRecord, end: JobRecord | None, *, paused: bool = False) -> RunStatus:
+    """Where a run is, by the jobs that start and end it, and whether it is paused."""
     if start.state is State.SUCCEEDED and end is None:
         return "succeeded"  # what ended it was purged a moment before what started it
     job = end if end is not None and start.state is State.SUCCEEDED else start
@@ -394,8 +475,8 @@ def run_status(start: JobRecord, end: JobRecord | None) -> RunStatus:
     if job.state is State.DEAD:
         return "failed"
     if job is end:
-        return "succeeded" if job.state is State.SUCCEEDED else "running"
-    return "starting"
+        return "succeeded" if job.state is State.SUCCEEDED else "paused" if paused else "running"
+    return "paused" if paused else "starting"
 
 
 def _named(states: Sequence[StepState], name: str) -> StepState:

@@ -6,7 +6,7 @@ nothing that was stored by halves begins before the job that stores it has succe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -153,12 +153,14 @@ async def _make_items(
     run, own = Family(info.run), Family(job_id)
     dependants = [(run.id(number), policy) for number, policy in plan.dependants]
     limit_by = _limit_by(client, plan)
+    spec = client.tasks.get(plan.task)
+    known = None if spec is None else spec.signature.names
     options = bytes(plan.options)
     constants = bytes(plan.constants)
 
     def planned() -> Iterator[Planned]:
         for number, values in enumerate(zip(*lists, strict=True)):
-            payload = put(constants, [((name,), bytes(value)) for name, value in _named(plan, values)])
+            payload = put(constants, [((name,), bytes(value)) for name, value in _named(plan, values, known)])
             job = NewJob(
                 id=own.id(number),
                 task=plan.task,
@@ -185,8 +187,10 @@ def _limit_by(client: Client, plan: MapPlan) -> Any:
     return lambda payload: key_of(spec.signature, payload, parameter)
 
 
-def _named(plan: MapPlan, values: tuple[msgspec.Raw, ...]) -> Iterable[tuple[str, msgspec.Raw]]:
-    """Give an item's values to the parameters that they fill."""
+def _named(
+    plan: MapPlan, values: tuple[msgspec.Raw, ...], known: Sequence[str] | None
+) -> Iterable[tuple[str, msgspec.Raw]]:
+    """Give an item's values to the parameters that they fill. ``known``: the task's, if this worker has it."""
     if not plan.star:
         return zip(plan.names, values, strict=True)
     (item,) = values
@@ -197,6 +201,9 @@ def _named(plan: MapPlan, values: tuple[msgspec.Raw, ...]) -> Iterable[tuple[str
             f"starmap of task {plan.task!r}: {bytes(item)[:200]!r} is no list of arguments"
         ) from None
     if isinstance(given, dict):
+        unknown = set() if known is None else given.keys() - set(known)
+        if unknown:
+            raise InvalidArguments(f"starmap of task {plan.task!r}: the task has no parameter {min(unknown)!r}")
         return given.items()
     if len(given) > len(plan.names):
         raise InvalidArguments(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from windlass.core.graph import EdgePolicy
-from windlass.core.ids import Family
+from windlass.core.ids import MAX_FAMILY, Family
 from windlass.core.lifecycle import State
 from windlass.core.model import MAX_BATCH
 from windlass.core.options import decode_options
@@ -78,14 +78,16 @@ async def read_steps(store: Insights, run: bytes) -> list[StepState]:
             if job is not None and info is not None:
                 found.append(StepState(info, job))
     for step in found:
-        if step.info.maps is not None and not step.omitted and step.job.result is not None:
+        has_ended = step.job.result is not None or step.job.state in (State.DEAD, State.CANCELLED)
+        if step.info.maps is not None and not step.omitted and has_ended:
             await _count_items(store, step)
     return found
 
 
 async def _count_items(store: Insights, step: StepState) -> None:
-    assert step.job.result is not None
-    count = msgspec.json.decode(step.job.result, type=MapResult).items
+    count = MAX_FAMILY  # it ended while it made them: as many as there are
+    if step.job.result is not None:
+        count = msgspec.json.decode(step.job.result, type=MapResult).items
     async for job in read_family(store, step.job.id, range(count)):
         step.items[job.state] += 1
         if job.state in (State.DEAD, State.CANCELLED):

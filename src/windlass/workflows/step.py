@@ -16,6 +16,7 @@ from windlass.core.steps import Path
 if TYPE_CHECKING:
     from windlass.call import Recipe
 
+R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
 Needs: TypeAlias = Literal["succeeded", "done", "failed"]
@@ -148,7 +149,7 @@ class Step(Generic[R_co]):
         self._has_no_value("was awaited", "pass it on to other steps, and await run.result()")
 
 
-class MappedStep(Step[R_co]):
+class MappedStep(Step[list[R]], Generic[R]):
     """A step for each item of something: its result is the list of theirs, in the order of the items."""
 
     __slots__ = ()

@@ -89,7 +89,9 @@ class Trace:
             names = tuple(name for name in signature.positional if name not in kwargs)
             holes = dict.fromkeys(names, _ITEM)
             payload, takes = self.encode(recipe, (), {**holes, **kwargs})
-            return names, payload, takes
+            shared: dict[str, msgspec.Raw] = msgspec.json.decode(payload, type=dict[str, msgspec.Raw])
+            # What an item leaves out has its default, and is not null.
+            return names, msgspec.json.encode({name: shared[name] for name in shared if name not in holes}), takes
         found: list[str] = []
         payload, takes = self.encode(recipe, (_ITEM,) * count, kwargs, found)
         return tuple(found), payload, takes

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from types import GenericAlias, NoneType
-from typing import Any, Generic, ParamSpec, Self, TypeVar, cast, get_args, get_origin, get_type_hints
+from types import GenericAlias, NoneType, UnionType
+from typing import Any, Generic, Optional, ParamSpec, Self, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -152,10 +152,11 @@ def _without_steps(hint: Any) -> Any:
     origin, args = get_origin(hint), get_args(hint)
     if hint in (Step, MappedStep):
         return Any
-    if origin is Step:
-        return _without_steps(args[0])
-    if origin is MappedStep:
-        return _without_steps(args[0])
-    if origin in (list, tuple, dict):
+    if origin in (Step, MappedStep):
+        found = _without_steps(args[0])
+        return Optional[GenericAlias(list, (found,)) if origin is MappedStep else found]  # noqa: UP045 - of a variable
+    if origin in (Union, UnionType):
+        return Union[tuple(_without_steps(one) for one in args)]  # noqa: UP007 - of variables
+    if origin in (list, tuple, dict, Sequence, Mapping):
         return GenericAlias(origin, tuple(one if one is Ellipsis else _without_steps(one) for one in args))
     return None if hint is NoneType else hint

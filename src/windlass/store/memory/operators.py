@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from windlass.core.clock import Instant
 from windlass.core.graph import EdgePolicy, Verdict, verdict
 from windlass.core.lifecycle import Event, State, after
 from windlass.core.model import KEEP_AT_LEAST
@@ -121,6 +122,17 @@ def skip(step: Step, id: bytes, result: bytes) -> SkipAnswer:
     cascade.finish(job, after(job.state, Event.SKIP), step.settings.keep, Reason.SKIPPED, result)
     cascade.run()
     return SkipAnswer.SKIPPED
+
+
+def reschedule(step: Step, ids: Sequence[bytes], at: Instant) -> list[bool]:
+    """See `JobStore.reschedule`."""
+    answers = []
+    for job in map(step.data.jobs.get, ids):
+        answers.append(job is not None and job.state is State.SCHEDULED)
+        if job is not None and answers[-1]:
+            job.due_at = max(at, step.now)
+            step.make_scheduled(job)
+    return answers
 
 
 def put_limit(step: Step, limit: Limit) -> None:

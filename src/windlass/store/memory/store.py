@@ -54,6 +54,7 @@ from windlass.store.bounds import (
     check_distinct,
     check_edges,
     check_firings,
+    check_instant,
     check_jobs,
     check_limit,
     check_record,
@@ -263,6 +264,12 @@ class MemoryStore:
     async def skip(self, id: bytes, result: bytes) -> SkipAnswer:
         """See `JobStore.skip`."""
         return self._do(operators.skip, id, result)
+
+    async def reschedule(self, ids: Sequence[bytes], at: Instant) -> list[bool]:
+        """See `JobStore.reschedule`."""
+        check_batch("reschedule", ids)
+        check_instant("reschedule", at)
+        return self._do(operators.reschedule, ids, at)
 
     async def delete(self, ids: Sequence[bytes]) -> int:
         """See `JobStore.delete`."""

@@ -63,6 +63,7 @@ from windlass.store.bounds import (
     check_distinct,
     check_edges,
     check_firings,
+    check_instant,
     check_jobs,
     check_limit,
     check_places,
@@ -405,6 +406,13 @@ class PostgresStore:
         return SkipAnswer(
             await self._value("skip", self._now(), UUID(id), result, self._settings.keep, MAX_EDGES_PER_CALL)
         )
+
+    async def reschedule(self, ids: Sequence[bytes], at: Instant) -> list[bool]:
+        """See `JobStore.reschedule`."""
+        check_batch("reschedule", ids)
+        check_instant("reschedule", at)
+        moved = {one.bytes for one in await self._value("reschedule", self._now(), uuids(ids), at)}
+        return [job_id in moved for job_id in ids]
 
     async def delete(self, ids: Sequence[bytes]) -> int:
         """See `JobStore.delete`."""

@@ -57,6 +57,7 @@ from windlass.store.bounds import (
     check_distinct,
     check_edges,
     check_firings,
+    check_instant,
     check_jobs,
     check_limit,
     check_places,
@@ -388,6 +389,14 @@ class RedisStore:
     async def skip(self, id: bytes, result: bytes) -> SkipAnswer:
         """See `JobStore.skip`."""
         return SkipAnswer(await self._write_one("skip", id, result))
+
+    async def reschedule(self, ids: Sequence[bytes], at: Instant) -> list[bool]:
+        """See `JobStore.reschedule`."""
+        check_batch("reschedule", ids)
+        check_instant("reschedule", at)
+        calls: list[Arguments] = [(at, *part) for part in batches.parts(ids)]
+        found = await self._write("reschedule", *calls) if ids else []
+        return [answer == 1 for answers in found for answer in answers]
 
     async def delete(self, ids: Sequence[bytes]) -> int:
         """See `JobStore.delete`."""

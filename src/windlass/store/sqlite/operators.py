@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from windlass.core.clock import Instant
 from windlass.core.graph import Verdict
 from windlass.core.lifecycle import State
 from windlass.core.model import KEEP_AT_LEAST
@@ -98,6 +99,15 @@ def skip(tx: Transaction, id: bytes, result: bytes) -> SkipAnswer:
     cascade.finish(Target(n, id, linked), State.SUCCEEDED, tx.settings.keep, Reason.SKIPPED, result=result)
     cascade.run()
     return SkipAnswer.SKIPPED
+
+
+def reschedule(tx: Transaction, ids: Sequence[bytes], at: Instant) -> list[bool]:
+    """See `JobStore.reschedule`."""
+    due_at = max(at, tx.now)
+    answers = [tx.execute(_SQL["reschedule_job"], (due_at, job_id)).rowcount == 1 for job_id in ids]
+    if any(answers):
+        tx.hints.scheduled(due_at)
+    return answers
 
 
 def put_limit(tx: Transaction, limit: Limit) -> None:

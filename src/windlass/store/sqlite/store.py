@@ -58,6 +58,7 @@ from windlass.store.bounds import (
     check_distinct,
     check_edges,
     check_firings,
+    check_instant,
     check_jobs,
     check_limit,
     check_record,
@@ -335,6 +336,15 @@ class SQLiteStore:
     async def skip(self, id: bytes, result: bytes) -> SkipAnswer:
         """See `JobStore.skip`."""
         return await self._write(lambda tx: operators.skip(tx, id, result))
+
+    async def reschedule(self, ids: Sequence[bytes], at: Instant) -> list[bool]:
+        """See `JobStore.reschedule`."""
+        check_batch("reschedule", ids)
+        check_instant("reschedule", at)
+        found = await asyncio.gather(
+            *(self._write(partial(operators.reschedule, ids=part, at=at)) for part in _parts(ids))
+        )
+        return [answer for answers in found for answer in answers]
 
     async def delete(self, ids: Sequence[bytes]) -> int:
         """See `JobStore.delete`."""

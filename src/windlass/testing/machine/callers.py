@@ -6,7 +6,7 @@ import msgspec
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
-from windlass.core.clock import MINUTE, Span
+from windlass.core.clock import MINUTE, SECOND, Span
 from windlass.core.graph import EdgePolicy
 from windlass.core.lifecycle import State
 from windlass.core.model import Edge, EdgeAnswer, Enqueued, NewJob, UniqueUntil
@@ -76,7 +76,7 @@ class CallerRules(Situation):
 
     @precondition(lambda self: self.sent)
     @rule(
-        what=st.sampled_from(["cancel", "cancel", "replay", "replay", "skip", "delete"]),
+        what=st.sampled_from(["cancel", "cancel", "replay", "replay", "skip", "delete", "reschedule"]),
         which=plans.some_positions,
         mishap=mishaps(Fault.REPEATED, Fault.LATE),
     )
@@ -88,6 +88,8 @@ class CallerRules(Situation):
         elif what == "replay":
             self.duel.replaying(ids)
             self.do(lambda store: store.replay(ids), Fault.LOST if mishap is Fault.LATE else mishap)
+        elif what == "reschedule":
+            self.do(lambda store: store.reschedule(ids, self.now + len(ids) * SECOND), mishap)
         elif what == "skip":
             self.do(lambda store: store.skip(ids[0], b"2"), mishap)
         else:

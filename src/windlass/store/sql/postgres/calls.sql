@@ -61,6 +61,9 @@ SELECT * FROM windlass.replay($1);
 -- name: skip
 SELECT windlass.skip($1, $2, $3, $4, $5);
 
+-- name: reschedule
+SELECT windlass.reschedule($1, $2, $3);
+
 -- name: delete_jobs
 SELECT windlass.delete_jobs($1, $2, $3);
 

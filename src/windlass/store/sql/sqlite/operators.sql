@@ -31,6 +31,9 @@ WHERE state >= 4 AND purge_at IS NOT NULL AND id IN (SELECT parent FROM edges WH
 UPDATE edges INDEXED BY edges_open SET outcome = NULL
 WHERE parent = ? AND closed = 0 AND EXISTS (SELECT 1 FROM jobs WHERE n = child AND state = 0);
 
+-- name: reschedule_job
+UPDATE jobs SET due_at = ? WHERE id = ? AND state = 1;
+
 -- name: deletable_job
 SELECT n, linked FROM jobs
 WHERE id = ?1 AND state >= 4 AND finished_at <= ?2

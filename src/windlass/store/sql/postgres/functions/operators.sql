@@ -134,6 +134,18 @@ BEGIN
     RETURN 0;
 END $$;
 
+CREATE FUNCTION reschedule(clock bigint, ids uuid[], at bigint) RETURNS uuid[] LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    due bigint := greatest(at, instant(clock));
+    part uuid[];
+BEGIN
+    part := ARRAY(SELECT j.id FROM jobs j WHERE j.id = ANY (ids) AND j.state = 1 ORDER BY j.id FOR NO KEY UPDATE);
+    UPDATE jobs j SET due_at = due FROM unnest(part) AS p (id) WHERE j.id = p.id;
+    IF cardinality(part) > 0 THEN PERFORM tell_scheduled(due); END IF;
+    RETURN part;
+END $$;
+
 CREATE FUNCTION delete_jobs(clock bigint, ids uuid[], at_least bigint) RETURNS integer LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
