@@ -49,6 +49,7 @@ COUNTED = ("tests/unit/test_counted_lanes.py",)
 RESOURCES = ("tests/integration/test_resources.py", "-k", "memory or sqlite")
 WORKFLOWS = ("tests/integration/test_workflows.py", "-k", "sqlite")
 COMPUTE = ("tests/integration/test_compute.py", "-k", "sqlite")
+FUNCTIONS = ("tests/unit/test_signing.py", "tests/integration/test_functions.py", "-k", "not redis and not postgres")
 POSTGRES = ("tests/conformance", "-k", "postgres-")
 BESIDE = ("tests/integration/test_postgres_beside.py",)
 POOLER = ("tests/integration/test_postgres_pooler.py",)
@@ -1828,6 +1829,54 @@ MUTANTS: list[Mutant] = [
         old="job.state < State.RUNNING",
         new="job.state <= State.RUNNING",
         tests=COMPUTE,
+    ),
+    Mutant(
+        name="signing: the job is not signed",
+        breaks="a body is good for one job only",
+        file="core/signing.py",
+        old="            purpose.job_id,\n",
+        new="",
+        tests=FUNCTIONS,
+    ),
+    Mutant(
+        name="signing: calls never expire",
+        breaks="a signed call is good for a while only",
+        file="core/signing.py",
+        old="        if now >= sealed.expires:\n",
+        new="        if now >= sealed.expires + 2**40:\n",
+        tests=FUNCTIONS,
+    ),
+    Mutant(
+        name="signing: calls are unpickled before they are verified",
+        breaks="nothing is unpickled that was not verified",
+        file="compute/functions.py",
+        old='            body = key.open("to the worker", self._purpose, call, time.time())\n',
+        new='            _unpickled(_unpickled(call.body.partition(b"\\n")[2])[0])\n            body = key.open("to the worker", self._purpose, call, time.time())\n',
+        tests=("tests/integration/test_functions.py", "-k", "memory and nothing_is_unpickled"),
+    ),
+    Mutant(
+        name="signing: results are taken unverified",
+        breaks="no result is unpickled that the worker has not signed",
+        file="compute/functions.py",
+        old='_unpickled(self._key.open("to the caller", purpose, sealed, time.time()))',
+        new="_unpickled(sealed.body)",
+        tests=FUNCTIONS,
+    ),
+    Mutant(
+        name="signing: both directions have one key",
+        breaks="nobody can be sent back what he has signed himself",
+        file="core/signing.py",
+        old='b"windlass function calls 1", one.encode())',
+        new='b"windlass function calls 1")',
+        tests=FUNCTIONS,
+    ),
+    Mutant(
+        name="signing: fields are not told apart",
+        breaks="no two lists of signed fields read the same",
+        file="core/signing.py",
+        old='        mac.update(len(field).to_bytes(8, "big"))\n',
+        new="",
+        tests=FUNCTIONS,
     ),
     Mutant(
         name="resources: lanes that share one each ask for all of it",

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         InvalidName,
         InvalidOption,
         InvalidResult,
+        InvalidSignature,
         InvalidURL,
         JobCancelled,
         JobFailed,
@@ -114,6 +115,7 @@ __all__ = [
     "InvalidName",
     "InvalidOption",
     "InvalidResult",
+    "InvalidSignature",
     "InvalidURL",
     "Job",
     "JobCancelled",
@@ -185,7 +187,7 @@ _HOMES = {
             "IllegalTransition InvalidArguments InvalidCron InvalidName InvalidOption InvalidResult InvalidURL "
             "JobCancelled JobFailed JobLost JobNotFound MissingExtra PayloadTooLarge ProcessDied RemoteError "
             "ResultTimeout RetryLater ScheduleExists ScheduleNotFound SchemaMismatch Snooze StaleEnqueue StoreError "
-            "StoreFull StoreReadOnly "
+            "InvalidSignature StoreFull StoreReadOnly "
             "StoreUnavailable UndecodablePayload UnknownParent UnknownTask UsageError WindlassError"
         ),
         "windlass.core.retry": "Retry",

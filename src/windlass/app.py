@@ -29,6 +29,7 @@ from windlass.core.records import JobFilter
 from windlass.core.remote import type_name
 from windlass.core.requirements import Resources
 from windlass.core.retry import RetryPolicy
+from windlass.core.signing import SigningKey
 from windlass.core.task import ExecutorName, TaskSpec
 from windlass.engine.config import DEFAULT_CONCURRENCY, DEFAULT_GRACE, DEFAULT_LAG_WARNING, WorkerConfig
 from windlass.engine.process_pool import place
@@ -110,6 +111,7 @@ class App(AppWorkflows, AppCompute, AppLimits):
         max_lost: int = 2,
         max_payload: int = MAX_PAYLOAD,
         max_result: int = MAX_RESULT,
+        signing_key: str | bytes | None = None,
     ) -> None:
         """Make an app. Nothing is opened yet.
 
@@ -126,6 +128,9 @@ class App(AppWorkflows, AppCompute, AppLimits):
             max_lost: how many workers a job may take down while running alone before it is dead.
             max_payload: bytes of encoded arguments of one job (256 KiB).
             max_result: bytes of one encoded result (1 MiB).
+            signing_key: lets functions that are no tasks run on workers that have the same key, 32 bytes or more;
+                ``None``: what ``WINDLASS_SIGNING_KEY`` says at first use, or else there are no such functions. Who
+                holds it can run code of his own on every worker that has it.
 
         Raises:
             InvalidURL: the URL is not understood.
@@ -147,7 +152,8 @@ class App(AppWorkflows, AppCompute, AppLimits):
         self.version = version
         self._timezone = _check_timezone(timezone)
         self._declared: dict[str, Definition] = {}
-        self._client = Client(self._connect)
+        self._signing_key = None if signing_key is None else SigningKey(signing_key, "signing_key")
+        self._client = Client(self._connect, signing_key=self._find_signing_key)
         self._tasks: dict[str, Task[..., Any]] = {}
         self._workflows: dict[str, Workflow[..., Any]] = {}
         for one in middleware:
@@ -161,6 +167,12 @@ class App(AppWorkflows, AppCompute, AppLimits):
 
     def _resolved_url(self) -> str:
         return self._url or os.environ.get("WINDLASS_URL") or DEFAULT_URL
+
+    def _find_signing_key(self) -> SigningKey | None:
+        said = os.environ.get("WINDLASS_SIGNING_KEY")
+        if self._signing_key is None and said:
+            self._signing_key = SigningKey(said, "WINDLASS_SIGNING_KEY")
+        return self._signing_key
 
     @property
     def settings(self) -> Settings:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from windlass.client import Client
 from windlass.registry import TaskDefaults
@@ -32,9 +32,36 @@ class AppCompute:
 
         return Executor(self._computing(), partial(recipe_of, self._client))
 
+    @overload
     def map(
         self,
-        task: Task[..., R],
+        function: Callable[..., Coroutine[Any, Any, R]],
+        /,
+        *iterables: Iterable[Any],
+        chunksize: int | None = None,
+        ordered: bool = True,
+        window: int | None = None,
+        timeout: float | None = None,
+        progress: Callable[[int], object] | None = None,
+        **constants: Any,
+    ) -> Iterator[R]: ...
+    @overload
+    def map(
+        self,
+        function: Task[..., R] | Callable[..., R],
+        /,
+        *iterables: Iterable[Any],
+        chunksize: int | None = None,
+        ordered: bool = True,
+        window: int | None = None,
+        timeout: float | None = None,
+        progress: Callable[[int], object] | None = None,
+        **constants: Any,
+    ) -> Iterator[R]: ...
+    def map(
+        self,
+        function: Any,
+        /,
         *iterables: Iterable[Any],
         chunksize: int | None = None,
         ordered: bool = True,
@@ -43,12 +70,14 @@ class AppCompute:
         progress: Callable[[int], object] | None = None,
         **constants: Any,
     ) -> Iterator[R]:
-        """Run a task on the workers for each item, and yield the results: ``for y in app.map(square, numbers): ...``.
+        """Run a task or a function on the workers for each item, and yield the results:
+        ``for y in app.map(square, numbers): ...``.
 
         Items travel in batches, which are jobs; the source is read a few of them ahead, however long it is.
 
         Args:
-            task: a task of this app. Its limits and unique key hold for jobs, not for items of batches.
+            function: a task of this app, whose limits and unique key hold for jobs, not for items of batches; or any
+                function, if this app and its workers have the same signing key.
             iterables: with several, of which the shortest ends it, the task gets an item of each.
             chunksize: items of a batch; default: as many as take a tenth of a second, as measured.
             ordered: whether results come in the order of the items, or as they are there.
@@ -61,19 +90,46 @@ class AppCompute:
         and the batches that are on their way are cancelled, as they are if the caller stops iterating.
 
         Raises:
-            InvalidOption, InvalidArguments, PayloadTooLarge: what is mapped does not fit the task.
+            InvalidOption, InvalidArguments, PayloadTooLarge: what is mapped does not fit the task, or cannot travel.
+            UsageError: it is no task, and the app has no signing key.
+            InvalidSignature: a result comes from who does not have the key.
             TimeoutError: not all results were there in time.
             RemoteError, JobLost, JobCancelled: as `Job.result`.
         """
         from windlass.compute.mapping import mapped_sync
 
         options = {"chunksize": chunksize, "window": window, "progress": progress, "ordered": ordered}
-        make = partial(self._mapping, task, constants, options)
+        make = partial(self._mapping, function, constants, options)
         return mapped_sync(self._client, iterables, make, timeout)
 
+    @overload
     def amap(
         self,
-        task: Task[..., R],
+        function: Callable[..., Coroutine[Any, Any, R]],
+        /,
+        *iterables: Iterable[Any] | AsyncIterable[Any],
+        chunksize: int | None = None,
+        ordered: bool = True,
+        window: int | None = None,
+        progress: Callable[[int], object] | None = None,
+        **constants: Any,
+    ) -> AsyncIterator[R]: ...
+    @overload
+    def amap(
+        self,
+        function: Task[..., R] | Callable[..., R],
+        /,
+        *iterables: Iterable[Any] | AsyncIterable[Any],
+        chunksize: int | None = None,
+        ordered: bool = True,
+        window: int | None = None,
+        progress: Callable[[int], object] | None = None,
+        **constants: Any,
+    ) -> AsyncIterator[R]: ...
+    def amap(
+        self,
+        function: Any,
+        /,
         *iterables: Iterable[Any] | AsyncIterable[Any],
         chunksize: int | None = None,
         ordered: bool = True,
@@ -85,19 +141,38 @@ class AppCompute:
         from windlass.compute.mapping import Items, mapped
 
         options = {"chunksize": chunksize, "window": window, "progress": progress, "ordered": ordered}
-        return mapped(self._mapping(task, constants, options, Items(iterables)))
+        return mapped(self._mapping(function, constants, options, Items(iterables)))
 
-    def _mapping(
-        self, task: Task[..., Any], constants: dict[str, Any], options: dict[str, Any], source: Source
-    ) -> Mapping:
+    def _mapping(self, function: Any, constants: dict[str, Any], options: dict[str, Any], source: Source) -> Mapping:
         from windlass.compute.executor import recipe_of
         from windlass.compute.mapping import Mapping
 
-        return Mapping(recipe_of(self._computing(), task), source, constants, **options)
+        return Mapping(recipe_of(self._computing(), function), source, constants, **options)
 
+    @overload
     async def reduce(
         self,
-        task: Task[..., R],
+        function: Callable[..., Coroutine[Any, Any, R]],
+        /,
+        items: Iterable[R] | AsyncIterable[R],
+        *,
+        chunksize: int | None = None,
+        window: int | None = None,
+    ) -> R: ...
+    @overload
+    async def reduce(
+        self,
+        function: Task[..., R] | Callable[..., R],
+        /,
+        items: Iterable[R] | AsyncIterable[R],
+        *,
+        chunksize: int | None = None,
+        window: int | None = None,
+    ) -> R: ...
+    async def reduce(
+        self,
+        function: Any,
+        /,
         items: Iterable[R] | AsyncIterable[R],
         *,
         chunksize: int | None = None,
@@ -108,25 +183,52 @@ class AppCompute:
         The task takes two arguments, and must be associative: neighbours are put together, in their order, but in any
         grouping. Raises ``TypeError`` if there are no items; otherwise as `map`.
         """
-        found: R = await self._reduction(task, chunksize, window).run(items)
+        found: R = await self._reduction(function, chunksize, window).run(items)
         return found
 
+    @overload
     def reduce_sync(
-        self, task: Task[..., R], items: Iterable[R], *, chunksize: int | None = None, window: int | None = None
+        self,
+        function: Callable[..., Coroutine[Any, Any, R]],
+        /,
+        items: Iterable[R],
+        *,
+        chunksize: int | None = None,
+        window: int | None = None,
+    ) -> R: ...
+    @overload
+    def reduce_sync(
+        self,
+        function: Task[..., R] | Callable[..., R],
+        /,
+        items: Iterable[R],
+        *,
+        chunksize: int | None = None,
+        window: int | None = None,
+    ) -> R: ...
+    def reduce_sync(
+        self,
+        function: Any,
+        /,
+        items: Iterable[R],
+        *,
+        chunksize: int | None = None,
+        window: int | None = None,
     ) -> R:
         """As `reduce`, blocking; the source is iterated in the caller's own thread."""
-        found: R = self._reduction(task, chunksize, window).run_sync(self._client, items)
+        found: R = self._reduction(function, chunksize, window).run_sync(self._client, items)
         return found
 
-    def _reduction(self, task: Task[..., Any], chunksize: int | None, window: int | None) -> Reduction:
+    def _reduction(self, function: Any, chunksize: int | None, window: int | None) -> Reduction:
         from windlass.compute.executor import recipe_of
         from windlass.compute.mapping import Reduction
 
-        return Reduction(recipe_of(self._computing(), task), chunksize=chunksize, window=window)
+        return Reduction(recipe_of(self._computing(), function), chunksize=chunksize, window=window)
 
     def _computing(self) -> Client:
-        """The client, with batches known to it."""
-        from windlass.compute.batches import register
+        """The client, with batches and function calls known to it."""
+        from windlass.compute import batches, functions
 
-        register(self._client, self._defaults)
+        batches.register(self._client, self._defaults)
+        functions.register(self._client, self._defaults)
         return self._client

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from windlass.context import Middleware
 from windlass.core.errors import BlockingCallInLoop
+from windlass.core.signing import SigningKey
 from windlass.core.task import TaskSpec
 from windlass.engine.enqueuer import Enqueuer
 from windlass.engine.waiting import ResultWaiter
@@ -57,6 +58,8 @@ class Client:
     """Loops on which a worker of the app runs beside other code."""
     builtins: dict[str, Any] = field(default_factory=dict)
     """Recipes of tasks of our own, by name; there are some once a workflow is declared."""
+    signing_key: Callable[[], SigningKey | None] = lambda: None
+    """The key of function calls; raises `InvalidOption` if it is none."""
     inline: Inline | None = None
     """Called when jobs have been enqueued; only tests set it (`windlass.testing.Harness`)."""
     _origin: Store | None = None

@@ -102,3 +102,13 @@ async def wrong_use_of_workflows() -> None:
     (await run.result()).upper()  # type: ignore[attr-defined]
     send.options(needs="all")  # type: ignore[arg-type]
     report.map([1]).result()  # type: ignore[attr-defined]
+
+
+def wrong_use_of_functions() -> None:
+    App(signing_key=5)  # type: ignore[arg-type]
+    app.map(3, [1])  # type: ignore[call-overload]
+    app.reduce_sync(len)  # type: ignore[call-overload]
+    with app.executor() as pool:
+        pool.submit(abs)  # type: ignore[call-overload]
+        pool.submit(send, "a")  # type: ignore[call-overload]
+        pool.submit(report, 1).result().bit_length()  # type: ignore[attr-defined]

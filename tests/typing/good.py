@@ -221,3 +221,28 @@ async def compute() -> None:
         assert_type(future, JobFuture[float])
         assert_type(future.result(), float)
         assert_type(future.job, Job[float])
+        assert_type(pool.submit(send, "a", body="b"), JobFuture[int])
+
+
+async def functions() -> None:
+    signed = App(signing_key="k" * 32)
+    assert_type(App(signing_key=b"k" * 32), App)
+
+    def twice(n: int) -> float:
+        return 2.0 * n
+
+    async def later(n: int, m: int = 0) -> int:
+        return n + m
+
+    for one in signed.map(twice, range(3)):
+        assert_type(one, float)
+    for other in signed.map(later, range(3), m=1):
+        assert_type(other, int)
+    async for third in signed.amap(later, range(3)):
+        assert_type(third, int)
+    assert_type(await signed.reduce(later, [1, 2]), int)
+    assert_type(signed.reduce_sync(later, [1, 2]), int)
+    with signed.executor() as pool:
+        assert_type(pool.submit(twice, 1), JobFuture[float])
+        assert_type(pool.submit(later, 1, m=2), JobFuture[int])
+        assert_type(pool.map(later, [1]), Iterator[int])

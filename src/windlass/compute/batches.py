@@ -184,7 +184,7 @@ class BatchMaker:
         options = encode_options(msgspec.structs.replace(self._options, timeout=timeout))
         return msgspec.structs.replace(self._template, id=new_id(), payload=payload, options=options)
 
-    def values(self, result: bytes) -> tuple[list[Any], float]:
+    def values(self, _job_id: bytes, result: bytes) -> tuple[list[Any], float]:
         """The results of its items, and how long they took."""
         found = msgspec.json.decode(result, type=BatchResult)
         return self.spec.signature.decode_results(found.values), found.seconds

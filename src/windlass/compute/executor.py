@@ -9,16 +9,17 @@ import functools
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import Executor as FuturesExecutor
 from concurrent.futures import Future
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast, overload
 
 import msgspec
 
 from windlass import blocking
 from windlass.call import Recipe
 from windlass.client import Client
+from windlass.compute.functions import Function
 from windlass.compute.mapping import Mapping, Source, mapped_sync
 from windlass.compute.tracker import Tracker
 from windlass.core.errors import InvalidOption, UsageError
@@ -28,7 +29,6 @@ from windlass.core.limit_keys import key_of
 from windlass.core.model import MAX_BATCH, NewJob, Parent
 from windlass.core.records import CancelAnswer, JobResult
 from windlass.core.steps import Input, Path, StepInfo
-from windlass.core.task import TaskSpec
 from windlass.job import Job
 from windlass.task import Task
 
@@ -39,23 +39,31 @@ R = TypeVar("R")
 class JobFuture(Future[R]):
     """The future of a job. It is never `running`: a store says when a job has ended, not when it begins."""
 
-    def __init__(self, executor: Executor, number: int, job_id: bytes, spec: TaskSpec) -> None:
+    def __init__(self, executor: Executor, number: int, job_id: bytes, recipe: Recipe | Function) -> None:
         super().__init__()
         self._executor = executor
-        self.spec = spec
+        self.spec = recipe.spec
         """The task, as the engine sees it."""
+        self.function = recipe if isinstance(recipe, Function) else None
+        """What the job calls, if that is no task."""
         self.number = number
         """Within its executor."""
         self.job_id = job_id
 
     @property
     def job(self) -> Job[R]:
-        """The job itself."""
+        """The job itself. Of a function that is no task it gives no readable result: that is for the future."""
         return cast("Job[R]", self._executor.job_of(self))
 
     def cancel(self) -> bool:
         """Cancel the job, if it has not started. Returns whether it is cancelled."""
         return self._executor.cancel(self)
+
+    def decode(self, result: bytes) -> R:
+        """What the job's result means. Raises `InvalidSignature`, among others."""
+        if self.function is not None:
+            return cast("R", self.function.value(self.job_id, result))
+        return cast("R", self.spec.signature.decode_result(result))
 
     def give_up(self) -> bool:
         """Be cancelled, whatever becomes of the job."""
@@ -65,12 +73,13 @@ class JobFuture(Future[R]):
 class Executor(FuturesExecutor):
     """Runs tasks on the workers: `submit`, `map`, `shutdown` and futures are those of ``concurrent.futures``.
 
-    What is submitted is a task of the app. A future may be an argument of what is submitted later, also inside lists,
-    tuples and dicts: the job waits in the store until the other one has succeeded, and gets its result. A unique key of
-    the task does not hold: each future has a job of its own.
+    What is submitted is a task of the app, or any function, if the app and its workers have the same signing key. A
+    future may be an argument of what is submitted later, also inside lists, tuples and dicts: the job waits in the
+    store until the other one has succeeded, and gets its result (not where one of the two is a function that is no
+    task). A unique key of the task does not hold: each future has a job of its own.
     """
 
-    def __init__(self, client: Client, recipe_of: Callable[[Any], Recipe]) -> None:
+    def __init__(self, client: Client, recipe_of: Callable[[Any], Recipe | Function]) -> None:
         self._client = client
         self._recipe_of = recipe_of
         self._lock = threading.Lock()
@@ -90,31 +99,35 @@ class Executor(FuturesExecutor):
 
     # --------------------------------------------------------------------------------------- submitting
 
-    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> JobFuture[R]:
+    @overload
+    def submit(self, fn: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs) -> JobFuture[R]: ...
+    @overload
+    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> JobFuture[R]: ...
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> JobFuture[Any]:
         """Enqueue a job that runs a task with these arguments. Returns at once; what goes wrong while it is stored
         is the future's exception.
 
         Raises:
             RuntimeError: the executor was shut down.
-            InvalidArguments: the arguments do not fit the task.
-            UsageError: ``fn`` is no task of the app, or an argument is the future of another executor.
+            InvalidArguments: the arguments do not fit the task; or the function or they cannot be pickled.
+            PayloadTooLarge: they exceed the limit.
+            UsageError: ``fn`` is no task of the app, which has no signing key; an argument is the future of another
+                executor, or one that cannot be one.
         """
         recipe, args_given, kwargs_given = self._bound(fn, args, kwargs)
         if not blocking.loop_thread().is_this:  # callbacks of futures are called there, and may submit more
             blocking.check_may_block()
-        takes: list[tuple[Path, JobFuture[Any]]] = []
-        signature = recipe.spec.signature
-        payload = signature.encode_around(
-            args_given, kwargs_given, lambda name, value: self._emptied(value, (name,), takes)
-        )
-        key = None if recipe.limit_by is None else key_of(signature, payload, recipe.limit_by)
+        if isinstance(recipe, Function):
+            make = self._call_maker(recipe, args_given, kwargs_given)
+        else:
+            make = self._job_maker(recipe, args_given, kwargs_given)
         with self._lock:
             if self._is_shut_down:
                 raise RuntimeError("cannot schedule new futures after shutdown")
             number = self._count
             self._count += 1
-            job = self._job(recipe, number, payload, key, takes)
-            future: JobFuture[R] = JobFuture(self, number, job.id, recipe.spec)
+            job = make(number)
+            future: JobFuture[Any] = JobFuture(self, number, job.id, recipe)
             self._futures[job.id] = future
             self._new.append((job, future))
             is_first = len(self._new) == 1
@@ -122,15 +135,32 @@ class Executor(FuturesExecutor):
             blocking.loop_thread().loop.call_soon_threadsafe(self._send)
         return future
 
-    def _bound(self, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Recipe, Any, dict[str, Any]]:
+    def _bound(
+        self, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Recipe | Function, tuple[Any, ...], dict[str, Any]]:
         while isinstance(fn, functools.partial):
             args, kwargs, fn = (*fn.args, *args), {**fn.keywords, **kwargs}, fn.func
         return self._recipe_of(fn), args, kwargs
+
+    def _call_maker(self, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[int], NewJob]:
+        if any(map(_has_future, (args, kwargs))):
+            raise UsageError(f"{function.name} is no task, and takes no futures as arguments; pass their results")
+        work = function.work([args], kwargs)
+        return lambda number: function.job(self._family.id(number), work)
+
+    def _job_maker(self, recipe: Recipe, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[int], NewJob]:
+        takes: list[tuple[Path, JobFuture[Any]]] = []
+        signature = recipe.spec.signature
+        payload = signature.encode_around(args, kwargs, lambda name, value: self._emptied(value, (name,), takes))
+        key = None if recipe.limit_by is None else key_of(signature, payload, recipe.limit_by)
+        return lambda number: self._job(recipe, number, payload, key, takes)
 
     def _emptied(self, value: Any, path: Path, takes: list[tuple[Path, JobFuture[Any]]]) -> Any:
         if isinstance(value, JobFuture):
             if value._executor is not self:
                 raise UsageError("a future of another executor cannot be an argument; pass its result")
+            if value.function is not None:
+                raise UsageError(f"{value.function.name} is no task, and its future no argument; pass its result")
             takes.append((path, value))
             return None
         if isinstance(value, Future):
@@ -161,6 +191,16 @@ class Executor(FuturesExecutor):
         for job, future in new:
             tracker.send(job, functools.partial(self._ended, future))
 
+    @overload
+    def map(
+        self,
+        fn: Callable[..., Coroutine[Any, Any, R]],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int | None = None,
+        window: int | None = None,
+    ) -> Iterator[R]: ...
+    @overload
     def map(
         self,
         fn: Callable[..., R],
@@ -168,7 +208,15 @@ class Executor(FuturesExecutor):
         timeout: float | None = None,
         chunksize: int | None = None,
         window: int | None = None,
-    ) -> Iterator[R]:
+    ) -> Iterator[R]: ...
+    def map(
+        self,
+        fn: Callable[..., Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int | None = None,
+        window: int | None = None,
+    ) -> Iterator[Any]:
         """As `App.map`: in batches whose size follows from how long items take, unless ``chunksize`` says it."""
         recipe, args, kwargs = self._bound(fn, (), {})
         if args:
@@ -194,7 +242,7 @@ class Executor(FuturesExecutor):
             return
         try:
             data = b"null" if outcome.result is None else outcome.result
-            value = future.spec.signature.decode_result(data)
+            value = future.decode(data)
         except Exception as error:  # noqa: BLE001 - it is raised where the result is wanted
             self._settle(future, error=error)
         else:
@@ -304,7 +352,7 @@ def _send_all() -> None:
 getattr(threading, "_register_atexit", atexit.register)(_send_all)
 
 
-def _mapping(recipe: Recipe, constants: dict[str, Any], options: dict[str, Any], source: Source) -> Mapping:
+def _mapping(recipe: Recipe | Function, constants: dict[str, Any], options: dict[str, Any], source: Source) -> Mapping:
     return Mapping(recipe, source, constants, **options)
 
 
@@ -319,13 +367,13 @@ def _has_future(value: Any) -> bool:
     return type(value) is dict and any(map(_has_future, value.values()))
 
 
-def recipe_of(client: Client, fn: Any) -> Recipe:
-    """The recipe of a task, given as such. Raises `UsageError` for anything else."""
+def recipe_of(client: Client, fn: Any) -> Recipe | Function:
+    """The recipe of a task, or a function that is ready to travel. Raises `UsageError` for anything else."""
     if isinstance(fn, Task):
         recipe = fn.recipe
         if recipe.client is not client:
             raise UsageError(f"task {fn.name!r} belongs to another App")
         return recipe
-    raise UsageError(
-        f"{fn!r} is no task of this app, and only tasks run on workers: decorate the function with @app.task"
-    )
+    if not callable(fn):
+        raise UsageError(f"{type(fn).__name__} is no function, and no task of this app")
+    return Function(client, fn)

@@ -15,6 +15,7 @@ from windlass import blocking
 from windlass.call import Recipe
 from windlass.client import Client
 from windlass.compute.batches import BatchMaker, names_of
+from windlass.compute.functions import Function, FunctionBatches
 from windlass.compute.tracker import Tracker
 from windlass.core.errors import InvalidOption, PayloadTooLarge
 from windlass.core.lifecycle import State
@@ -152,7 +153,7 @@ class Mapping:
     """One map. Iterate over it once.
 
     Args:
-        recipe: the task with its options.
+        recipe: the task with its options, or a function that is none.
         source: the items.
         constants: arguments that all items share.
         chunksize: items of a batch; ``None``: as many as take about a tenth of a second.
@@ -164,7 +165,7 @@ class Mapping:
 
     def __init__(
         self,
-        recipe: Recipe,
+        recipe: Recipe | Function,
         source: Source,
         constants: dict[str, Any],
         *,
@@ -178,7 +179,11 @@ class Mapping:
         if window is not None and not (is_number and 1 <= window <= 100_000):
             raise InvalidOption(f"window={window!r}: expected a whole number from 1 to 100,000, or None")
         self._client = recipe.client
-        self._maker = BatchMaker(recipe, names_of(recipe, source.width, constants), constants, fold=fold)
+        self._maker = (
+            FunctionBatches(recipe, constants, fold=fold)
+            if isinstance(recipe, Function)
+            else BatchMaker(recipe, names_of(recipe, source.width, constants), constants, fold=fold)
+        )
         self._source = source
         self._sizes = Sizes(chunksize, 2 if fold else 1)
         self._window = window
@@ -203,7 +208,7 @@ class Mapping:
                 if not self._on_their_way:
                     return
                 batch = await self._next()
-                values, seconds = self._maker.values(await self._result(batch))
+                values, seconds = self._maker.values(batch.job_id, await self._result(batch))
                 self._sizes.measured(batch.items, seconds)
                 done += batch.items
                 if self._progress is not None:
@@ -361,7 +366,7 @@ def _results(
 class Reduction:
     """Reduces in a tree: batches of neighbours on the workers, then batches of what came of them, until one is left."""
 
-    def __init__(self, recipe: Recipe, *, chunksize: int | None, window: int | None) -> None:
+    def __init__(self, recipe: Recipe | Function, *, chunksize: int | None, window: int | None) -> None:
         self._recipe = recipe
         self._chunksize = chunksize
         self._window = window
@@ -375,9 +380,7 @@ class Reduction:
     def check(self, found: list[Any]) -> Any:
         """The one that is left. Raises ``TypeError`` if there never was one."""
         if not found:
-            raise TypeError(
-                f"reduce of task {self._recipe.spec.name!r}: there is nothing to reduce, and no first value"
-            )
+            raise TypeError("reduce: there is nothing to reduce, and no first value")
         return found[0]
 
     async def run(self, items: Any) -> Any:

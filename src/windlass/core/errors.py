@@ -29,6 +29,7 @@
     ├── JobNotFound                the store has no job with this id (never had, or it was purged)
     ├── ScheduleNotFound           the store has no schedule with this name
     ├── IllegalTransition          the lifecycle has no such edge
+    ├── InvalidSignature           a function call or its result is not signed with our key for this job, or has expired
     ├── ProcessDied                the child process that ran the attempt died: killed, crashed, or exited
     ├── ResultTimeout              the job did not finish in the time given (also a ``TimeoutError``)
     ├── JobFailed                  the job finished without a result
@@ -177,6 +178,10 @@ class JobNotFound(WindlassError, LookupError):
 
 class IllegalTransition(WindlassError):
     """The lifecycle has no such edge."""
+
+
+class InvalidSignature(WindlassError):
+    """The signature of a function call, or of its result, does not fit."""
 
 
 class ProcessDied(WindlassError):

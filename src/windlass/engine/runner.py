@@ -18,6 +18,7 @@ from windlass.context import Middleware, NoteSink, set_current
 from windlass.core.errors import UnknownTask, WindlassError
 from windlass.core.model import KEEP_DEAD, ClaimedJob, Settlement
 from windlass.core.options import decode_options
+from windlass.core.signing import CALLS, HOW
 from windlass.core.steps import is_step
 from windlass.core.task import TaskSpec
 from windlass.engine.attempt import Attempt, EndReason, rejected, released, undeliverable
@@ -193,6 +194,8 @@ class Runner:
         spec = self._tasks.get(job.task)
         if spec is None:
             message = f"task {job.task!r} is not registered with this worker"
+            if job.task in CALLS.values():
+                message += f"; it runs functions that are no tasks, for which the worker needs a signing key: {HOW}"
             self._refuse(job, undeliverable(job, UnknownTask(message), hopeless=False, keep_dead=KEEP_DEAD))
             return False
         try:
