@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sized
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from windlass.client import Client
+from windlass.progress_bar import Bar
 from windlass.registry import TaskDefaults
 from windlass.task import Task
 
@@ -42,7 +43,7 @@ class AppCompute:
         ordered: bool = True,
         window: int | None = None,
         timeout: float | None = None,
-        progress: Callable[[int], object] | None = None,
+        progress: Callable[[int], object] | bool = False,
         **constants: Any,
     ) -> Iterator[R]: ...
     @overload
@@ -55,7 +56,7 @@ class AppCompute:
         ordered: bool = True,
         window: int | None = None,
         timeout: float | None = None,
-        progress: Callable[[int], object] | None = None,
+        progress: Callable[[int], object] | bool = False,
         **constants: Any,
     ) -> Iterator[R]: ...
     def map(
@@ -67,7 +68,7 @@ class AppCompute:
         ordered: bool = True,
         window: int | None = None,
         timeout: float | None = None,
-        progress: Callable[[int], object] | None = None,
+        progress: Callable[[int], object] | bool = False,
         **constants: Any,
     ) -> Iterator[R]:
         """Run a task or a function on the workers for each item, and yield the results:
@@ -83,7 +84,8 @@ class AppCompute:
             ordered: whether results come in the order of the items, or as they are there.
             window: batches on their way at once; default: 32, or more if they have few items.
             timeout: seconds until the last result is to be there.
-            progress: called with the number of items that are done, after each batch.
+            progress: called with the number of items that are done, after each batch; ``True``: a bar is shown, where
+                standard error is a terminal.
             constants: arguments by name, the same for all items.
 
         If an item fails, so does its batch, as often as the task's retry policy says; what it died of is raised here,
@@ -98,7 +100,8 @@ class AppCompute:
         """
         from windlass.compute.mapping import mapped_sync
 
-        options = {"chunksize": chunksize, "window": window, "progress": progress, "ordered": ordered}
+        told = _told(progress, function, iterables)
+        options = {"chunksize": chunksize, "window": window, "progress": told, "ordered": ordered}
         make = partial(self._mapping, function, constants, options)
         return mapped_sync(self._client, iterables, make, timeout)
 
@@ -111,7 +114,7 @@ class AppCompute:
         chunksize: int | None = None,
         ordered: bool = True,
         window: int | None = None,
-        progress: Callable[[int], object] | None = None,
+        progress: Callable[[int], object] | bool = False,
         **constants: Any,
     ) -> AsyncIterator[R]: ...
     @overload
@@ -123,7 +126,7 @@ class AppCompute:
         chunksize: int | None = None,
         ordered: bool = True,
         window: int | None = None,
-        progress: Callable[[int], object] | None = None,
+        progress: Callable[[int], object] | bool = False,
         **constants: Any,
     ) -> AsyncIterator[R]: ...
     def amap(
@@ -134,13 +137,14 @@ class AppCompute:
         chunksize: int | None = None,
         ordered: bool = True,
         window: int | None = None,
-        progress: Callable[[int], object] | None = None,
+        progress: Callable[[int], object] | bool = False,
         **constants: Any,
     ) -> AsyncIterator[R]:
         """As `map`, for coroutines: ``async for y in app.amap(square, numbers): ...``; sources may be asynchronous."""
         from windlass.compute.mapping import Items, mapped
 
-        options = {"chunksize": chunksize, "window": window, "progress": progress, "ordered": ordered}
+        told = _told(progress, function, iterables)
+        options = {"chunksize": chunksize, "window": window, "progress": told, "ordered": ordered}
         return mapped(self._mapping(function, constants, options, Items(iterables)))
 
     def _mapping(self, function: Any, constants: dict[str, Any], options: dict[str, Any], source: Source) -> Mapping:
@@ -232,3 +236,14 @@ class AppCompute:
         batches.register(self._client, self._defaults)
         functions.register(self._client, self._defaults)
         return self._client
+
+
+def _told(
+    progress: Callable[[int], object] | bool, function: Any, iterables: tuple[Any, ...]
+) -> Callable[[int], object] | Bar | None:
+    """Who hears of progress."""
+    if not isinstance(progress, bool):
+        return progress
+    lengths = [len(one) for one in iterables if isinstance(one, Sized)]
+    total = min(lengths, default=0) if len(lengths) == len(iterables) else None
+    return Bar(getattr(function, "__name__", "map"), total) if progress else None

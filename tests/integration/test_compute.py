@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
+import pty
 import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, as_completed, wait
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +215,41 @@ def test_progress_is_told(app: App) -> None:
     told: list[int] = []
     list(app.map(task(app, "square"), range(100), chunksize=30, progress=told.append))
     assert told == [30, 60, 90, 100]
+
+
+WATCHED = """
+from windlass import App
+
+app = App("memory://bar")
+
+@app.task
+def square(n: int) -> int:
+    return n * n
+
+with app.start_worker_thread():
+    print(sum(app.map(square, range(100), chunksize=10, progress=True)))
+    print(sum(app.map(square, iter(range(100)), chunksize=10, progress=True)))
+"""
+
+
+def test_a_bar_is_shown_where_somebody_watches(tmp_path: Path) -> None:
+    script = tmp_path / "watched.py"
+    script.write_text(WATCHED)
+    command = [sys.executable, str(script)]
+    plain = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert (plain.stdout, plain.stderr) == ("328350\n328350\n", "")
+    ours, theirs = pty.openpty()
+    watched = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, env={**os.environ, "TERM": "xterm"})
+    os.close(theirs)
+    shown = b""
+    with suppress(OSError):  # how Linux says that the other side is gone
+        while block := os.read(ours, 4096):
+            shown += block
+    os.close(ours)
+    assert watched.communicate(timeout=60)[0] == b"328350\n328350\n"
+    assert b"square" in shown
+    assert b"100/100" in shown
+    assert b"/?" in shown, "nobody knows how long a generator is"
 
 
 def test_sizes_follow_from_how_long_items_take() -> None:

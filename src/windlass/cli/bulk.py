@@ -13,9 +13,10 @@ from windlass.bulk import BulkProgress, walk
 from windlass.cli.arguments import Argument
 from windlass.cli.errors import CommandFailed, WrongUsage
 from windlass.cli.output import note, say, say_json
-from windlass.cli.progress import ask, bar, can_ask, is_watched
+from windlass.cli.progress import ask, can_ask
 from windlass.cli.target import with_store
 from windlass.core.errors import InvalidOption, StoreError
+from windlass.progress_bar import bar, is_watched
 
 if TYPE_CHECKING:
     from windlass.bulk import Act

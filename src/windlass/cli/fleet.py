@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from windlass.cli.arguments import guess
 from windlass.cli.errors import CommandFailed, WrongUsage
 from windlass.cli.output import note
-from windlass.cli.progress import bar, is_watched
 from windlass.core.model import DRAIN
+from windlass.progress_bar import bar, is_watched
 
 if TYPE_CHECKING:
     from windlass.core.clock import Instant

@@ -14,8 +14,8 @@ from windlass.cli.crontabs import import_crontab
 from windlass.cli.enqueue import SPAN, parse_argument, parse_named
 from windlass.cli.errors import WrongUsage
 from windlass.cli.output import note, say, say_fields, say_json, say_table, stamp
-from windlass.cli.progress import bar
 from windlass.cli.target import APP, JSON, STORE, find_app, means_app, open_app, with_app
+from windlass.progress_bar import bar
 
 if TYPE_CHECKING:
     from windlass.core.triggers import Trigger

@@ -7,7 +7,8 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from contextlib import aclosing
 from itertools import islice
 from typing import Any, NamedTuple, Protocol, cast
 
@@ -22,6 +23,7 @@ from windlass.core.lifecycle import State
 from windlass.core.model import NewJob
 from windlass.core.records import JobResult
 from windlass.job import Job
+from windlass.progress_bar import Bar, reporting
 
 AIM = 0.1
 """Seconds that a batch should take: long against what a job costs, short against what people wait for."""
@@ -160,7 +162,7 @@ class Mapping:
         window: batches on their way at once; ``None``: `FEW`, or, if they are small, as many as hold `MANY` items.
         ordered: whether results come in the order of the items.
         fold: see `windlass.compute.batches.Batch`.
-        progress: called with the number of items that are done, after each batch.
+        progress: called with the number of items that are done, after each batch; or a bar to show.
     """
 
     def __init__(
@@ -173,7 +175,7 @@ class Mapping:
         window: int | None,
         ordered: bool,
         fold: bool = False,
-        progress: Callable[[int], object] | None = None,
+        progress: Callable[[int], object] | Bar | None = None,
     ) -> None:
         is_number = isinstance(window, int) and not isinstance(window, bool)
         if window is not None and not (is_number and 1 <= window <= 100_000):
@@ -199,6 +201,14 @@ class Mapping:
 
     async def batches(self) -> AsyncIterator[list[Any]]:
         """The results, a batch of them at a time."""
+        with reporting(self._progress) as report:
+            async with aclosing(self._counted()) as counted:
+                async for values, done in counted:
+                    report(done)
+                    yield values
+
+    async def _counted(self) -> AsyncGenerator[tuple[list[Any], int], None]:
+        """The same, with how many items are done."""
         tracker = Tracker(self._client)
         done = 0
         try:
@@ -211,9 +221,7 @@ class Mapping:
                 values, seconds = self._maker.values(batch.job_id, await self._result(batch))
                 self._sizes.measured(batch.items, seconds)
                 done += batch.items
-                if self._progress is not None:
-                    self._progress(done)
-                yield values
+                yield values, done
         finally:
             await tracker.aclose()
             await self._cancel_rest()
