@@ -61,7 +61,7 @@ clean: ## remove .venv, caches and build results
 venv:
 	@scripts/bootstrap.sh dev
 
-servers: ## install Redis and PostgreSQL (Debian, Ubuntu) for the tests, and start neither
+servers: ## install Redis, PostgreSQL and Prometheus (Debian, Ubuntu) for the tests, and start neither
 	@scripts/servers.sh
 
 venv-runtime:

@@ -363,6 +363,17 @@ def test_migrate(session: Session) -> None:
     session.check("migrate")
 
 
+def test_metrics(session: Session) -> None:
+    session.run("metrics", "--rules")
+    for arguments in (("--listen", "x"), ("--listen", "0.0.0.0:9791"), ("--once", "--url", "memory://"), ("now",)):
+        url = () if "--url" in arguments else ("--url", "sqlite:///new.db")
+        assert session.run("metrics", *arguments, *url).returncode == 2
+    session.run("migrate", "--url", "sqlite:///new.db")
+    session.transcript.pop()
+    assert session.run("metrics", "--listen", "0.0.0.0:9791", "--url", "sqlite:///new.db").returncode == 2
+    session.check("metrics")
+
+
 def test_migrate_refuses(session: Session) -> None:
     for arguments in (
         ("--url", "memory://"),

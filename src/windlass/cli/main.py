@@ -24,6 +24,7 @@ COMMANDS = (
     "deploy",
     "doctor",
     "migrate",
+    "metrics",
     "bench",
     "completion",
 )

@@ -32,7 +32,7 @@ def _memory(text: str) -> int:
     return int(bytes_)
 
 
-def _endpoint(text: str) -> str:
+def endpoint(text: str) -> str:
     """Read ``port`` or ``host:port``; answers the latter. Only who names another host is reached from outside."""
     found = _ENDPOINT.fullmatch(text)
     if not found or int(found[2]) > 65535:
@@ -136,7 +136,7 @@ def _lag(text: str) -> float:
     ),
     Argument(
         "--health",
-        type=_endpoint,
+        type=endpoint,
         metavar="[HOST:]PORT",
         help="Answer /healthz and /readyz over HTTP there. Without HOST only to this machine; 0.0.0.0:8080 to all.",
     ),

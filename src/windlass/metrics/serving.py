@@ -1,0 +1,133 @@
+"""Answers Prometheus over HTTP: to this machine, or to others who know a token."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import ipaddress
+import logging
+import socket
+import threading
+import time
+from collections.abc import Iterable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from prometheus_client.core import Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from windlass.core.errors import InvalidOption, StoreError
+from windlass.metrics.figures import Reading, families, read
+from windlass.store.port import Store
+
+log = logging.getLogger("windlass.metrics")
+
+FRESH = 1.0
+"""Seconds for which a reading serves everybody who asks."""
+PATIENCE = 10.0
+"""Seconds for which a store, or a visitor, is waited for."""
+SHORTEST_TOKEN = 16
+
+
+class StoreCollector(Collector):
+    """Reads a store when it is asked to, at most once in `FRESH` seconds, on the event loop of the store. To be called
+    from other threads."""
+
+    def __init__(self, store: Store, loop: asyncio.AbstractEventLoop) -> None:
+        self._store = store
+        self._loop = loop
+        self._lock = threading.Lock()
+        self._reading: Reading | None = None
+        self._read_at = float("-inf")
+
+    def collect(self) -> Iterable[Metric]:
+        """See `Collector`."""
+        return families(self.latest())
+
+    def latest(self) -> Reading | None:
+        """What the store says; ``None``: it cannot be read."""
+        with self._lock:
+            if time.monotonic() - self._read_at >= FRESH:
+                self._reading = self._read()
+                self._read_at = time.monotonic()
+            return self._reading
+
+    def _read(self) -> Reading | None:
+        async def within_patience() -> Reading:
+            async with asyncio.timeout(PATIENCE):
+                return await read(self._store)
+
+        try:
+            return asyncio.run_coroutine_threadsafe(within_patience(), self._loop).result()
+        except (StoreError, TimeoutError) as error:
+            log.warning("the store cannot be read: %s", str(error) or "no answer")
+            return None
+
+
+class MetricsServer(ThreadingHTTPServer):
+    """An HTTP server with one page, ``/metrics``. Raises `InvalidOption` and `OSError`.
+
+    Args:
+        host: an address; others than this machine's own are refused without a token.
+        port: 0: any that is free.
+        collector: what is served.
+        token: what visitors have to show, as ``Authorization: Bearer``; ``None``: nothing.
+    """
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, host: str, port: int, collector: Collector, token: str | None) -> None:
+        if token is not None and len(token) < SHORTEST_TOKEN:
+            raise InvalidOption(f"the token has {len(token)} characters; expected {SHORTEST_TOKEN} or more")
+        if token is None and not _is_loopback(host):
+            raise InvalidOption(
+                f"{host} can be reached by others, who could see all figures: set WINDLASS_METRICS_TOKEN, or listen on "
+                "127.0.0.1"
+            )
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.registry = CollectorRegistry(auto_describe=False)
+        self.registry.register(collector)
+        self.token = token
+        super().__init__((host, port), _Visitor)
+
+    def is_welcome(self, authorization: str | None) -> bool:
+        """Whether a visitor shows the token."""
+        if self.token is None:
+            return True
+        shown = (authorization or "").encode("utf-8", "surrogateescape")
+        return hmac.compare_digest(shown, f"Bearer {self.token}".encode())
+
+
+class _Visitor(BaseHTTPRequestHandler):
+    server: MetricsServer
+    timeout = PATIENCE
+    protocol_version = "HTTP/1.1"
+    server_version = "windlass"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        if self.path.partition("?")[0] != "/metrics":
+            self._answer(404, "text/plain; charset=utf-8", b"there is /metrics\n")
+        elif not self.server.is_welcome(self.headers.get("Authorization")):
+            self._answer(401, "text/plain; charset=utf-8", b"a token is needed\n", {"WWW-Authenticate": "Bearer"})
+        else:
+            encode, content_type = choose_encoder(self.headers.get("Accept", ""))
+            self._answer(200, content_type, encode(self.server.registry))
+
+    def _answer(self, code: int, content_type: str, body: bytes, headers: dict[str, str] | None = None) -> None:
+        self.send_response(code)
+        for name, value in {"Content-Type": content_type, "Content-Length": str(len(body)), **(headers or {})}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        log.debug(format, *args)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
