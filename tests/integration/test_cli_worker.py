@@ -1,5 +1,6 @@
 """``windlass worker`` at a terminal, and what other commands show while one runs."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,19 @@ def test_worker_refuses(session: Session) -> None:
     ):
         assert session.run("worker", *arguments).returncode == 2
     session.check("worker_refuses")
+
+
+def test_a_worker_that_logs_json_writes_nothing_else(session: Session) -> None:
+    session.run("migrate", *APP)
+    job = session.run("enqueue", *APP, "tasks.send", '"nobody"').stdout.strip()
+    with start_worker(session, "--log-format", "json") as worker:
+        worker.next("is dead after attempt 1")
+        worker.process.terminate()
+        assert worker.process.wait(20) == 0
+    said = [json.loads(line) for line in worker.lines]
+    assert {one["logger"] for one in said} >= {"windlass.supervisor", "windlass.worker", "windlass.engine"}
+    assert [one["job"] for one in said if one["level"] == "ERROR"] == [job]
+    assert all({"time", "level", "pid", "message"} <= one.keys() for one in said)
 
 
 def test_a_job_from_the_command_line_to_a_worker_and_back(session: Session) -> None:

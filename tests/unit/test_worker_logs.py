@@ -1,17 +1,25 @@
 """What a worker writes of attempts that failed: a traceback is lines, and none of them can pass for a record."""
 
+import contextvars
+import json
 import logging
 import sys
+from datetime import UTC, datetime
+from typing import cast
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from windlass.cli.logs import PlainFormatter
-from windlass.core.ids import new_id
+from windlass.cli.logs import JsonFormatter, PlainFormatter
+from windlass.context import Current, NoteSink, set_current
+from windlass.core.ids import new_id, to_text
 from windlass.core.lifecycle import Outcome
 from windlass.core.model import ClaimedJob, ErrorRecord, Settlement
 from windlass.core.remote import encode_error
 from windlass.engine.endings import log_ending
+from windlass.engine.unix import _quoted
 
 FORGED = "2026-01-31T12:00:00.000Z ERROR [1] windlass.engine: forged"
 HOSTILE = f"bad\x1b[31m\n{FORGED}\r{FORGED}\u2028{FORGED}"
@@ -68,3 +76,42 @@ def test_so_it_is_where_an_exception_is_logged() -> None:
     assert first.isprintable()
     assert others
     assert all(line.startswith("    ") and line.isprintable() for line in others)
+
+
+def test_json_is_one_object_on_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    job = ClaimedJob(new_id(), 1, "t\nu", b"{}", None, "q", "", 4, 3, 0, 0, 0, 0, None)
+    with caplog.at_level(logging.INFO):
+        log_ending(job, Settlement(job.id, 1, Outcome.DEAD, error=encode_error(fail(HOSTILE), 1, 0)))
+    (record,) = caplog.records
+    line = JsonFormatter().format(record)
+    assert line.isprintable()
+    said = json.loads(line)
+    assert (said["level"], said["logger"], said["pid"]) == ("ERROR", "windlass.engine", record.process)
+    assert (said["job"], said["task"], said["queue"], said["attempt"]) == (to_text(job.id), "t\nu", "q", 3)
+    assert datetime.fromisoformat(said["time"]).tzinfo is UTC
+    assert "is dead after attempt 3: ValueError" in said["message"]
+
+
+def test_json_says_where_task_code_has_logged_it() -> None:
+    job = ClaimedJob(new_id(), 1, "t", b"{}", None, "q", "", 4, 1, 0, 0, 0, 0, None)
+    try:
+        raise ValueError(HOSTILE)
+    except ValueError:
+        record = logging.LogRecord("shop", logging.INFO, __file__, 1, "said %r", (object,), sys.exc_info())
+
+    def inside() -> dict[str, object]:
+        set_current(Current(job, cast("NoteSink", None)))
+        found: dict[str, object] = json.loads(JsonFormatter().format(record))
+        return found
+
+    said = contextvars.copy_context().run(inside)
+    assert (said["job"], said["task"], said["message"]) == (to_text(job.id), "t", "said <class 'object'>")
+    assert FORGED in str(said["exception"])
+    assert "job" not in json.loads(JsonFormatter().format(record)), "outside of a task there is none"
+
+
+@given(st.text())
+def test_the_supervisor_writes_json_without_its_library(text: str) -> None:
+    said = _quoted(text)
+    assert said.isascii()
+    assert json.loads(said) == text

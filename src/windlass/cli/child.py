@@ -51,6 +51,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     concurrency: int = DEFAULT_CONCURRENCY
     grace: float = DEFAULT_GRACE
     log_level: str = "INFO"
+    log_format: str = "plain"
     lag_warning: float = DEFAULT_LAG_WARNING
     recycle_jobs: int | None = None
     recycle_age: float | None = None
@@ -164,7 +165,7 @@ def main(arguments: list[str]) -> int:
     """Run one worker process; answers its exit code."""
     options = msgspec.json.decode(arguments[0], type=Options)
     line = Line(*map(int, arguments[-3:]))
-    configure_logs(options.log_level)
+    configure_logs(options.log_level, options.log_format)
     try:
         app = _load(options.app)
         config = _configure(app, options, line, alone="--alone" in arguments)

@@ -1,14 +1,17 @@
-"""What a worker process writes to standard error: plain lines, as the supervisor's."""
+"""What a worker process writes to standard error: plain lines or JSON, as the supervisor does."""
 
 from __future__ import annotations
 
 import faulthandler
 import fcntl
+import json
 import logging
 import sys
 import time
+from contextvars import copy_context
 from typing import Any, TextIO
 
+from windlass.context import attempt_in
 from windlass.core.text import INDENT, indented, printable
 
 
@@ -37,12 +40,41 @@ class PlainFormatter(logging.Formatter):
         return indented(super().formatStack(stack_info)).lstrip("\n")
 
 
-def configure_logs(level: str) -> None:
-    """Send records of this level and above to standard error, as they come. Call it first of all."""
+class JsonFormatter(PlainFormatter):
+    """An object on a line for each record, with the job that it is about, or in which it was logged."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write the line."""
+        said: dict[str, object] = {
+            "time": self.formatTime(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "pid": record.process,
+            "message": record.getMessage(),
+        }
+        said |= getattr(record, "windlass", None) or _of_attempt()
+        if record.exc_info:
+            said["exception"] = logging.Formatter.formatException(self, record.exc_info)
+        if record.stack_info:
+            said["stack"] = record.stack_info
+        return json.dumps(said, default=str)
+
+
+def _of_attempt() -> dict[str, object]:
+    """The attempt that is running here, if one is."""
+    attempt = attempt_in(copy_context())
+    if attempt is None:
+        return {}
+    return {"job": attempt.job_id, "task": attempt.task, "queue": attempt.queue, "attempt": attempt.attempt}
+
+
+def configure_logs(level: str, form: str = "plain") -> None:
+    """Send records of this level and above to standard error, as they come. Call it first of all. ``form``: ``plain``
+    or ``json``."""
     sys.stdout, sys.stderr = _own(sys.stdout, 1), _own(sys.stderr, 2)
     faulthandler.enable(sys.stderr)
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(PlainFormatter())
+    handler.setFormatter(JsonFormatter() if form == "json" else PlainFormatter())
     logging.basicConfig(level=level, handlers=[handler])
 
 

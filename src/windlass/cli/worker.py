@@ -154,6 +154,12 @@ def _lag(text: str) -> float:
         words=("debug", "info", "warning", "error"),
         help="debug, info, warning or error. Default: info.",
     ),
+    Argument(
+        "--log-format",
+        default="plain",
+        choices=("plain", "json"),
+        help="Lines for people, or JSON objects, with the job that each is about. Default: plain.",
+    ),
     examples=[
         ("windlass worker --app shop:app", "One process, all queues that the app's tasks name."),
         (
@@ -188,6 +194,7 @@ def worker(
     health: str | None,
     lag_warning: float,
     log_level: str,
+    log_format: str,
 ) -> None:
     """Run workers. SIGTERM or Ctrl-C stops them, a second one at once; SIGHUP replaces them one by one."""
     options = {
@@ -208,8 +215,10 @@ def worker(
         "recycle_memory": recycle_memory,
         "lag_warning": lag_warning,
         "log_level": _level(log_level),
+        "log_format": log_format,
     }
     supervisor = ["windlass.engine.supervisor", str(processes), str(grace), f"--log-level={_level(log_level)}"]
+    supervisor.append(f"--log-format={log_format}")
     if health:
         supervisor.append(f"--health={health}")
     _become([*supervisor, "windlass.cli.child", json.dumps(options)])

@@ -27,11 +27,13 @@ def log_ending(job: ClaimedJob, settlement: Settlement, *, ran: bool = True) -> 
     if error.message:
         what += f": {printable(shorten(error.message, _LONGEST))}"
     which = printable(job.task), to_text(job.id)
+    about = {"windlass": {"job": which[1], "task": job.task, "queue": job.queue, "attempt": job.attempt}}
     if settlement.outcome is Outcome.DEAD:
         trace = indented(error.traceback) if ran else ""
-        log.error("%s %s is dead after attempt %d: %s%s", *which, job.attempt, what, trace)
+        log.error("%s %s is dead after attempt %d: %s%s", *which, job.attempt, what, trace, extra=about)
     elif settlement.outcome is Outcome.RETRY:
         again = settlement.delay / SECOND
-        log.warning("%s %s failed in attempt %d, next in %g s: %s", *which, job.attempt, again, what)
+        log.warning("%s %s failed in attempt %d, next in %g s: %s", *which, job.attempt, again, what, extra=about)
     else:
-        log.info("%s %s cannot run here, next try in %g s: %s", *which, settlement.delay / SECOND, what)
+        again = settlement.delay / SECOND
+        log.info("%s %s cannot run here, next try in %g s: %s", *which, again, what, extra=about)

@@ -1,5 +1,5 @@
 """The parent of the worker processes: ``python -m windlass.engine.supervisor PROCESSES GRACE [--log-level=LEVEL]
-[--health=HOST:PORT] CHILD-MODULE [ARG ...]``.
+[--log-format=FORM] [--health=HOST:PORT] CHILD-MODULE [ARG ...]``.
 
 It starts worker processes and starts them again when they die, and knows neither the app nor the store. It sleeps in
 one system call until a signal, a word from a child, a visitor or a deadline comes.
@@ -55,6 +55,7 @@ from windlass.engine.unix import (
     log,
     occupy_standard_descriptors,
     pending_signals,
+    set_log_form,
     set_log_level,
     watch_signals,
 )
@@ -376,6 +377,7 @@ def main(arguments: list[str]) -> int:
     terminal = any(os.isatty(descriptor) for descriptor in (0, 1, 2))
     processes, grace, *command = arguments
     set_log_level(_taken(command, "--log-level=") or INFO)
+    set_log_form(_taken(command, "--log-format="))
     endpoint = _taken(command, "--health=")
     supervisor = Supervisor(int(processes), float(grace), command, terminal=terminal)
     if endpoint:

@@ -31,12 +31,30 @@ def pending_signals(wake: int) -> bytes:
 DEBUG, INFO, WARNING, ERROR = "DEBUG", "INFO", "WARNING", "ERROR"
 _LEVELS = (DEBUG, INFO, WARNING, ERROR)
 _written: set[str] = {INFO, WARNING, ERROR}
+_as_json = False
 
 
 def set_log_level(least: str) -> None:
     """Write no lines that matter less than this. (The supervisor does without `logging`, which would be most of it.)"""
     _written.clear()
     _written.update(_LEVELS[_LEVELS.index(least) :])
+
+
+def set_log_form(form: str) -> None:
+    """``json``: write an object on each line."""
+    global _as_json  # noqa: PLW0603 - one process, one log
+    _as_json = form == "json"
+
+
+def _quoted(text: str) -> str:
+    """Text as JSON has it. (`json` is more than all of the supervisor's own needs.)"""
+    signs = (sign if " " <= sign <= "~" and sign not in '"\\' else _escaped(sign) for sign in text)
+    return f'"{"".join(signs)}"'
+
+
+def _escaped(sign: str) -> str:
+    units = sign.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at] << 8 | units[at + 1]:04x}" for at in range(0, len(units), 2))
 
 
 def log(pid: int, text: str, level: str = INFO) -> None:
@@ -46,8 +64,13 @@ def log(pid: int, text: str, level: str = INFO) -> None:
     now = time.time()
     stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03}Z"
     whom = f"worker {pid} " if pid else ""
+    line = f"{stamp} {level} [{os.getpid()}] windlass.supervisor: {whom}{text}"
+    if _as_json:
+        said = {"time": stamp, "level": level, "logger": "windlass.supervisor", "message": f"{whom}{text}"}
+        pairs = [f"{_quoted(name)}: {_quoted(value)}" for name, value in said.items()]
+        line = "{" + ", ".join([*pairs, f'"pid": {os.getpid()}']) + "}"
     try:
-        os.write(2, f"{stamp} {level} [{os.getpid()}] windlass.supervisor: {whom}{text}\n".encode())
+        os.write(2, f"{line}\n".encode())
     except OSError:
         pass
 
