@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import Any
 
 from windlass.core.errors import StoreUnavailable, UsageError
+from windlass.core.model import ClaimRequest
 from windlass.store.postgres import schema
 from windlass.store.postgres.address import Address
 from windlass.store.postgres.beside import Order
 from windlass.store.postgres.floors import Floors
+from windlass.store.postgres.names import lane_number
 from windlass.store.postgres.pool import LONG_PATIENCE, PATIENCE, Pool
 from windlass.store.postgres.statements import statements_of
 from windlass.store.postgres.teller import Teller
 from windlass.store.postgres.wake import Listener
+
+EVERY_LANE = ("*", "")
+"""What to tell `Link.ready` of where it is not known in which lanes there may be something to do."""
+_MOST = 64
+"""Names of which one hint tells; more are all there are."""
 
 
 class Link:
@@ -32,7 +40,8 @@ class Link:
     def _let_go(self) -> None:
         self.pool = self.listener = self.loop = self._opening = None
         self.floors, self.order = Floors(), Order()
-        self.ready, self.finished = Teller("ready", self._tell), Teller("finished", self._tell)
+        self.ready: Teller[tuple[str, str]] = Teller(self._tell_ready)
+        self.finished: Teller[str] = Teller(self._tell_finished)
 
     async def call(self, name: str, *arguments: Any, patience: float = PATIENCE) -> list[Any]:
         """Carry out a named statement, and return its rows."""
@@ -46,8 +55,23 @@ class Link:
         pool = await self.connected()
         return await pool.fetch(self.sql[name], arguments, LONG_PATIENCE, at_leisure=True)
 
-    async def _tell(self, kinds: list[str], said: list[str]) -> None:
-        await self.call("tell", kinds, said)
+    async def _tell_finished(self, ids: Counter[str]) -> None:
+        said = sorted(ids) if len(ids) <= _MOST else ["*"]
+        await self.call("tell", ["finished"] * len(said), said)
+
+    async def _tell_ready(self, jobs: Counter[tuple[str, str]]) -> None:
+        if EVERY_LANE in jobs or len(jobs) > _MOST:
+            await self.call("tell", ["ready"], ["*"])
+        else:
+            lanes = sorted(jobs)
+            await self.call(
+                "tell_lanes", [lane_number(*lane) for lane in lanes], [queue for queue, _ in lanes],
+                [jobs[lane] for lane in lanes],
+            )  # fmt: skip
+
+    def hears(self, request: ClaimRequest) -> int | None:
+        """By which listener a claim's session hears of jobs in all of its lanes, if it does."""
+        return None if self.listener is None else self.listener.hears({lane.queue for lane in request.lanes})
 
     def listening(self) -> Listener:
         """What listens for hints, on the running loop; begins to, if need be."""

@@ -76,7 +76,7 @@ from windlass.store.postgres import attempts, enqueue, fork, insights, schema, s
 from windlass.store.postgres import schedules as timetable
 from windlass.store.postgres.address import parse
 from windlass.store.postgres.beside import both
-from windlass.store.postgres.link import Link
+from windlass.store.postgres.link import EVERY_LANE, Link
 from windlass.store.postgres.names import lane_number, number_of, uuids
 from windlass.store.postgres.wake import Subscription
 
@@ -197,7 +197,7 @@ class PostgresStore:
             "enqueue_plain", self._now(), first_sent, self._settings.keep, told, True, *enqueue.columns(jobs)
         )
         if not told:
-            self._link.ready.later({job.queue for job in jobs})
+            self._link.ready.later([(job.queue, job.requires) for job in jobs])
         return [STORED] * len(jobs)
 
     async def _store_each(self, jobs: Sequence[NewJob], first_sent: Instant) -> list[EnqueueAnswer]:
@@ -248,8 +248,9 @@ class PostgresStore:
         """Claim; ``None``: not beside settlements."""
         ranges = self._link.floors.ranges(request)
         rows = await self._call(
-            "claim", self._now(), UUID(session), *attempts.claim_arguments(request), *ranges, beside
-        )
+            "claim", self._now(), UUID(session), *attempts.claim_arguments(request), *ranges, beside,
+            self._link.hears(request),
+        )  # fmt: skip
         if attempts.comes_too_early(rows):
             return None
         return attempts.claim_answer(rows, request, self._link.floors, ranges)
@@ -285,11 +286,12 @@ class PostgresStore:
         rows = await self._call(
             "settle", self._now(), UUID(session), told, self._settings.keep, MAX_EDGES_PER_CALL + len(settlements),
             *attempts.settle_arguments(settlements), *attempts.claim_arguments(claim), *ranges,
+            None if claim is None else self._link.hears(claim),
         )  # fmt: skip
         if not told:
             self._link.finished.later([one.id.hex() for one in settlements])
         if attempts.frees_places(rows):
-            self._link.ready.later("*")
+            self._link.ready.later([EVERY_LANE])
         result = attempts.settle_result(rows, settlements, claim, self._link.floors, ranges)
         return result, attempts.releases(rows)
 

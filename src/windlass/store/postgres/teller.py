@@ -8,7 +8,9 @@ every listener a look, and all that commit at the same time a turn at one lock.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Hashable, Iterable
+from typing import Generic, TypeVar
 
 from windlass.core.errors import StoreError
 
@@ -16,20 +18,19 @@ RATE = 100.0
 """Notifications in a second, at most, in the long run."""
 BURST = 20.0
 """Notifications at once, after a while without any."""
-_MOST = 64
-"""Names that one hint carries; more are "any"."""
-
-Send = Callable[[list[str], list[str]], Awaitable[object]]
-"""Sends hints: kinds, and what they say."""
+Name = TypeVar("Name", bound=Hashable)
 
 
-class Teller:
-    """The hints of one kind of one store object. Used on its event loop alone."""
+class Teller(Generic[Name]):
+    """The hints of one kind of one store object. Used on its event loop alone.
 
-    def __init__(self, kind: str, send: Send) -> None:
-        self._kind = kind
+    Args:
+        send: tells of these, and how often each was named.
+    """
+
+    def __init__(self, send: Callable[[Counter[Name]], Awaitable[object]]) -> None:
         self._send = send
-        self._names: set[str] = set()
+        self._names: Counter[Name] = Counter()
         self._allowed = BURST
         self._at = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
@@ -48,7 +49,7 @@ class Teller:
         self._allowed -= 1
         return True
 
-    def later(self, names: Iterable[str]) -> None:
+    def later(self, names: Iterable[Name]) -> None:
         """Tell of these, together with what else there will be to tell."""
         self._names.update(names)
         if self._names and self._timer is None:
@@ -63,10 +64,9 @@ class Teller:
     async def _tell(self) -> None:
         while self._names:
             self._spend()
-            names, self._names = self._names, set()
-            said = ["*"] if len(names) > _MOST else sorted(names)
+            names, self._names = self._names, Counter()
             try:
-                await self._send([self._kind] * len(said), said)
+                await self._send(names)
             except StoreError:
                 return  # everybody polls as well
 

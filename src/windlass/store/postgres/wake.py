@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import secrets
 from collections import defaultdict
 from collections.abc import Callable, Collection
 from typing import Any
@@ -74,6 +75,9 @@ class Listener:
         self._warned = False
         self._pooled = False
         """A pooler stands between."""
+        self._key = 0
+        """Of the advisory lock that the connection holds: by it a hint names this listener, and the server knows
+        whether it is still there."""
 
     def subscribe(self, channels: Collection[str], wake: Callable[[], None]) -> Subscription:
         """See `Notifier.subscribe`."""
@@ -103,6 +107,14 @@ class Listener:
                 await self._listens.wait()
         except TimeoutError:
             pass
+
+    def hears(self, queues: Collection[str]) -> int | None:
+        """The key by which a hint of jobs may name this listener; ``None`` if it does not listen, or if somewhere in
+        these queues hints are not wanted."""
+        wanted = self._listens.is_set() and all(
+            any(one.armed for one in self._channels.get(f"ready/{queue}", ())) for queue in queues
+        )
+        return self._key if wanted else None
 
     async def close(self) -> None:
         """End it."""
@@ -145,6 +157,8 @@ class Listener:
             if not await self._hears_itself(connection):
                 self._warn()
                 return
+            self._key = secrets.randbits(63)
+            await connection.execute(f"SELECT pg_advisory_lock({self._key})")
             for kind in KINDS:
                 await connection.add_listener(channel_of(self._address.schema, kind), self._hear)
             self._listens.set()
@@ -206,7 +220,10 @@ class Listener:
             self._heard_itself.set()
             return
         due: dict[Subscription, None] = {}
-        for name in self._names(kind, str(said)):
+        what, *meant = str(said).split(" #")
+        if meant and f"{self._key:x}" not in meant:
+            return
+        for name in self._names(kind, what):
             due.update(self._channels.get(name, {}))
         for subscription in due:
             if subscription.armed:

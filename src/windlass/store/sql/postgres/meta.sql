@@ -43,3 +43,8 @@ SELECT windlass.instant($1);
 -- Nobody waits for its commit to be safe on disk.
 SELECT set_config('synchronous_commit', 'off', true), windlass.tell(g.kind, g.what)
 FROM unnest($1::text[], $2::text[]) AS g (kind, what);
+
+-- name: tell_lanes
+-- So many jobs in each of these lanes.
+SELECT set_config('synchronous_commit', 'off', true), windlass.tell_lane(g.lane, g.queue, g.jobs)
+FROM unnest($1::bigint[], $2::text[], $3::bigint[]) AS g (lane, queue, jobs);

@@ -42,10 +42,11 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- A claim that comes `beside` settlements does not see what they change: it takes only where that cannot matter.
+-- A claim that comes `beside` settlements does not see what they change: it takes only where that cannot matter. `listener`:
+-- the lock of the connection on which hints for this session are heard, if they are.
 CREATE FUNCTION claim(
     clock bigint, s uuid, request bigint, lanes bigint[], queues text[], untils integer[], alone boolean, most_bytes bigint,
-    range_lanes integer[], range_firsts bigint[], range_lasts bigint[], beside boolean
+    range_lanes integer[], range_firsts bigint[], range_lasts bigint[], beside boolean, listener bigint
 ) RETURNS SETOF claimed LANGUAGE plpgsql AS $$
 #variable_conflict use_variable
 DECLARE
@@ -62,7 +63,8 @@ BEGIN
     END IF;
     IF NOT spend_request(s, request, alone) THEN refused := judge_request(s, request, alone); END IF;
     RETURN QUERY SELECT * FROM take(
-        instant(clock), s, request, refused, lanes, queues, untils, alone, most_bytes, range_lanes, range_firsts, range_lasts
+        instant(clock), s, request, refused, lanes, queues, untils, alone, most_bytes, range_lanes, range_firsts, range_lasts,
+        listener
     );
     GET DIAGNOSTICS answered = ROW_COUNT;
     -- A claim that took jobs waits for the disk: if a crash of the server undid it, others would be given the same jobs while
@@ -74,7 +76,7 @@ END $$;
 -- lanes in which all jobs are alike.
 CREATE FUNCTION take(
     t bigint, s uuid, request bigint, refused smallint, lanes bigint[], queues text[], untils integer[], alone boolean,
-    most_bytes bigint, range_lanes integer[], range_firsts bigint[], range_lasts bigint[]
+    most_bytes bigint, range_lanes integer[], range_firsts bigint[], range_lasts bigint[], listener bigint
 ) RETURNS SETOF claimed LANGUAGE plpgsql AS $$
 #variable_conflict use_variable
 DECLARE
@@ -196,6 +198,11 @@ BEGIN
             END IF;
             w.taken := w.taken + got;
         END LOOP;
+    END IF;
+    IF w.taken = 0 AND listener IS NOT NULL AND NOT alone THEN
+        PERFORM await_jobs(s, lanes, listener);
+    ELSE
+        PERFORM expect_nothing(s);
     END IF;
     head.token := w.more::integer;
     head.enqueued_at := w.retry_in;

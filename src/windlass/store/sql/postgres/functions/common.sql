@@ -16,9 +16,77 @@ BEGIN
     PERFORM pg_notify('windlass/' || current_schema() || '/' || kind, what);
 END $$;
 
+-- So many jobs are ready in a lane. A few are told to as few of the sessions that found nothing there (see `await_jobs`), and to
+-- one more: one may be cut off or stopped without the server having heard of it. Who is named, behind the queue, looks; others
+-- who can read it do not, and for code of layout 2 it is a hint like any other. A hint is used up: who was told and finds
+-- nothing enters again. All are told where too few stand there, since somebody may wait who does not; of more than fifty jobs;
+-- and by a stranger's transaction, which might hold rows for long. So are they where nobody sweeps: each look at the lane
+-- would pass over all that has left it.
+CREATE FUNCTION tell_lane(its_lane bigint, its_queue text, jobs bigint) RETURNS void LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    wanted integer := least(jobs, 51) + 1;
+    named bigint[] := '{}';
+    alive bigint[];
+    rows tid[];
+BEGIN
+    IF wanted < 52 AND coalesce(current_setting('windlass.beside_lines', true), '') <> 'on' AND is_swept() THEN
+        FOR try IN 1..4 LOOP
+            -- The lock of a connection that is gone is to be had.
+            WITH near AS MATERIALIZED (
+                SELECT i.ctid AS at, i.listener FROM idle i WHERE i.lane = its_lane
+                ORDER BY i.place LIMIT wanted - cardinality(named) FOR UPDATE SKIP LOCKED
+            )
+            SELECT array_agg(n.at), array_agg(n.listener) FILTER (WHERE NOT pg_try_advisory_xact_lock_shared(n.listener))
+            INTO rows, alive FROM near n;
+            EXIT WHEN rows IS NULL OR cardinality(rows) < wanted - cardinality(named);
+            DELETE FROM idle WHERE ctid = ANY (rows);
+            named := named || alive;
+            EXIT WHEN cardinality(named) = wanted;
+        END LOOP;
+    END IF;
+    IF cardinality(named) < wanted THEN named := '{}'; END IF;
+    PERFORM tell('ready', its_queue || coalesce((SELECT string_agg(' #' || to_hex(n.listener), '') FROM unnest(named) AS n (listener)), ''));
+END $$;
+
+-- Enters a session that found nothing in these lanes. Where there are three sessions or less, nobody is worth a row.
+CREATE FUNCTION await_jobs(s uuid, its_lanes bigint[], its_listener bigint) RETURNS void LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+BEGIN
+    IF EXISTS (SELECT FROM idle WHERE session = s AND (listener <> its_listener OR lane <> ALL (its_lanes))) THEN
+        DELETE FROM idle WHERE ctid = ANY (ARRAY(
+            SELECT i.ctid FROM idle i WHERE i.session = s AND (i.listener <> its_listener OR i.lane <> ALL (its_lanes))
+            FOR UPDATE SKIP LOCKED
+        ));
+    END IF;
+    IF (SELECT count(*) FROM (SELECT id FROM sessions LIMIT 4) x) > 3 AND is_swept() THEN
+        INSERT INTO idle (lane, place, session, listener)
+        SELECT g.lane, random(), s, its_listener FROM unnest(its_lanes) AS g (lane)
+        WHERE NOT EXISTS (SELECT FROM idle i WHERE i.session = s AND i.lane = g.lane);
+    END IF;
+END $$;
+
+-- A session is idle no more. Whoever holds one of its rows is telling it of a job.
+CREATE FUNCTION expect_nothing(s uuid) RETURNS void LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+BEGIN
+    IF EXISTS (SELECT FROM idle WHERE session = s) THEN
+        DELETE FROM idle WHERE ctid = ANY (ARRAY(SELECT i.ctid FROM idle i WHERE i.session = s FOR UPDATE SKIP LOCKED));
+    END IF;
+END $$;
+
+-- Whether what has left the table of the idle does not pile up there, as it does beside a transaction that is open for long.
+CREATE FUNCTION is_swept() RETURNS boolean LANGUAGE sql VOLATILE AS $$
+    SELECT pg_relation_size('idle'::regclass) <= 2097152
+$$;
+
+-- Those of these jobs that are ready.
 CREATE FUNCTION tell_ready(ids uuid[]) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM tell('ready', b.queue) FROM (SELECT DISTINCT queue FROM bodies WHERE id = ANY (ids)) b;
+    PERFORM tell_lane(g.lane, g.queue, g.jobs) FROM (
+        SELECT j.lane, b.queue, count(*) AS jobs FROM jobs j JOIN bodies b ON b.id = j.id
+        WHERE j.id = ANY (ids) AND j.state + 0 = 2 GROUP BY j.lane, b.queue
+    ) g;
 END $$;
 
 -- Jobs that finished: up to 64 by name, more as all there are.

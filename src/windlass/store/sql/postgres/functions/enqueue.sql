@@ -65,7 +65,10 @@ BEGIN
         FROM unnest(dues) AS g (due) WHERE g.due < 0 OR g.due > t;
     END IF;
     IF told THEN
-        PERFORM tell('ready', g.queue) FROM (SELECT DISTINCT q.queue FROM unnest(queues) AS q (queue)) g;
+        PERFORM tell_lane(g.lane, g.queue, g.jobs) FROM (
+            SELECT x.lane, x.queue, count(*) AS jobs FROM unnest(lanes, queues, dues) AS x (lane, queue, due)
+            WHERE x.due IS NULL OR x.due BETWEEN 0 AND t GROUP BY x.lane, x.queue
+        ) g;
     END IF;
 END $$;
 
@@ -119,6 +122,7 @@ END $$;
 -- One job that may have more to it: a unique key, parents. Answers 0 stored, 1 duplicate (of `holder`), 2 unknown parent,
 -- 3 busy: another transaction, which has not ended, holds the lock on its unique key (`patient`: wait for it instead).
 -- Nothing is written before all that may refuse the job has been looked at. Jobs that it finished are appended to `ended`.
+-- The caller tells of those that are ready, of all together.
 CREATE FUNCTION enqueue_one(
     t bigint, keep bigint, patient boolean, own boolean, new_id uuid, new_task text, new_queue text, new_requires text,
     task_number bigint, queue_number bigint, lane_number bigint, rank bigint, payload bytea, options bytea,
@@ -194,8 +198,6 @@ BEGIN
         ended := ended || finish(t, ARRAY[new_id], 6::smallint, why, enqueue_one.keep);
     ELSIF first_state = 1 THEN
         PERFORM tell_scheduled(due);
-    ELSIF first_state = 2 THEN
-        PERFORM tell('ready', new_queue);
     END IF;
     -- A parent that is ready was locked for a moment, in which a claim may have passed over it.
     IF cardinality(parents) > 0 THEN
@@ -232,6 +234,7 @@ BEGIN
         holder := one.holder;
         RETURN NEXT;
     END LOOP;
+    PERFORM tell_ready(ids);
     PERFORM cascade(t, ended, edges_most, enqueue_each.keep);
 END $$;
 

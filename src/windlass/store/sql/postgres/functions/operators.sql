@@ -46,6 +46,7 @@ BEGIN
     FOR i IN 1..cardinality(ids) LOOP
         RETURN NEXT replay_one(ids[i]);
     END LOOP;
+    PERFORM tell_ready(ids);
 END $$;
 
 CREATE FUNCTION replay_one(job_id uuid) RETURNS integer LANGUAGE plpgsql AS $$
@@ -77,10 +78,7 @@ BEGIN
         d.token, d.attempt, CASE WHEN waits THEN 0 ELSE 2 END, d.settled, d.linked, b.limit_key IS NOT NULL, its_key,
         b.limit_key, 0, d.started_at
     );
-    IF NOT waits THEN
-        IF b.limit_key IS NOT NULL THEN PERFORM open_lines(ARRAY[d.id]); END IF;
-        PERFORM tell('ready', b.queue);
-    END IF;
+    IF NOT waits AND b.limit_key IS NOT NULL THEN PERFORM open_lines(ARRAY[d.id]); END IF;
     RETURN 0;
 END $$;
 

@@ -133,6 +133,7 @@ BEGIN
                 refused[firing] := refused[firing] + 1;
             END IF;
         END LOOP;
+        PERFORM tell_ready(ids);
         PERFORM cascade(t, ended, edges_most, fire.keep);
     END IF;
     UPDATE schedules x SET last = lasts[g.k], next = nexts[g.k], fired = x.fired + stored[g.k],

@@ -15,6 +15,7 @@ CREATE FUNCTION forget_session(s uuid) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     DELETE FROM sessions WHERE id = s;
     DELETE FROM commands WHERE session = s;
+    PERFORM expect_nothing(s);
     UPDATE duty SET holder = NULL, until = 0 WHERE holder = s;
 END $$;
 

@@ -7,7 +7,8 @@ BEGIN
     DELETE FROM errors WHERE job = job_id AND k <= (SELECT k FROM errors WHERE job = job_id ORDER BY k DESC OFFSET 10 LIMIT 1);
 END $$;
 
--- One attempt that is not simply a success. `ended` takes the job if it finished and has edges.
+-- One attempt that is not simply a success. `ended` takes the job if it finished and has edges. If it is ready again, the
+-- caller tells of it.
 CREATE FUNCTION settle_one(
     t bigint, s uuid, job_id uuid, its_token integer, outcome smallint, result bytea, error bytea, delay bigint,
     its_keep bigint, started boolean, keep bigint, INOUT ended uuid[], OUT answer integer
@@ -58,9 +59,7 @@ BEGIN
             t, ARRAY[job_id], final, CASE WHEN final = 6 THEN 1 ELSE 0 END::smallint,
             CASE WHEN outcome IN (1, 3, 6) THEN its_keep ELSE keep END, CASE WHEN final = 4 THEN result END, outcome
         );
-    ELSIF outcome = 5 OR delay = 0 THEN
-        PERFORM tell_ready(ARRAY[job_id]);
-    ELSE
+    ELSIF outcome <> 5 AND delay > 0 THEN
         PERFORM tell_scheduled(t + delay);
     END IF;
 END $$;
@@ -72,7 +71,7 @@ CREATE FUNCTION settle(
     ids uuid[], tokens integer[], outcomes smallint[], results bytea[], errors bytea[], delays bigint[], keeps bigint[],
     started boolean[],
     request bigint, lanes bigint[], queues text[], untils integer[], alone boolean, most_bytes bigint,
-    range_lanes integer[], range_firsts bigint[], range_lasts bigint[]
+    range_lanes integer[], range_firsts bigint[], range_lasts bigint[], listener bigint
 ) RETURNS SETOF claimed LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
@@ -127,6 +126,7 @@ BEGIN
                 RETURN NEXT a;
             END IF;
         END LOOP;
+        PERFORM tell_ready(applied);
     END IF;
     IF cardinality(ended) > 0 THEN
         -- In the order of the call.
@@ -143,7 +143,7 @@ BEGIN
     IF request > 0 THEN
         IF NOT spent THEN refused := judge_request(s, request, alone); END IF;
         RETURN QUERY SELECT * FROM take(
-            t, s, request, refused, lanes, queues, untils, alone, most_bytes, range_lanes, range_firsts, range_lasts
+            t, s, request, refused, lanes, queues, untils, alone, most_bytes, range_lanes, range_firsts, range_lasts, listener
         );
     END IF;
 END $$;
