@@ -53,6 +53,7 @@ FUNCTIONS = ("tests/unit/test_signing.py", "tests/integration/test_functions.py"
 POSTGRES = ("tests/conformance", "-k", "postgres-")
 BESIDE = ("tests/integration/test_postgres_beside.py",)
 POOLER = ("tests/integration/test_postgres_pooler.py",)
+POSTGRES_HINTS = ("tests/integration/test_postgres_hints.py",)
 TWO_LAYOUTS = ("tests/system/test_postgres_layouts.py",)
 PAUSING = ("tests/integration/test_engine_batching.py", "-k", "pause")
 WALKS = ("tests/integration/test_sqlite_walks.py", "tests/conformance", "-k", "walk or sqlite-insights")
@@ -1597,6 +1598,38 @@ MUTANTS: list[Mutant] = [
         old="_LOCK_PATIENCE = 2\n",
         new="_LOCK_PATIENCE = 30\n",
         tests=TWO_LAYOUTS,
+    ),
+    Mutant(
+        name="postgres: a job wakes whoever can read the hint",
+        breaks="a few jobs wake a few workers",
+        file="store/postgres/wake.py",
+        old='        if meant and f"{self._key:x}" not in meant:\n',
+        new="        if False:\n",
+        tests=(*POSTGRES_HINTS, "-k", "named_is_woken or two_of_many"),
+    ),
+    Mutant(
+        name="postgres: sessions are told whose connections are gone",
+        breaks="who was killed swallows no hint",
+        file="store/sql/postgres/functions/common.sql",
+        old=" FILTER (WHERE NOT pg_try_advisory_xact_lock_shared(n.listener))",
+        new="",
+        tests=(*POSTGRES_HINTS, "-k", "was_killed"),
+    ),
+    Mutant(
+        name="postgres: a stranger's transaction holds who is idle",
+        breaks="whoever enqueues inside a transaction of his own tells everybody",
+        file="store/sql/postgres/functions/common.sql",
+        old=" AND coalesce(current_setting('windlass.beside_lines', true), '') <> 'on'",
+        new="",
+        tests=(*POSTGRES_HINTS, "-k", "stranger"),
+    ),
+    Mutant(
+        name="postgres: who took a job is still among the idle",
+        breaks="no hint goes to a session that cannot follow it",
+        file="store/sql/postgres/functions/claim.sql",
+        old="        PERFORM expect_nothing(s);\n",
+        new="        NULL;\n",
+        tests=(*POSTGRES_HINTS, "-k", "takes_a_job or is_full"),
     ),
     Mutant(
         name="schedules: memory does not look at the version",

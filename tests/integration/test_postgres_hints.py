@@ -24,7 +24,7 @@ from tests.integration.engine_harness import (
 from tests.servers.database import Database, migrated
 from tests.servers.postgres import PostgresServer
 from windlass.core.lifecycle import Outcome
-from windlass.core.model import ClaimRequest, Lane, NewJob, Parent, Settings, Settlement, Unique
+from windlass.core.model import ClaimRequest, Lane, Parent, Settings, Settlement, Unique
 from windlass.core.records import Limit, LimitScope
 from windlass.core.requirements import Offer
 from windlass.core.task import TaskSpec
@@ -277,22 +277,21 @@ async def test_the_end_of_a_pause_is_told(store: PostgresStore, ends: Ends) -> N
 
 
 async def test_who_is_named_is_woken_and_others_are_not(
-    store: PostgresStore, crowd: list[Waiting], hints: Hints
+    store: PostgresStore, crowd: list[Waiting], hints: Hints, admin: Any
 ) -> None:
     await enqueue(store, new_job("tell"))
     queue, *named = (await hints.next()).split(" #")
     assert queue == "default"
     assert len(set(named)) == 2
     assert set(named) < {one.name for one in crowd}
+    later = [asyncio.Event() for _ in crowd]
+    for one, event in zip(crowd, later, strict=True):
+        one.store.subscribe(["limits"], event.set)
+    await admin.execute('NOTIFY "windlass/windlass/limits"')
     async with asyncio.timeout(10):
-        for one in crowd:
-            if one.name in named:
-                await one.woken.wait()
-    # All hear the next one, after the first.
-    for one in crowd:
-        one.subscription.close()
-        one.subscription = one.store.subscribe(["ready/other"], asyncio.Event().set)
-    assert sum(one.woken.is_set() for one in crowd) == 2
+        for event in later:
+            await event.wait()
+    assert {one.name for one in crowd if one.woken.is_set()} == set(named)
 
 
 async def test_a_hint_is_used_up(store: PostgresStore, crowd: list[Waiting], hints: Hints, admin: Any) -> None:
@@ -312,17 +311,32 @@ async def test_a_connection_that_was_killed_swallows_no_hint(
 ) -> None:
     """Three of five; whoever else is named can come."""
     for one in crowd[:3]:
-        listener = one.store._link.listener
-        assert listener is not None
-        assert listener._connection is not None
-        pid, listener._task = listener._connection.get_server_pid(), listener._task and listener._task.cancel() and None
-        await admin.execute("SELECT pg_terminate_backend($1)", pid)
-        await eventually(lambda pid=pid: _is_gone(admin, pid))
-    alive = {f"{one.store._link.listener._key:x}" for one in crowd[3:]}  # type: ignore[union-attr]
+        await _kill(one, admin)
     await enqueue(store, new_job("tell"))
-    queue, *named = (await hints.next()).split(" #")
-    assert set(named) == alive or (queue == ANYBODY and not named)
-    assert await standing(admin) <= 3
+    assert set((await hints.next()).split(" #")[1:]) == {one.name for one in crowd[3:]}
+
+
+async def test_who_has_a_new_connection_is_told_by_it(
+    store: PostgresStore, crowd: list[Waiting], hints: Hints, admin: Any
+) -> None:
+    """Whoever was cut off is woken when it hears again, and what it left behind goes when it has looked."""
+    await _kill(crowd[0], admin)
+    async with asyncio.timeout(10):
+        await crowd[0].woken.wait()
+    await crowd[0].look()
+    assert await standing(admin) == 5
+    await enqueue(store, *(new_job("tell") for _ in range(4)))
+    assert set((await hints.next()).split(" #")[1:]) == {one.name for one in crowd}
+
+
+async def _kill(one: Waiting, admin: Any) -> None:
+    """Its connection for hints, which it opens anew."""
+    listener = one.store._link.listener
+    assert listener is not None
+    assert listener._connection is not None
+    pid = listener._connection.get_server_pid()
+    await admin.execute("SELECT pg_terminate_backend($1)", pid)
+    await eventually(lambda: _is_gone(admin, pid))
 
 
 async def _is_gone(admin: Any, pid: int) -> bool:
@@ -347,7 +361,7 @@ async def test_who_is_reaped_waits_for_nothing(database: Database, admin: Any) -
     now += 2 * LEASE
     await store.reap(await store.observe())
     assert await standing(admin) == 0
-    for one in (*crowd, *[]):
+    for one in crowd:
         await one.store.aclose()
     await store.aclose()
 
@@ -419,9 +433,7 @@ async def test_what_a_parent_or_a_release_makes_ready_is_told_to_few(
     assert len((await hints.next()).split(" #")) == 3
     await enqueue(store, new_job("tell", parents=(Parent(parent),)))
     await hints.next()  # of the parent, which was locked for a moment
-    for one in crowd:
-        one._number += 10
-    (job,) = (await crowd[0].store.claim(crowd[0].session.id, ClaimRequest(100, (Lane("default", "", 1),)))).jobs
+    (job,) = (await crowd[0].store.claim(crowd[0].session.id, ClaimRequest(2, (Lane("default", "", 1),)))).jobs
     for one in crowd[1:]:
         await one.look()
     await store.settle(crowd[0].session.id, [Settlement(job.id, job.token, Outcome.SUCCEEDED, b"1")])
@@ -439,13 +451,9 @@ async def test_a_stranger_tells_everybody_and_holds_nobody(
         assert len((await hints.next()).split(" #")) == 3
         await stranger.commit()
         assert await hints.next() == ANYBODY
-        await store.enqueue_in(stranger, [_job()])
+        await store.enqueue_in(stranger, [new_job("tell")])
         await stranger.commit()
         assert await hints.next() == ANYBODY
-
-
-def _job() -> NewJob:
-    return new_job("tell")
 
 
 async def test_a_rollback_leaves_nothing(crowd: list[Waiting], hints: Hints, admin: Any) -> None:

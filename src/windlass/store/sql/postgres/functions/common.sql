@@ -30,6 +30,10 @@ DECLARE
     alive bigint[];
     rows tid[];
 BEGIN
+    IF NOT EXISTS (SELECT FROM idle i WHERE i.lane = its_lane) THEN
+        PERFORM tell('ready', its_queue);
+        RETURN;
+    END IF;
     IF wanted < 52 AND coalesce(current_setting('windlass.beside_lines', true), '') <> 'on' AND is_swept() THEN
         FOR try IN 1..4 LOOP
             -- The lock of a connection that is gone is to be had.
@@ -59,7 +63,7 @@ BEGIN
             FOR UPDATE SKIP LOCKED
         ));
     END IF;
-    IF (SELECT count(*) FROM (SELECT id FROM sessions LIMIT 4) x) > 3 AND is_swept() THEN
+    IF EXISTS (SELECT FROM sessions OFFSET 3) AND is_swept() THEN
         INSERT INTO idle (lane, place, session, listener)
         SELECT g.lane, random(), s, its_listener FROM unnest(its_lanes) AS g (lane)
         WHERE NOT EXISTS (SELECT FROM idle i WHERE i.session = s AND i.lane = g.lane);
