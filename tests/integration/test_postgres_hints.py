@@ -23,9 +23,10 @@ from tests.integration.engine_harness import (
 )
 from tests.servers.database import Database, migrated
 from tests.servers.postgres import PostgresServer
+from windlass.core.clock import SECOND
 from windlass.core.lifecycle import Outcome
 from windlass.core.model import ClaimRequest, Lane, Parent, Settings, Settlement, Unique
-from windlass.core.records import Limit, LimitScope
+from windlass.core.records import Limit, LimitScope, Rate
 from windlass.core.requirements import Offer
 from windlass.core.task import TaskSpec
 from windlass.engine import worker as worker_module
@@ -261,6 +262,16 @@ async def test_a_place_that_becomes_free_is_told(store: PostgresStore) -> None:
         for _ in range(4):
             async with asyncio.timeout(10):
                 (await held.get()).set()
+
+
+async def test_what_a_rate_allows_again_is_found(store: PostgresStore, ends: Ends) -> None:
+    """By who looked in vain, though nobody tells it; the others are not needed."""
+    await store.put_limit(Limit(scope=LimitScope.TASK, name="tell", rate=Rate(count=1, per=SECOND // 5, burst=1)))
+    async with AsyncExitStack() as stack:
+        for _ in range(6):
+            await idle_worker(stack, store, ends.task)
+        await enqueue(store, *(new_job("tell") for _ in range(3)))
+        await ends.reach(3)
 
 
 async def test_the_end_of_a_pause_is_told(store: PostgresStore, ends: Ends) -> None:
