@@ -1627,8 +1627,8 @@ MUTANTS: list[Mutant] = [
         name="postgres: who took a job is still among the idle",
         breaks="no hint goes to a session that cannot follow it",
         file="store/sql/postgres/functions/claim.sql",
-        old="        PERFORM expect_nothing(s);\n",
-        new="        NULL;\n",
+        old="        PERFORM expect_nothing(s);\n    END IF;\n",
+        new="        NULL;\n    END IF;\n",
         tests=(*POSTGRES_HINTS, "-k", "takes_a_job or is_full"),
     ),
     Mutant(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from windlass.core.errors import StoreUnavailable, UsageError
@@ -20,6 +21,8 @@ from windlass.store.postgres.wake import Listener
 
 EVERY_LANE = ("*", "")
 """What to tell `Link.ready` of where it is not known in which lanes there may be something to do."""
+_REFUSED, _STANDS = 3, 5
+"""Places in the head of a claim's answer."""
 _MOST = 64
 """Names of which one hint tells; more are all there are."""
 
@@ -40,6 +43,8 @@ class Link:
     def _let_go(self) -> None:
         self.pool = self.listener = self.loop = self._opening = None
         self.floors, self.order = Floors(), Order()
+        self.idle: set[bytes] = set()
+        """Sessions that may stand among the idle, as far as is known here."""
         self.ready: Teller[tuple[str, str]] = Teller(self._tell_ready)
         self.finished: Teller[str] = Teller(self._tell_finished)
 
@@ -69,9 +74,21 @@ class Link:
                 [jobs[lane] for lane in lanes],
             )  # fmt: skip
 
-    def hears(self, request: ClaimRequest) -> int | None:
-        """By which listener a claim's session hears of jobs in all of its lanes, if it does."""
-        return None if self.listener is None else self.listener.hears({lane.queue for lane in request.lanes})
+    def idling(self, session: bytes, request: ClaimRequest | None) -> tuple[int | None, bool]:
+        """By which listener a claim's session hears of jobs in all of its lanes, if it does; and whether it may stand
+        among the idle already."""
+        if request is None:
+            return None, False
+        key = None if self.listener is None else self.listener.hears({lane.queue for lane in request.lanes})
+        stands = session in self.idle
+        if key is not None:
+            self.idle.add(session)  # should the answer be lost
+        return key, stands
+
+    def stands(self, session: bytes, rows: Sequence[Any]) -> None:
+        """Take note of what a claim's answer says of that."""
+        if rows[-1][_REFUSED] is None and not rows[-1][_STANDS]:
+            self.idle.discard(session)
 
     def listening(self) -> Listener:
         """What listens for hints, on the running loop; begins to, if need be."""

@@ -249,10 +249,11 @@ class PostgresStore:
         ranges = self._link.floors.ranges(request)
         rows = await self._call(
             "claim", self._now(), UUID(session), *attempts.claim_arguments(request), *ranges, beside,
-            self._link.hears(request),
+            *self._link.idling(session, request),
         )  # fmt: skip
         if attempts.comes_too_early(rows):
             return None
+        self._link.stands(session, rows)
         return attempts.claim_answer(rows, request, self._link.floors, ranges)
 
     async def settle(
@@ -286,12 +287,14 @@ class PostgresStore:
         rows = await self._call(
             "settle", self._now(), UUID(session), told, self._settings.keep, MAX_EDGES_PER_CALL + len(settlements),
             *attempts.settle_arguments(settlements), *attempts.claim_arguments(claim), *ranges,
-            None if claim is None else self._link.hears(claim),
+            *self._link.idling(session, claim),
         )  # fmt: skip
         if not told:
             self._link.finished.later([one.id.hex() for one in settlements])
         if attempts.frees_places(rows):
             self._link.ready.later([EVERY_LANE])
+        if claim is not None:
+            self._link.stands(session, rows)
         result = attempts.settle_result(rows, settlements, claim, self._link.floors, ranges)
         return result, attempts.releases(rows)
 
@@ -356,6 +359,7 @@ class PostgresStore:
         await self._call(
             "close_session", self._now(), UUID(session), MAX_BATCH, self._settings.keep, MAX_EDGES_PER_CALL
         )
+        self._link.idle.discard(session)
 
     async def observe(self) -> list[SessionSign]:
         """See `JobStore.observe`."""

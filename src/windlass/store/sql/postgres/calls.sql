@@ -12,11 +12,11 @@ SELECT answer, holder FROM windlass.enqueue_each(
 SELECT * FROM windlass.enqueue_edges($1, $2, $3, $4, $5, $6, $7);
 
 -- name: claim
-SELECT * FROM windlass.claim($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13);
+SELECT * FROM windlass.claim($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14);
 
 -- name: settle
 SELECT * FROM windlass.settle(
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24
 );
 
 -- name: unclaim

@@ -2,7 +2,8 @@
 
 -- A row of an answer. Kind 0: the head of `settle` (token: whether edges were left, attempt: whether what limits count has
 -- become less, failures: how many jobs with edges have finished). 1: a settlement (attempt: its place, token: the answer). 2: the head of a claim (attempt: the refusal, token:
--- whether to ask again at once, enqueued_at: retry_in, pos: entries looked at). 3: a job that was claimed. 4: nothing was done,
+-- whether to ask again at once, snoozes: whether the session stands among the idle now, enqueued_at: retry_in, pos: entries
+-- looked at). 3: a job that was claimed. 4: nothing was done,
 -- since it would have to come after settlements that may still be under way.
 CREATE TYPE claimed AS (
     kind smallint, id uuid, token integer, attempt integer, failures integer, snoozes integer, pos bigint,
@@ -43,10 +44,11 @@ BEGIN
 END $$;
 
 -- A claim that comes `beside` settlements does not see what they change: it takes only where that cannot matter. `listener`:
--- the lock of the connection on which hints for this session are heard, if they are.
+-- the lock of the connection on which hints for this session are heard, if they are; `stands`: it may stand among the idle.
 CREATE FUNCTION claim(
     clock bigint, s uuid, request bigint, lanes bigint[], queues text[], untils integer[], alone boolean, most_bytes bigint,
-    range_lanes integer[], range_firsts bigint[], range_lasts bigint[], beside boolean, listener bigint
+    range_lanes integer[], range_firsts bigint[], range_lasts bigint[], beside boolean, listener bigint,
+    stands boolean
 ) RETURNS SETOF claimed LANGUAGE plpgsql AS $$
 #variable_conflict use_variable
 DECLARE
@@ -64,7 +66,7 @@ BEGIN
     IF NOT spend_request(s, request, alone) THEN refused := judge_request(s, request, alone); END IF;
     RETURN QUERY SELECT * FROM take(
         instant(clock), s, request, refused, lanes, queues, untils, alone, most_bytes, range_lanes, range_firsts, range_lasts,
-        listener
+        listener, stands
     );
     GET DIAGNOSTICS answered = ROW_COUNT;
     -- A claim that took jobs waits for the disk: if a crash of the server undid it, others would be given the same jobs while
@@ -76,7 +78,7 @@ END $$;
 -- lanes in which all jobs are alike.
 CREATE FUNCTION take(
     t bigint, s uuid, request bigint, refused smallint, lanes bigint[], queues text[], untils integer[], alone boolean,
-    most_bytes bigint, range_lanes integer[], range_firsts bigint[], range_lasts bigint[], listener bigint
+    most_bytes bigint, range_lanes integer[], range_firsts bigint[], range_lasts bigint[], listener bigint, stands boolean
 ) RETURNS SETOF claimed LANGUAGE plpgsql AS $$
 #variable_conflict use_variable
 DECLARE
@@ -199,9 +201,13 @@ BEGIN
             w.taken := w.taken + got;
         END LOOP;
     END IF;
-    IF w.taken = 0 AND listener IS NOT NULL AND NOT alone THEN
+    -- Where there are three sessions or less, nobody is worth a row; each look at the table costs an idle round trip 25 us.
+    IF w.taken = 0 AND listener IS NOT NULL AND NOT alone AND EXISTS (SELECT FROM sessions OFFSET 3)
+        AND pg_relation_size('idle'::regclass) <= 2097152
+    THEN
         PERFORM await_jobs(s, lanes, listener);
-    ELSE
+        head.snoozes := 1;
+    ELSIF stands THEN
         PERFORM expect_nothing(s);
     END IF;
     head.token := w.more::integer;

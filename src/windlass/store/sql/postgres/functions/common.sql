@@ -30,11 +30,9 @@ DECLARE
     alive bigint[];
     rows tid[];
 BEGIN
-    IF NOT EXISTS (SELECT FROM idle i WHERE i.lane = its_lane) THEN
-        PERFORM tell('ready', its_queue);
-        RETURN;
-    END IF;
-    IF wanted < 52 AND coalesce(current_setting('windlass.beside_lines', true), '') <> 'on' AND is_swept() THEN
+    IF wanted < 52 AND coalesce(current_setting('windlass.beside_lines', true), '') <> 'on'
+        AND pg_relation_size('idle'::regclass) BETWEEN 1 AND 2097152
+    THEN
         FOR try IN 1..4 LOOP
             -- The lock of a connection that is gone is to be had.
             WITH near AS MATERIALIZED (
@@ -53,7 +51,7 @@ BEGIN
     PERFORM tell('ready', its_queue || coalesce((SELECT string_agg(' #' || to_hex(n.listener), '') FROM unnest(named) AS n (listener)), ''));
 END $$;
 
--- Enters a session that found nothing in these lanes. Where there are three sessions or less, nobody is worth a row.
+-- Enters a session that found nothing in these lanes.
 CREATE FUNCTION await_jobs(s uuid, its_lanes bigint[], its_listener bigint) RETURNS void LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 BEGIN
@@ -63,26 +61,17 @@ BEGIN
             FOR UPDATE SKIP LOCKED
         ));
     END IF;
-    IF EXISTS (SELECT FROM sessions OFFSET 3) AND is_swept() THEN
-        INSERT INTO idle (lane, place, session, listener)
-        SELECT g.lane, random(), s, its_listener FROM unnest(its_lanes) AS g (lane)
-        WHERE NOT EXISTS (SELECT FROM idle i WHERE i.session = s AND i.lane = g.lane);
-    END IF;
+    INSERT INTO idle (lane, place, session, listener)
+    SELECT g.lane, random(), s, its_listener FROM unnest(its_lanes) AS g (lane)
+    WHERE NOT EXISTS (SELECT FROM idle i WHERE i.session = s AND i.lane = g.lane);
 END $$;
 
 -- A session is idle no more. Whoever holds one of its rows is telling it of a job.
 CREATE FUNCTION expect_nothing(s uuid) RETURNS void LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 BEGIN
-    IF EXISTS (SELECT FROM idle WHERE session = s) THEN
-        DELETE FROM idle WHERE ctid = ANY (ARRAY(SELECT i.ctid FROM idle i WHERE i.session = s FOR UPDATE SKIP LOCKED));
-    END IF;
+    DELETE FROM idle WHERE ctid = ANY (ARRAY(SELECT i.ctid FROM idle i WHERE i.session = s FOR UPDATE SKIP LOCKED));
 END $$;
-
--- Whether what has left the table of the idle does not pile up there, as it does beside a transaction that is open for long.
-CREATE FUNCTION is_swept() RETURNS boolean LANGUAGE sql VOLATILE AS $$
-    SELECT pg_relation_size('idle'::regclass) <= 2097152
-$$;
 
 -- Those of these jobs that are ready.
 CREATE FUNCTION tell_ready(ids uuid[]) RETURNS void LANGUAGE plpgsql AS $$

@@ -64,7 +64,9 @@ BEGIN
         PERFORM tell_scheduled(min(CASE WHEN g.due < 0 THEN t - g.due ELSE g.due END))
         FROM unnest(dues) AS g (due) WHERE g.due < 0 OR g.due > t;
     END IF;
-    IF told THEN
+    IF told AND pg_relation_size('idle'::regclass) = 0 THEN
+        PERFORM tell('ready', g.queue) FROM (SELECT DISTINCT q.queue FROM unnest(queues) AS q (queue)) g;
+    ELSIF told THEN
         PERFORM tell_lane(g.lane, g.queue, g.jobs) FROM (
             SELECT x.lane, x.queue, count(*) AS jobs FROM unnest(lanes, queues, dues) AS x (lane, queue, due)
             WHERE x.due IS NULL OR x.due BETWEEN 0 AND t GROUP BY x.lane, x.queue

@@ -71,7 +71,7 @@ CREATE FUNCTION settle(
     ids uuid[], tokens integer[], outcomes smallint[], results bytea[], errors bytea[], delays bigint[], keeps bigint[],
     started boolean[],
     request bigint, lanes bigint[], queues text[], untils integer[], alone boolean, most_bytes bigint,
-    range_lanes integer[], range_firsts bigint[], range_lasts bigint[], listener bigint
+    range_lanes integer[], range_firsts bigint[], range_lasts bigint[], listener bigint, stands boolean
 ) RETURNS SETOF claimed LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
@@ -143,7 +143,7 @@ BEGIN
     IF request > 0 THEN
         IF NOT spent THEN refused := judge_request(s, request, alone); END IF;
         RETURN QUERY SELECT * FROM take(
-            t, s, request, refused, lanes, queues, untils, alone, most_bytes, range_lanes, range_firsts, range_lasts, listener
+            t, s, request, refused, lanes, queues, untils, alone, most_bytes, range_lanes, range_firsts, range_lasts, listener, stands
         );
     END IF;
 END $$;
