@@ -202,11 +202,12 @@ BEGIN
         END LOOP;
     END IF;
     -- Where there are three sessions or less, nobody is worth a row; each look at the table costs an idle round trip 25 us.
-    IF w.taken = 0 AND listener IS NOT NULL AND NOT alone AND EXISTS (SELECT FROM sessions OFFSET 3)
-        AND pg_relation_size('idle'::regclass) <= 2097152
-    THEN
+    head.snoozes := 0;
+    IF w.taken = 0 AND listener IS NOT NULL AND NOT alone AND pg_relation_size('idle'::regclass) <= 2097152 THEN
+        head.snoozes := (EXISTS (SELECT FROM sessions OFFSET 3))::integer;
+    END IF;
+    IF head.snoozes = 1 THEN
         PERFORM await_jobs(s, lanes, listener);
-        head.snoozes := 1;
     ELSIF stands THEN
         PERFORM expect_nothing(s);
     END IF;
