@@ -35,11 +35,11 @@ def plant() -> None:
     def changed(dialect: str) -> tuple[str, ...]:
         scripts = [
             text.replace(" lanes, record)\n    VALUES (", " lanes, record, since_next)\n    VALUES (")
-            .replace("its_lanes, its_record) ON CONFLICT", "its_lanes, its_record, paint(s) = 'green') ON CONFLICT")
+            .replace("its_layout, t, its_lanes, its_record)", "its_layout, t, its_lanes, its_record, paint(s) = 'green')")
             .replace("CREATE FUNCTION claim(", "CREATE FUNCTION grasp(")
             for text in functions(dialect)
         ]  # fmt: skip
-        assert any("since_next" in text for text in scripts)
+        assert any("since_next" in text and "paint(s)" in text for text in scripts)
         return (NEW, *scripts)
 
     def renamed(its_schema: str) -> dict[str, str]:
