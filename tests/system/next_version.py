@@ -35,7 +35,7 @@ def plant() -> None:
     def changed(dialect: str) -> tuple[str, ...]:
         scripts = [
             text.replace(" lanes, record)\n    VALUES (", " lanes, record, since_next)\n    VALUES (")
-            .replace("its_layout, t, its_lanes, its_record)", "its_layout, t, its_lanes, its_record, paint(s) = 'green')")
+            .replace("t, its_lanes, its_record)", "t, its_lanes, its_record, paint(s) = 'green')")
             .replace("CREATE FUNCTION claim(", "CREATE FUNCTION grasp(")
             for text in functions(dialect)
         ]  # fmt: skip
