@@ -2021,7 +2021,7 @@ MUTANTS: list[Mutant] = [
         file="store/sqlite/operators.py",
         old="    if any(answers):\n        tx.hints.scheduled(due_at)\n    return answers",
         new="    return answers",
-        tests=("tests/integration/test_api_jobs.py", "-k", "rescheduling"),
+        tests=("tests/conformance", "-k", "sqlite-notifier"),
     ),
     Mutant(
         name="following: a second run for each look",

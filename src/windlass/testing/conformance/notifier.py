@@ -129,6 +129,9 @@ async def check_an_earlier_due_time_is_announced(env: Env) -> None:
     worker = await env.worker()
     await worker.end(await worker.claim_one(), Outcome.RETRY, delay=SECOND // 2)
     await listener.hears("a job is to be retried before all others")
+    later = await env.put(delay=MINUTE)
+    await env.store.reschedule([later], await env.now())
+    await listener.hears("a job was rescheduled before all others")
 
 
 async def check_an_end_is_announced(env: Env) -> None:
