@@ -1979,8 +1979,8 @@ MUTANTS: list[Mutant] = [
         name="pausing: a worker that starts knows of none",
         breaks="a worker that starts knows what is paused",
         file="engine/worker.py",
-        old="        await self._runner.paused_runs.refresh()\n",
-        new="",
+        old="asyncio.gather(self._finder.look(), self._runner.paused_runs.refresh())",
+        new="asyncio.gather(self._finder.look())",
         tests=WORKFLOWS,
     ),
     Mutant(

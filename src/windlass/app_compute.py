@@ -231,10 +231,13 @@ class AppCompute:
 
     def _computing(self) -> Client:
         """The client, with batches and function calls known to it."""
-        from windlass.compute import batches, functions
+        from windlass.compute import batches
 
         batches.register(self._client, self._defaults)
-        functions.register(self._client, self._defaults)
+        if self._client.signing_key() is not None:
+            from windlass.compute import functions
+
+            functions.register(self._client, self._defaults)
         return self._client
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import faulthandler
 import fcntl
-import json
 import logging
 import sys
 import time
@@ -45,6 +44,8 @@ class JsonFormatter(PlainFormatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Write the line."""
+        import json  # here: who wants plain lines need not load it
+
         said: dict[str, object] = {
             "time": self.formatTime(record),
             "level": record.levelname,

@@ -11,7 +11,6 @@ import functools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
 from typing import TypeAlias
 
 from windlass.core.errors import InvalidOption
@@ -33,6 +32,7 @@ _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/=-]{0,62}", re.ASCII)
 _AMOUNT = re.compile(r"([0-9]{1,19}(?:\.[0-9]{1,9})?) ?(?:([KMGT])(i?)B)?", re.ASCII)
 _UNITS = "KMGT"
 _MILLI = 1000
+_NANO = 10**9
 _LARGEST = 2**60 * _MILLI
 
 
@@ -174,14 +174,13 @@ def _milli(text: str) -> int | None:
     found = _AMOUNT.fullmatch(text.strip())
     if found is None:
         return None
-    try:
-        amount = Decimal(found[1]) * _MILLI
-    except InvalidOperation:
-        return None
+    whole, _, fraction = found[1].partition(".")
+    nano = int(whole) * _NANO + int(fraction.ljust(9, "0"))
     if found[2]:
-        amount *= (1024 if found[3] else 1000) ** (_UNITS.index(found[2]) + 1)
-        return int(amount)
-    return int(amount) if amount == int(amount) else None
+        unit: int = (1024 if found[3] else 1000) ** (_UNITS.index(found[2]) + 1)
+        return nano * _MILLI * unit // _NANO
+    milli, rest = divmod(nano * _MILLI, _NANO)
+    return None if rest else milli
 
 
 def _labels(labels: object, most: int = MOST) -> frozenset[str]:

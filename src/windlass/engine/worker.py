@@ -152,8 +152,7 @@ class Worker:
             is_lost=self._is_lost,
             on_hung=self._config.on_hung,
         )
-        await self._finder.look()
-        await self._runner.paused_runs.refresh()
+        await asyncio.gather(self._finder.look(), self._runner.paused_runs.refresh())
         await self._open_session()
         wear = Wear(self._config.recycle, time.monotonic(), random.random())  # noqa: S311 - no secret
         self._successor = Successor(wear, self._config.on_worn, self._config.on_recycle)
