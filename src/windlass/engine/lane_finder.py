@@ -39,6 +39,7 @@ class LaneFinder:
         self._queues = sorted(queues)
         self._lanes = lanes
         self._found = found
+        self._untold = False
         self._hurry = asyncio.Event()
         self._hurry.set()  # a job may have come since the look at the start, when nobody listened for hints
 
@@ -61,8 +62,10 @@ class LaneFinder:
             self._hurry.clear()
             began = time.monotonic()
             try:
-                if await self.look():
+                self._untold |= await self.look()
+                if self._untold:
                     await self._found()
+                    self._untold = False
             except StoreError as error:
                 log.debug("the lanes could not be read: %s", error)
             pause = THRIFT * (time.monotonic() - began)

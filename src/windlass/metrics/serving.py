@@ -7,10 +7,12 @@ import hmac
 import ipaddress
 import logging
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from prometheus_client.core import Metric
 from prometheus_client.exposition import choose_encoder
@@ -90,6 +92,10 @@ class MetricsServer(ThreadingHTTPServer):
         self.registry.register(collector)
         self.token = token
         super().__init__((host, port), _Visitor)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - as it is called
+        """A visitor that is gone is nobody's trouble."""
+        log.debug("a visitor is gone: %r", sys.exc_info()[1])
 
     def is_welcome(self, authorization: str | None) -> bool:
         """Whether a visitor shows the token."""
