@@ -976,3 +976,18 @@ async def test_a_schedule_starts_runs(app: App) -> None:
         job = await app.schedules.fire("night")
         result = await job.result(WAIT)
         assert await app.run(result.run).result(WAIT) == 8
+
+
+async def test_items_of_a_map_may_be_steps(app: App) -> None:
+    def flow() -> Any:
+        number, double = task(app, "number"), task(app, "double")
+        some = double.map([number.step(1), 5, double.step(number.step(3))])
+        return [some, task(app, "add").starmap([[1, 2], task(app, "numbers").step(2)])]
+
+    assert await outcome(app, flow) == [[2, 10, 12], [3, 1]]
+
+
+@pytest.mark.parametrize("app", ["memory"], indirect=True)
+async def test_what_is_not_there_cannot_be_skipped(app: App) -> None:
+    with pytest.raises(JobNotFound):
+        await app.run("81890a5d-ac96-774b-bcce-b302099a8057").skip("approve", True)

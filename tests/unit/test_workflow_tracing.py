@@ -319,3 +319,34 @@ def test_workflows_are_plain_functions_with_a_name_of_their_own() -> None:
     with pytest.raises(InvalidArguments, match="missing"):
         flow.plan()  # type: ignore[call-arg]
     assert "named" not in app.tasks
+
+
+def test_a_step_is_no_value_to_compare_or_to_write() -> None:
+    def compared() -> Any:
+        one = number.step(1)
+        return number.step(2 if one == 2 else 3)
+
+    def written() -> Any:
+        return number.step(f"{number.step(1)}")
+
+    for flow, said in ((compared, "was compared with a value"), (written, "was put into a text")):
+        with pytest.raises(UsageError, match=said):
+            plan(flow)
+
+    def same() -> Any:
+        one, two = number.step(1), number.step(2)
+        assert one == one  # noqa: PLR0124 - that is the question
+        assert one != two
+        assert {one: 1, two: 2}[two] == 2
+        assert two in [one, two]
+        return two
+
+    plan(same)
+
+
+def test_a_chord_is_of_a_list() -> None:
+    def flow() -> Any:
+        return chord(number.map([1, 2]), total)  # type: ignore[arg-type]
+
+    with pytest.raises(UsageError, match="'number' is one step, and no list of steps"):
+        plan(flow)

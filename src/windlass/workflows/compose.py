@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, cast
 
-from windlass.core.errors import InvalidOption
+from windlass.core.errors import InvalidOption, UsageError
 from windlass.workflows.step import Step
 
 R = TypeVar("R")
@@ -50,5 +50,7 @@ def group(*steps: Step[R] | Iterable[Step[R]]) -> list[Step[R]]:
 def chord(steps: Iterable[Step[Any]], callback: Any) -> Step[Any]:
     """Run a task on the list of the results of steps: ``callback.step([...])``, under the name that others give it.
     ``callback`` may also be a function that gets the list of steps and returns a step."""
+    if isinstance(steps, Step):
+        raise UsageError(f"chord: {steps.name!r} is one step, and no list of steps; write callback.step(...) of it")
     make = cast("Callable[[list[Step[Any]]], Step[Any]]", getattr(callback, "step", callback))
     return make(list(steps))

@@ -448,11 +448,11 @@ class Run(Generic[R_co]):
     async def skip(self, name: str, result: object = None) -> None:
         """Declare a step succeeded that has not started, with this result.
 
-        Raises `UsageError` if there is no such step, or it has started, and `InvalidResult` if the result does not fit
-        its task.
+        Raises `JobNotFound`, `UsageError` if there is no such step, or it has started, and `InvalidResult` if the
+        result does not fit its task.
         """
         store = await self._store()
-        state = _named(await read_steps(store, self._id), name)
+        state = _named(await self._states(), name)
         if state.info.maps is not None:
             raise UsageError(f"step {name!r} is a map: skip its items, or the step that takes its result")
         spec = self._client.tasks.get(state.job.task)

@@ -136,6 +136,16 @@ class Step(Generic[R_co]):
     def __bool__(self) -> NoReturn:  # noqa: PLE0304 - it raises
         self._has_no_value("was asked whether it is true", "for a branch write task.options(when=step).step(...)")
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Step):
+            self._has_no_value("was compared with a value", "for a branch write task.options(when=step.equals(value))")
+        return self is other
+
+    __hash__ = object.__hash__
+
+    def __format__(self, spec: str) -> NoReturn:
+        self._has_no_value("was put into a text", "pass it to a task that makes the text")
+
     def __iter__(self) -> Iterator[NoReturn]:
         self._has_no_value("was iterated over", "to run a task for each of its items write task.map(step)")
 

@@ -204,8 +204,9 @@ def _has_steps(value: Any) -> bool:
     return type(value) is dict and any(map(_has_steps, value.values()))
 
 
-def _encoded(recipe: Recipe, names: tuple[str, ...], given: Any, *, star: bool) -> list[msgspec.Raw]:
-    """Encode the items of a list that is known already, and hold each to the hints of the parameters that it fills."""
+def _encoded(recipe: Recipe, names: tuple[str, ...], given: Any, *, star: bool) -> list[msgspec.Raw | Step[Any]]:
+    """Encode the items of a list that is known already, and hold each to the hints of the parameters that it fills. One
+    that is a step stays: its result will be the item."""
     task = recipe.spec.name
     if isinstance(given, (str, bytes, Mapping)) or not isinstance(given, Iterable):
         raise InvalidOption(
@@ -214,8 +215,8 @@ def _encoded(recipe: Recipe, names: tuple[str, ...], given: Any, *, star: bool) 
         )
     encode = recipe.spec.signature.encode_one
     if not star:
-        return [msgspec.Raw(encode(names[0], item)) for item in given]
-    return [msgspec.Raw(_encoded_star(encode, task, names, item)) for item in given]
+        return [item if isinstance(item, Step) else msgspec.Raw(encode(names[0], item)) for item in given]
+    return [item if isinstance(item, Step) else msgspec.Raw(_encoded_star(encode, task, names, item)) for item in given]
 
 
 def _encoded_star(encode: Callable[[str, Any], bytes], task: str, names: tuple[str, ...], item: Any) -> bytes:
