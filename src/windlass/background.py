@@ -122,22 +122,26 @@ class WorkerThread:
     def _clear_away(self, work: asyncio.Task[None]) -> None:
         """End what is left of a worker that was brought down, without a word to the store: its session is reaped, and
         the loss counted, as if its process had died."""
+        worker, self._worker = self._worker, None  # nobody begins to stop it any more
         for _ in range(3):
             try:
-                self._loop.run_until_complete(self._abandon(work))
+                self._loop.run_until_complete(self._abandon(work, worker))
                 break
             except BaseException:
                 log.debug("clearing away was interrupted", exc_info=True)
-        self._worker = None
         self._stopping.clear()
 
-    async def _abandon(self, work: asyncio.Task[None]) -> None:
+    async def _abandon(self, work: asyncio.Task[None], worker: Worker | None) -> None:
+        for stop in self._stopping:
+            stop.cancel()
         work.cancel()
         await asyncio.wait({work})
         if not work.cancelled():
             work.exception()  # it is known
-        if self._worker is not None:
-            await self._worker.abandon()
+        if worker is not None:
+            await worker.abandon()
+        if self._stopping:
+            await asyncio.wait(self._stopping)
 
     def __enter__(self) -> WorkerThread:
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import sys
 import threading
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from windlass import App, JobLost, WorkerThread, background
+from windlass.store.sqlite import SQLiteStore
 
 SOON = 20.0
 
@@ -115,12 +117,23 @@ def test_what_a_task_cannot_do_to_the_loop_fails_the_task(app: App) -> None:
 
 def test_stopping_a_worker_that_is_being_replaced(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(background, "FIRST_BACK_OFF", 3600.0)
+    close = SQLiteStore.close
+
+    async def close_slowly(store: SQLiteStore, session: bytes) -> None:
+        await asyncio.sleep(0.1)
+        await close(store, session)
+
+    monkeypatch.setattr(SQLiteStore, "close", close_slowly)
     down = threading.Event()
 
     class Watch(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             if "brought the worker down" in record.getMessage():
+                for worker in workers:  # at the worst moment: before what it was is cleared away
+                    worker._loop.call_soon_threadsafe(worker._begin_stop, 25.0)
                 down.set()
+
+    workers: list[background.WorkerThread] = []
 
     @app.task
     async def harms() -> None:
@@ -131,6 +144,7 @@ def test_stopping_a_worker_that_is_being_replaced(app: App, monkeypatch: pytest.
     logging.getLogger("windlass.engine").addHandler(watch)
     try:
         worker = app.start_worker_thread()
+        workers.append(worker)
         harms.enqueue_sync()
         assert down.wait(SOON)
         assert repr(worker) == "<WorkerThread running>"
@@ -138,6 +152,7 @@ def test_stopping_a_worker_that_is_being_replaced(app: App, monkeypatch: pytest.
     finally:
         logging.getLogger("windlass.engine").removeHandler(watch)
     assert repr(worker) == "<WorkerThread stopped>"
+    gc.collect()  # asyncio complains of what was left pending
 
 
 def test_a_blocked_loop_is_left_behind(

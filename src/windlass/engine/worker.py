@@ -271,6 +271,9 @@ class Worker:
     async def abandon(self) -> None:
         """End everything here, as far as that is possible, and say nothing to the store: for a worker that something
         has brought down. Its session is reaped like that of a dead process. Idempotent."""
+        if self._stop_task is not None:
+            self._stop_task.cancel()
+            await asyncio.wait({self._stop_task})
         for service in self._services:
             await service.stop()
         self._runner.end_all(EndReason.LOST)
@@ -287,9 +290,11 @@ class Worker:
         """Wait until one of the events is set, or for ``timeout`` seconds."""
         waits = [asyncio.ensure_future(event.wait()) for event in events]
         until = None if timeout == math.inf else timeout
-        await asyncio.wait(waits, timeout=until, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
-            wait.cancel()
+        try:
+            await asyncio.wait(waits, timeout=until, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     # ------------------------------------------------------------------------------------------- sessions
 
