@@ -1026,7 +1026,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="health: everybody may listen",
         breaks="the endpoint is reached from this machine unless told otherwise",
-        file="cli/worker.py",
+        file="cli/arguments.py",
         old="(found[1] or '127.0.0.1')",
         new="(found[1] or '0.0.0.0')",
         tests=HEALTH,

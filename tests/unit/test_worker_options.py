@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 
-from windlass.cli import worker
+from windlass.cli import arguments, worker
 
 
 @pytest.mark.parametrize(
@@ -43,13 +43,13 @@ def test_what_is_no_memory(text: str) -> None:
     ],
 )
 def test_endpoint(text: str, where: str) -> None:
-    assert worker.endpoint(text) == where
+    assert arguments.endpoint(text) == where
 
 
 @pytest.mark.parametrize("text", ["", ":80", "80:", "65536", "-1", "a b:80", "::1:80", "*:80", "http://x:80", "x:80/"])
 def test_what_is_no_endpoint(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="HOST:PORT"):
-        worker.endpoint(text)
+        arguments.endpoint(text)
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("0", 0.0), ("0.0", 0.0), ("0.05", 0.05), ("2", 2.0)])

@@ -7,6 +7,7 @@ every worker's start. The help is ours, so that it reads the same on every versi
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -20,6 +21,7 @@ EXITS = {
 """What exit codes mean, unless a command says more."""
 
 
+_ENDPOINT = re.compile(r"(?:(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):)?([0-9]{1,5})")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -183,6 +185,14 @@ def between(low: int, high: int) -> Callable[[str], int]:
         return number
 
     return read
+
+
+def endpoint(text: str) -> str:
+    """Read ``port`` or ``host:port``; answers the latter. Only who names another host is reached from outside."""
+    found = _ENDPOINT.fullmatch(text)
+    if not found or int(found[2]) > 65535:
+        raise argparse.ArgumentTypeError(f"{text[:60]!a}: expected PORT or HOST:PORT, such as 8080 or 0.0.0.0:8080")
+    return f"{(found[1] or '127.0.0.1').strip('[]')}:{int(found[2])}"
 
 
 def seconds(low: float, high: float) -> Callable[[str], float]:

@@ -8,12 +8,11 @@ import signal
 import threading
 from typing import TYPE_CHECKING
 
-from windlass.cli.arguments import Argument, command
+from windlass.cli.arguments import Argument, command, endpoint
 from windlass.cli.errors import WrongUsage
 from windlass.cli.logs import configure_logs
 from windlass.cli.output import say
 from windlass.cli.target import APP, URL, with_store
-from windlass.cli.worker import endpoint
 from windlass.core.errors import MissingExtra
 
 if TYPE_CHECKING:

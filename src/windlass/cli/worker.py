@@ -8,7 +8,7 @@ import os
 import re
 import sys
 
-from windlass.cli.arguments import Argument, between, command, seconds
+from windlass.cli.arguments import Argument, between, command, endpoint, seconds
 from windlass.cli.errors import WrongUsage
 from windlass.cli.target import APP, app_place
 from windlass.core.names import check_queue
@@ -16,7 +16,6 @@ from windlass.core.requirements import Offer
 
 _WEIGHTED = re.compile(r"(.+):([0-9]+)")
 _MEMORY = re.compile(r"([0-9]{1,7}(?:\.[0-9]{1,3})?)([KMG])(I?B)?", re.IGNORECASE)
-_ENDPOINT = re.compile(r"(?:(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):)?([0-9]{1,5})")
 _UNITS = {"K": 1, "M": 2, "G": 3}
 
 
@@ -30,14 +29,6 @@ def _memory(text: str) -> int:
     if not 2**20 <= bytes_ <= 2**50:
         raise argparse.ArgumentTypeError(f"{text[:40]!a}: expected an amount such as 500MiB or 2GiB")
     return int(bytes_)
-
-
-def endpoint(text: str) -> str:
-    """Read ``port`` or ``host:port``; answers the latter. Only who names another host is reached from outside."""
-    found = _ENDPOINT.fullmatch(text)
-    if not found or int(found[2]) > 65535:
-        raise argparse.ArgumentTypeError(f"{text[:60]!a}: expected PORT or HOST:PORT, such as 8080 or 0.0.0.0:8080")
-    return f"{(found[1] or '127.0.0.1').strip('[]')}:{int(found[2])}"
 
 
 def _lag(text: str) -> float:

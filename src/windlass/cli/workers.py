@@ -44,7 +44,7 @@ def list_workers(*, app: str | None, url: str | None, as_json: bool) -> None:
                 record.session.id.hex(),
                 record.session.node,
                 record.session.pid,
-                _state(record, now),
+                record.state_at(now),
                 ", ".join(_queues(record)),
                 record.session.slots,
                 record.running,
@@ -54,14 +54,6 @@ def list_workers(*, app: str | None, url: str | None, as_json: bool) -> None:
         ),
         whole=("session", "state"),
     )
-
-
-def _state(record: SessionRecord, now: int) -> str:
-    if record.revoked:
-        return "revoked"
-    if record.lease_until <= now:
-        return "silent"
-    return "stopping" if STOP in record.commands else "draining" if DRAIN in record.commands else "live"
 
 
 def _queues(record: SessionRecord) -> list[str]:
@@ -78,7 +70,7 @@ def _record(record: SessionRecord, now: int) -> dict[str, object]:
         "supervisor": session.supervisor or None,
         "alone": session.alone,
         "commands": record.commands,
-        "state": _state(record, now),
+        "state": record.state_at(now),
         "queues": _queues(record),
         "tasks": list(session.tasks),
         "version": session.version,

@@ -6,6 +6,7 @@ The store port's other verbs take and give the records of `windlass.core.model`;
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -13,7 +14,7 @@ from windlass.core.clock import DAY, SECOND, Instant, Span
 from windlass.core.errors import InvalidOption
 from windlass.core.graph import EdgePolicy
 from windlass.core.lifecycle import State
-from windlass.core.model import Session
+from windlass.core.model import DRAIN, STOP, Session
 
 
 class LimitScope(IntEnum):
@@ -215,6 +216,10 @@ class QueueRecord(msgspec.Struct, frozen=True, kw_only=True):
     """When the oldest of the ready jobs, the one stored first, was enqueued."""
 
 
+SessionState: TypeAlias = Literal["live", "draining", "stopping", "silent", "revoked"]
+"""``silent``: its lease is over; it is revoked once somebody reaps it."""
+
+
 class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a session."""
 
@@ -225,6 +230,14 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
     revoked: bool
     running: int
     commands: list[str] = []
+
+    def state_at(self, now: Instant) -> SessionState:
+        """How it is, by the store's clock."""
+        if self.revoked:
+            return "revoked"
+        if self.lease_until <= now:
+            return "silent"
+        return "stopping" if STOP in self.commands else "draining" if DRAIN in self.commands else "live"
 
 
 class ParentRecord(msgspec.Struct, frozen=True, kw_only=True):

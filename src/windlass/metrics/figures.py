@@ -6,14 +6,14 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from typing import get_args
 
 import msgspec
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from windlass.core.clock import SECOND, Instant
 from windlass.core.lifecycle import State
-from windlass.core.model import DRAIN, STOP
-from windlass.core.records import Backlog, QueueRecord, SessionRecord
+from windlass.core.records import Backlog, QueueRecord, SessionRecord, SessionState
 from windlass.core.schedules import DueSchedules
 from windlass.doctor.evidence import serves
 from windlass.store.port import Store
@@ -24,7 +24,6 @@ OTHERS = "(others)"
 """How those are called; no queue can be called so."""
 MOST_LANES = 100
 MOST_DUE = 100
-WORKERS = ("live", "draining", "stopping", "silent", "revoked")
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,13 +127,13 @@ def _of_queues(reading: Reading, shown: set[str]) -> Iterator[Metric]:
 
 
 def _live(reading: Reading) -> Iterable[SessionRecord]:
-    return (record for record in reading.sessions if _state(record, reading.now) == "live")
+    return (record for record in reading.sessions if record.state_at(reading.now) == "live")
 
 
 def _of_workers(reading: Reading) -> Iterator[Metric]:
     workers = GaugeMetricFamily("windlass_workers", "Worker processes that the store knows.", labels=("state",))
-    states = Counter(_state(record, reading.now) for record in reading.sessions)
-    for state in WORKERS:
+    states = Counter(record.state_at(reading.now) for record in reading.sessions)
+    for state in get_args(SessionState):
         workers.add_metric((state,), states[state])
     yield workers
     live = list(_live(reading))
@@ -142,16 +141,8 @@ def _of_workers(reading: Reading) -> Iterator[Metric]:
     yield GaugeMetricFamily("windlass_worker_slots", "Slots of live workers.", slots)
     used = sum(record.running for record in live)
     yield GaugeMetricFamily("windlass_worker_slots_used", "Jobs that live workers run or hold.", used)
-    lost = sum(record.running for record in reading.sessions if _state(record, reading.now) in ("silent", "revoked"))
+    lost = sum(record.running for record in reading.sessions if record.state_at(reading.now) in ("silent", "revoked"))
     yield GaugeMetricFamily("windlass_lost_jobs", "Jobs whose worker is silent, and that nobody took back yet.", lost)
-
-
-def _state(record: SessionRecord, now: Instant) -> str:
-    if record.revoked:
-        return "revoked"
-    if record.lease_until <= now:
-        return "silent"
-    return "stopping" if STOP in record.commands else "draining" if DRAIN in record.commands else "live"
 
 
 def _of_schedules(reading: Reading) -> Iterator[Metric]:
