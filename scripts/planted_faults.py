@@ -69,6 +69,7 @@ HEALTH = (
     "tests/system/test_systemd.py",
 )
 LAG = ("tests/unit/test_lag.py", "tests/system/test_event_loop_lag.py")
+DOCUMENTS = ("tests/conformance", "-k", "documents")
 SCHEDULES = ("tests/conformance", "-k", "schedules or retention")
 HISTORIES = ("tests/property/test_schedule_histories.py",)
 CRON = ("tests/unit/test_cron_vectors.py", "tests/property/test_cron_clock_changes.py")
@@ -1630,6 +1631,38 @@ MUTANTS: list[Mutant] = [
         old="        PERFORM expect_nothing(s);\n    END IF;\n",
         new="        NULL;\n    END IF;\n",
         tests=(*POSTGRES_HINTS, "-k", "takes_a_job or is_full"),
+    ),
+    Mutant(
+        name="documents: redis shows what is over",
+        breaks="a document ends when its time is over",
+        file="store/lua/_document.lua",
+        old="tonumber(expires) <= now",
+        new="tonumber(expires) < 0",
+        tests=DOCUMENTS,
+    ),
+    Mutant(
+        name="documents: postgres takes a repeated put for a conflict",
+        breaks="a repeated put answers the same",
+        file="store/sql/postgres/functions/documents.sql",
+        old="CASE WHEN there = expecteds[place] + 1 AND d.body = bodies[place] THEN there END",
+        new="NULL",
+        tests=DOCUMENTS,
+    ),
+    Mutant(
+        name="documents: sqlite replaces whatever is there",
+        breaks="a put names the version that it replaces",
+        file="store/sqlite/documents.py",
+        old="return version if repeated else None",
+        new="pass",
+        tests=DOCUMENTS,
+    ),
+    Mutant(
+        name="documents: memory keeps an end that was taken back",
+        breaks="what was put without an end is kept",
+        file="store/memory/documents.py",
+        old="        data.expiring_documents.discard(name)\n    else:",
+        new="        pass\n    else:",
+        tests=DOCUMENTS,
     ),
     Mutant(
         name="schedules: memory does not look at the version",

@@ -16,7 +16,7 @@ from windlass.store.postgres.store import PostgresStore
 
 _TABLES = (
     "bodies", "jobs", "done", "edges", "releases", "errors", "notes", "sessions", "schedules", "commands", "limits",
-    "buckets", "lines", "turns", "idle",
+    "buckets", "lines", "turns", "idle", "documents",
 )  # fmt: skip
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence, Sized
 from typing import Any
 
 from windlass.core.clock import Instant
+from windlass.core.documents import MAX_BODY, MAX_KEY, PAST_ALL_KEYS, NewDocument
 from windlass.core.errors import StoreError, UsageError
 from windlass.core.model import (
     MAX_BATCH,
@@ -125,6 +127,37 @@ def check_schedules(verb: str, schedules: Sequence[NewSchedule] | Sequence[Firin
     check_batch(verb, schedules)
     if len({schedule.name for schedule in schedules}) != len(schedules):
         raise UsageError(f"{verb}: a schedule is named twice; names within one call must be distinct")
+
+
+_KIND = re.compile(r"[a-z][a-z0-9_-]{0,39}")
+
+
+def check_documents(documents: Sequence[NewDocument]) -> None:
+    """Raise `UsageError` for too many, and for what is no document."""
+    check_batch("put_documents", documents)
+    for new in documents:
+        check_keys("put_documents", new.kind, [new.key])
+        if not isinstance(new.body, bytes) or len(new.body) > MAX_BODY:
+            raise UsageError(f"put_documents: {new.key!r}: expected a body of at most {MAX_BODY} bytes")
+        if not all(number is None or (_is_number(number) and number >= 0) for number in (new.expected, new.keep)):
+            raise UsageError(f"put_documents: {new.key!r}: expected a version and a time to keep of 0 or more, or None")
+
+
+def check_keys(verb: str, kind: str, keys: Sequence[str]) -> None:
+    """Raise `UsageError` for too many keys, and for what is no kind, and no key."""
+    check_batch(verb, keys)
+    if not isinstance(kind, str) or not _KIND.fullmatch(kind):
+        raise UsageError(f"{verb}: kind {kind!r:.100}: expected 1 to 40 of a-z, 0-9, _ and -, beginning with a letter")
+    for key in keys:
+        if not _is_text(key) or not 1 <= len(key.encode()) <= MAX_KEY:
+            raise UsageError(f"{verb}: key {key!r:.100}: expected 1 to {MAX_KEY} bytes of UTF-8, without NUL")
+
+
+def check_range(kind: str, above: str, below: str | None, limit: int) -> str:
+    """Raise `UsageError` for what `DocumentStore.list_documents` does not take; answers below which key to list."""
+    check_limit("list_documents", limit)
+    check_keys("list_documents", kind, [key for key in (above or None, below) if key is not None])
+    return PAST_ALL_KEYS if below is None else below
 
 
 def check_firings(firings: Sequence[Firing]) -> None:

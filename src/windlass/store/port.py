@@ -29,6 +29,7 @@ from enum import Flag, auto
 from typing import Protocol, runtime_checkable
 
 from windlass.core.clock import Instant, Span
+from windlass.core.documents import Document, NewDocument
 from windlass.core.model import (
     ClaimAnswer,
     ClaimRequest,
@@ -225,8 +226,8 @@ class JobStore(Protocol):
         dependants, at most ``limit`` edges. Safe to repeat, and for several callers at once."""
 
     async def purge(self, limit: int = 1000) -> Progress:
-        """Delete finished jobs whose retention is over, at most ``limit``, and what is left of as many schedules that
-        were deleted. Safe to repeat, and for several callers at once."""
+        """Delete finished jobs whose retention is over, at most ``limit``, what is left of as many schedules that were
+        deleted, and as many documents that are over. Safe to repeat, and for several callers at once."""
 
     # ------------------------------------------------------------------------------------------ operators
 
@@ -307,6 +308,32 @@ class ScheduleStore(Protocol):
         as the firing says, and the counts go on. Otherwise it answers ``STALE``. So a repeated call answers ``STALE``,
         and of several callers one fires. Schedules are named once in a call; ``due <= last < next``; the jobs of all
         firings together are at most `MAX_BATCH` (`UsageError`)."""
+
+
+class DocumentStore(Protocol):
+    """Documents: small records by kind and key that surfaces keep, and a store does not look into. One that is over is
+    as if it were not there, whether `purge` has deleted it yet or not."""
+
+    async def put_documents(self, documents: Sequence[NewDocument]) -> list[int | None]:
+        """Store documents; answers the version of each, in order, or ``None`` where another version was there than was
+        expected, and nothing changed. Each is judged alone. Of two with the same key in a call, one comes after the
+        other.
+
+        Repeating a call that names versions answers the same as long as nobody has changed the documents again, and
+        changes nothing; one that does not stores them once more. What is no document raises `UsageError`."""
+
+    async def get_documents(self, kind: str, keys: Sequence[str]) -> list[Document | None]:
+        """Read documents, in the order of the call; ``None`` for one that there is not."""
+
+    async def list_documents(
+        self, kind: str, *, above: str = "", below: str | None = None, limit: int = 100, descending: bool = False
+    ) -> list[Document]:
+        """List the documents of a kind whose keys are above the one and below the other, the first ``limit`` of them in
+        the order of the bytes of UTF-8, or the last ones first. The key of the last one says where to go on. Costs in
+        proportion to what is listed, and to what is over and lies between."""
+
+    async def delete_documents(self, kind: str, keys: Sequence[str]) -> int:
+        """Delete documents; answers how many there were. Idempotent."""
 
 
 class Insights(Protocol):
@@ -409,7 +436,7 @@ class Transactional(Protocol):
         """As `enqueue_in`, for connections that block."""
 
 
-class Store(JobStore, ScheduleStore, Insights, Notifier, Protocol):
+class Store(JobStore, ScheduleStore, DocumentStore, Insights, Notifier, Protocol):
     """A whole store, and its life."""
 
     @property

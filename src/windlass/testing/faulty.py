@@ -15,6 +15,7 @@ from enum import Enum
 from typing import TypeAlias, TypeVar
 
 from windlass.core.clock import Instant, Span
+from windlass.core.documents import Document, NewDocument
 from windlass.core.errors import StoreUnavailable
 from windlass.core.model import (
     ClaimAnswer,
@@ -258,6 +259,25 @@ class FaultyStore:
 
     async def fire(self, firings: Sequence[Firing]) -> list[FireAnswer]:
         return await self._write("fire", lambda: self.inner.fire(firings))
+
+    # --------------------------------------------------------------------------------------------------- documents
+
+    async def put_documents(self, documents: Sequence[NewDocument]) -> list[int | None]:
+        return await self._write("put_documents", lambda: self.inner.put_documents(documents))
+
+    async def get_documents(self, kind: str, keys: Sequence[str]) -> list[Document | None]:
+        return await self._read("get_documents", lambda: self.inner.get_documents(kind, keys))
+
+    async def list_documents(
+        self, kind: str, *, above: str = "", below: str | None = None, limit: int = 100, descending: bool = False
+    ) -> list[Document]:
+        return await self._read(
+            "list_documents",
+            lambda: self.inner.list_documents(kind, above=above, below=below, limit=limit, descending=descending),
+        )
+
+    async def delete_documents(self, kind: str, keys: Sequence[str]) -> int:
+        return await self._write("delete_documents", lambda: self.inner.delete_documents(kind, keys))
 
     # ---------------------------------------------------------------------------------------------------- insights
 

@@ -32,6 +32,8 @@
 --   S:<name>             hash, a schedule: v version, d definition, p paused, n next, l last, f jobs, k skipped, j last job, c
 --                        changed at, g deleted at;  schedules  zset of names;  schedules_due schedules_gone  zsets of names, by
 --                        next fire time and by deletion
+--   D:<kind>             hash, documents: key -> version, expires at or empty, body;  documents:<kind>  zset of their keys
+--   documents_expiring   zset of kind and key, by when they are over
 --   idle:<lane>          set of sessions that looked there in vain, and have not been told of any since
 --   behind               zset of finished jobs with edges still to be marked or closed;  duty  hash
 local call, ns = redis.call, KEYS[1] .. ':'

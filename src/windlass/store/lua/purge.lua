@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- KEYS namespace   ARGV head (see _common, _write), limit
 -- -> {jobs deleted, 1 if there is more to do}
---!include _common _write _job _finish _limits _schedule
+--!include _common _write _job _finish _limits _schedule+_document+_document_write
 local MOST_BUCKETS = 1000
 -- What is left of the edges of jobs that are deleted, first.
 for _, name in ipairs(call('ZRANGE', ns .. 'removed', 0, budget - 1)) do
@@ -31,6 +31,12 @@ for _, name in ipairs(gone(tonumber(ARGV[6]))) do
   call('DEL', schedule_key(name))
   call('ZREM', ns .. 'schedules_gone', name)
 end
-local more = #due(1) + #gone(1) + call('EXISTS', ns .. 'removed') > 0
+-- Documents that are over.
+local function over(most) return call('ZRANGEBYSCORE', ns .. 'documents_expiring', '-inf', now, 'LIMIT', 0, most) end
+for _, name in ipairs(over(tonumber(ARGV[6]))) do
+  local space = string.find(name, ' ', 1, true)
+  forget_document(string.sub(name, 1, space - 1), string.sub(name, space + 1))
+end
+local more = #due(1) + #gone(1) + #over(1) + call('EXISTS', ns .. 'removed') > 0
 done()
 return {#found, more and 1 or 0}

@@ -8,6 +8,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from windlass.core.clock import Instant
+from windlass.core.documents import Document
 from windlass.core.lifecycle import State
 from windlass.core.model import Settings
 from windlass.core.records import Limit, LimitScope
@@ -54,6 +55,9 @@ class Data:
         """Schedules that will fire."""
         self.deleted: Line[Schedule] = Line()
         """What is left of schedules that were deleted, by when."""
+        self.documents: dict[tuple[str, str], Document] = {}
+        """By kind and key."""
+        self.expiring_documents: Line[tuple[str, str]] = Line()
         self.listeners = Listeners()
 
     def move(self, job: Job, state: State) -> None:

@@ -9,6 +9,7 @@ from windlass.core.model import Progress
 from windlass.core.records import Reason
 from windlass.store.memory.cascade import Cascade, remove_job
 from windlass.store.memory.data import Step
+from windlass.store.memory.documents import forget_expired
 from windlass.store.memory.limits import drop_full_buckets
 from windlass.store.memory.schedules import forget_deleted
 
@@ -58,5 +59,5 @@ def purge(step: Step, limit: int) -> Progress:
         remove_job(step, job)
         purged += 1
     drop_full_buckets(step.data, step.now)
-    more = forget_deleted(step, limit)
+    more = forget_deleted(step, limit) | forget_expired(step, limit)
     return Progress(done=purged, more=more or step.data.purgeable.first_up_to(step.now) is not None)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Concatenate, ParamSpec, TypeVar
 
 from windlass.core.clock import Instant, Span
+from windlass.core.documents import Document, NewDocument
 from windlass.core.errors import StoreUnavailable, UsageError
 from windlass.core.model import (
     ClaimAnswer,
@@ -52,16 +53,20 @@ from windlass.core.schedules import (
 from windlass.store.bounds import (
     check_batch,
     check_distinct,
+    check_documents,
     check_edges,
     check_firings,
     check_instant,
     check_jobs,
+    check_keys,
     check_limit,
+    check_range,
     check_record,
     check_request,
     check_schedules,
 )
 from windlass.store.memory import claim, enqueue, insights, janitor, operators, sessions, settle
+from windlass.store.memory import documents as shelf
 from windlass.store.memory import schedules as timetable
 from windlass.store.memory.data import Data, Step
 from windlass.store.memory.wake import Subscription
@@ -320,6 +325,30 @@ class MemoryStore:
         """See `ScheduleStore.fire`."""
         check_firings(firings)
         return self._do(timetable.fire, firings)
+
+    # ------------------------------------------------------------------------------------------- documents
+
+    async def put_documents(self, documents: Sequence[NewDocument]) -> list[int | None]:
+        """See `DocumentStore.put_documents`."""
+        check_documents(documents)
+        return self._do(shelf.put_documents, documents)
+
+    async def get_documents(self, kind: str, keys: Sequence[str]) -> list[Document | None]:
+        """See `DocumentStore.get_documents`."""
+        check_keys("get_documents", kind, keys)
+        return self._do(shelf.get_documents, kind, keys)
+
+    async def list_documents(
+        self, kind: str, *, above: str = "", below: str | None = None, limit: int = 100, descending: bool = False
+    ) -> list[Document]:
+        """See `DocumentStore.list_documents`."""
+        until = check_range(kind, above, below, limit)
+        return self._do(shelf.list_documents, kind, above, until, limit, descending)
+
+    async def delete_documents(self, kind: str, keys: Sequence[str]) -> int:
+        """See `DocumentStore.delete_documents`."""
+        check_keys("delete_documents", kind, keys)
+        return self._do(shelf.delete_documents, kind, keys)
 
     # -------------------------------------------------------------------------------------------- insights
 

@@ -11,6 +11,7 @@ import msgspec
 from asyncpg.pgproto.pgproto import UUID
 
 from windlass.core.clock import Instant, Span
+from windlass.core.documents import Document, NewDocument
 from windlass.core.errors import StoreUnavailable
 from windlass.core.graph import MAX_EDGES_PER_CALL
 from windlass.core.model import (
@@ -61,18 +62,22 @@ from windlass.store.bounds import (
     UNFIT,
     check_batch,
     check_distinct,
+    check_documents,
     check_edges,
     check_firings,
     check_instant,
     check_jobs,
+    check_keys,
     check_limit,
     check_places,
+    check_range,
     check_record,
     check_request,
     check_schedules,
 )
 from windlass.store.port import Capability
 from windlass.store.postgres import attempts, enqueue, fork, insights, schema, strangers
+from windlass.store.postgres import documents as shelf
 from windlass.store.postgres import schedules as timetable
 from windlass.store.postgres.address import parse
 from windlass.store.postgres.beside import both
@@ -478,6 +483,32 @@ class PostgresStore:
             head = self._now(), self._settings.keep, MAX_EDGES_PER_CALL
             answers += timetable.fired(part, await self._call("fire", *head, *timetable.firing_columns(part)))
         return answers
+
+    # ------------------------------------------------------------------------------------------- documents
+
+    async def put_documents(self, documents: Sequence[NewDocument]) -> list[int | None]:
+        """See `DocumentStore.put_documents`."""
+        check_documents(documents)
+        return [version for (version,) in await self._call("put_documents", self._now(), *shelf.columns(documents))]
+
+    async def get_documents(self, kind: str, keys: Sequence[str]) -> list[Document | None]:
+        """See `DocumentStore.get_documents`."""
+        check_keys("get_documents", kind, keys)
+        return [shelf.document_of(row) for row in await self._call("get_documents", self._now(), kind, list(keys))]
+
+    async def list_documents(
+        self, kind: str, *, above: str = "", below: str | None = None, limit: int = 100, descending: bool = False
+    ) -> list[Document]:
+        """See `DocumentStore.list_documents`."""
+        until = check_range(kind, above, below, limit)
+        statement = "list_documents_down" if descending else "list_documents_up"
+        rows = await self._call(statement, self._now(), kind, above, until, limit)
+        return [shelf.listed(row) for row in rows]
+
+    async def delete_documents(self, kind: str, keys: Sequence[str]) -> int:
+        """See `DocumentStore.delete_documents`."""
+        check_keys("delete_documents", kind, keys)
+        return int(await self._value("delete_documents", self._now(), kind, list(keys)))
 
     # -------------------------------------------------------------------------------------------- insights
 

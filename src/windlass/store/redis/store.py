@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from windlass.core.clock import SECOND, Instant, Span
+from windlass.core.documents import Document, NewDocument
 from windlass.core.errors import StoreUnavailable, UsageError
 from windlass.core.graph import MAX_EDGES_PER_CALL
 from windlass.core.model import (
@@ -55,18 +56,22 @@ from windlass.store.bounds import (
     UNFIT,
     check_batch,
     check_distinct,
+    check_documents,
     check_edges,
     check_firings,
     check_instant,
     check_jobs,
+    check_keys,
     check_limit,
     check_places,
+    check_range,
     check_record,
     check_request,
     check_schedules,
 )
 from windlass.store.port import Capability
 from windlass.store.redis import batches, fork, insights
+from windlass.store.redis import documents as shelf
 from windlass.store.redis import schedules as timetable
 from windlass.store.redis.caller import Arguments, Caller
 from windlass.store.redis.connections import Argument, Connections
@@ -449,6 +454,33 @@ class RedisStore:
         check_firings(firings)
         calls = map(timetable.to_fire, timetable.parts(firings))
         return timetable.fired(await self._write("fire", *calls))
+
+    # ------------------------------------------------------------------------------------------- documents
+
+    async def put_documents(self, documents: Sequence[NewDocument]) -> list[int | None]:
+        """See `DocumentStore.put_documents`."""
+        check_documents(documents)
+        answers = await self._write("put_documents", *map(shelf.to_put, shelf.parts(documents)))
+        return [version or None for part in answers for version in part]
+
+    async def get_documents(self, kind: str, keys: Sequence[str]) -> list[Document | None]:
+        """See `DocumentStore.get_documents`."""
+        check_keys("get_documents", kind, keys)
+        answers = await self._ask("get_documents", *((kind, *part) for part in batches.parts(keys)))
+        return shelf.got(kind, keys, answers)
+
+    async def list_documents(
+        self, kind: str, *, above: str = "", below: str | None = None, limit: int = 100, descending: bool = False
+    ) -> list[Document]:
+        """See `DocumentStore.list_documents`."""
+        until = check_range(kind, above, below, limit)
+        answers = await self._ask("list_documents", (kind, above, until, limit, int(descending)))
+        return shelf.listed(kind, answers[0])
+
+    async def delete_documents(self, kind: str, keys: Sequence[str]) -> int:
+        """See `DocumentStore.delete_documents`."""
+        check_keys("delete_documents", kind, keys)
+        return sum(await self._write("delete_documents", *((kind, *part) for part in batches.parts(keys))))
 
     # -------------------------------------------------------------------------------------------- insights
 

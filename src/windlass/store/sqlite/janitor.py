@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from windlass.core.model import Progress
 from windlass.core.records import Reason
+from windlass.store.sqlite.documents import forget_expired
 from windlass.store.sqlite.edges import Cascade, Target
 from windlass.store.sqlite.limits import drop_full_buckets
 from windlass.store.sqlite.schedules import forget_deleted
@@ -50,7 +51,7 @@ def purge(tx: Transaction, limit: int) -> Progress:
     for n, _, linked in jobs[:limit]:
         delete_job(tx, n, linked)
     drop_full_buckets(tx)
-    more = forget_deleted(tx, limit)
+    more = forget_deleted(tx, limit) | forget_expired(tx, limit)
     return Progress(done=min(len(jobs), limit), more=more or len(jobs) > limit)
 
 

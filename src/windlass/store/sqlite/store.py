@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from windlass.core.clock import Instant, Span
+from windlass.core.documents import Document, NewDocument
 from windlass.core.errors import StoreUnavailable, UsageError
 from windlass.core.model import (
     ClaimAnswer,
@@ -56,16 +57,20 @@ from windlass.store.bounds import (
     UNFIT,
     check_batch,
     check_distinct,
+    check_documents,
     check_edges,
     check_firings,
     check_instant,
     check_jobs,
+    check_keys,
     check_limit,
+    check_range,
     check_record,
     check_request,
     check_schedules,
 )
 from windlass.store.port import Capability
+from windlass.store.sqlite import documents as shelf
 from windlass.store.sqlite import edges, enqueue, fork, janitor, operators, sessions, settle
 from windlass.store.sqlite import schedules as timetable
 from windlass.store.sqlite.claim import claim
@@ -398,6 +403,34 @@ class SQLiteStore:
         check_firings(firings)
         parts = (self._write(partial(timetable.fire, firings=part)) for part in _parts(firings))
         return [answer for answers in await asyncio.gather(*parts) for answer in answers]
+
+    # ------------------------------------------------------------------------------------------- documents
+
+    async def put_documents(self, documents: Sequence[NewDocument]) -> list[int | None]:
+        """See `DocumentStore.put_documents`."""
+        check_documents(documents)
+        parts = (self._write(partial(shelf.put_documents, documents=part)) for part in _parts(documents))
+        return [version for versions in await asyncio.gather(*parts) for version in versions]
+
+    async def get_documents(self, kind: str, keys: Sequence[str]) -> list[Document | None]:
+        """See `DocumentStore.get_documents`."""
+        check_keys("get_documents", kind, keys)
+        return await self._read(lambda snapshot: shelf.get_documents(snapshot.db, kind, keys, self._clock()))
+
+    async def list_documents(
+        self, kind: str, *, above: str = "", below: str | None = None, limit: int = 100, descending: bool = False
+    ) -> list[Document]:
+        """See `DocumentStore.list_documents`."""
+        until = check_range(kind, above, below, limit)
+        return await self._read(
+            lambda snapshot: shelf.list_documents(snapshot.db, kind, above, until, limit, descending, self._clock())
+        )
+
+    async def delete_documents(self, kind: str, keys: Sequence[str]) -> int:
+        """See `DocumentStore.delete_documents`."""
+        check_keys("delete_documents", kind, keys)
+        parts = (self._write(partial(shelf.delete_documents, kind=kind, keys=part)) for part in _parts(keys))
+        return sum(await asyncio.gather(*parts))
 
     # -------------------------------------------------------------------------------------------- insights
 

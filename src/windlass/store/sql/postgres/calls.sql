@@ -83,6 +83,12 @@ SELECT answer, last FROM windlass.put_schedules($1, $2, $3, $4, $5, $6) ORDER BY
 -- name: delete_schedules
 SELECT windlass.delete_schedules($1, $2);
 
+-- name: put_documents
+SELECT version FROM windlass.put_documents($1, $2, $3, $4, $5, $6) ORDER BY place;
+
+-- name: delete_documents
+SELECT windlass.delete_documents($1, $2, $3);
+
 -- name: fire
 SELECT firing, job, answer, holder FROM windlass.fire(
     $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25,

@@ -62,6 +62,7 @@ BEGIN
     done := cardinality(part);
     more := EXISTS (SELECT FROM done d WHERE d.purge_at IS NOT NULL AND d.purge_at <= t);
     more := forget_schedules(t, most) OR more;
+    more := forget_documents(t, most) OR more;
     IF EXISTS (SELECT FROM buckets b WHERE b.full_at <= t) THEN PERFORM drop_full_buckets(t); END IF;
     RETURN NEXT;
 END $$;
