@@ -10,8 +10,8 @@ from windlass.store.scripts import names, script
 
 READING = {
     "backlog", "counts", "due_schedules", "get_documents", "get_jobs", "get_schedules", "lane", "lanes", "limits",
-    "list_documents", "list_jobs", "list_schedules", "now", "open_parents", "queues", "rate_waits", "results", "running",
-    "sessions",
+    "list_documents", "list_jobs", "list_schedules", "now", "open_parents", "queues", "rate_waits", "results",
+    "running", "sessions",
 }  # fmt: skip
 STORING = {"enqueue", "fire", "put_documents", "put_schedules"}
 FOLDER = Path(__file__).parents[2] / "src/windlass/store/lua"
