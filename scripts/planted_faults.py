@@ -1633,6 +1633,14 @@ MUTANTS: list[Mutant] = [
         tests=(*POSTGRES_HINTS, "-k", "takes_a_job or is_full"),
     ),
     Mutant(
+        name="postgres: jobs are settled in the order of the call",
+        breaks="everybody locks jobs in the order of their ids",
+        file="store/sql/postgres/functions/settle.sql",
+        old="AS o (id, token, outcome, result, keep) ORDER BY o.id",
+        new="AS o (id, token, outcome, result, keep)",
+        tests=("tests/integration/test_postgres_faults.py", "-k", "lock_each_other"),
+    ),
+    Mutant(
         name="documents: redis shows what is over",
         breaks="a document ends when its time is over",
         file="store/lua/_document.lua",

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -16,7 +17,8 @@ from tests.servers.proxy import Proxy, Weather
 from windlass.core.errors import SchemaMismatch, StoreError, StoreReadOnly, StoreUnavailable
 from windlass.core.ids import new_id
 from windlass.core.lifecycle import Outcome, State
-from windlass.core.model import ClaimRequest, Lane, NewJob, Session, Settlement
+from windlass.core.model import ClaimRequest, Lane, NewJob, Parent, Session, Settled, Settlement
+from windlass.core.records import ReplayAnswer
 from windlass.store.postgres import link, pool, schema, wake
 from windlass.store.postgres.store import PostgresStore
 
@@ -351,6 +353,41 @@ async def test_two_who_want_the_same_rows_the_other_way_round(url: str) -> None:
             ids = [await put(store) for _ in range(8)]
             await asyncio.gather(*(store.cancel(ids[:: 1 if n % 2 else -1]) for n in range(6)))
         assert len(await store.counts()) == 1
+
+
+async def test_a_replay_and_the_ends_of_its_parents_do_not_lock_each_other_out(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would be told apart by the server after a second, and one of them would be done again, each time that they
+    meet: so a run with a large map could not be retried while workers went on with it."""
+    repeated: list[BaseException] = []
+    monkeypatch.setattr(pool, "may_be_repeated", repeated.append)
+    async with opened(url) as store, opened(url) as other, administrator(url) as admin, administrator(url) as watcher:
+        parents = sorted([await put(store), await put(store)])
+        child = await put(store, parents=tuple(map(Parent, parents)))
+        await store.cancel([child])
+        session = Session(id=new_id(), node="n", pid=1)
+        await other.open(session)
+        held = {job.id: job for job in (await other.claim(session.id, ClaimRequest(1, (Lane("default"),)))).jobs}
+        ends = [Settlement(one, held[one].token, Outcome.SUCCEEDED, b"1") for one in reversed(parents)]
+
+        async def waiting(calls: int) -> None:
+            await until(
+                lambda: watcher.fetchval(
+                    "SELECT count(*) = $1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'", calls
+                ),
+                f"{calls} calls that wait for a lock",
+            )
+
+        async with admin.transaction():
+            await admin.execute("SELECT FROM windlass.jobs WHERE id = $1 FOR UPDATE", UUID(bytes=parents[0]))
+            replaying = asyncio.create_task(store.replay([child]))
+            await waiting(1)
+            settling = asyncio.create_task(other.settle(session.id, ends))
+            await waiting(2)
+        assert await replaying == [ReplayAnswer.REPLAYED]
+        assert (await settling).answers == [Settled.APPLIED, Settled.APPLIED]
+        assert repeated == []
 
 
 # ------------------------------------------------------------------------------------------------------ life

@@ -18,7 +18,7 @@ from windlass.core.clock import SECOND
 from windlass.core.ids import new_id
 from windlass.core.lifecycle import Outcome
 from windlass.core.model import ClaimRequest, Lane, NewJob, Parent, Session, Settlement, Unique
-from windlass.core.records import Limit, LimitScope
+from windlass.core.records import Limit, LimitScope, ReplayAnswer
 from windlass.store.postgres.store import PostgresStore
 
 BIG = ("jobs", "bodies", "done", "edges", "lines", "errors", "notes")
@@ -138,6 +138,20 @@ async def test_settling_goes_by_the_primary_key(plans: Plans) -> None:
     delete = settle[settle.index("Delete on jobs") :]
     assert "Index Scan using jobs_pkey on jobs" in delete
     assert "jobs_held" not in delete
+
+
+async def test_replaying_takes_as_many_steps_as_the_job_has_parents(plans: Plans) -> None:
+    """And dependants: no plan compares each with each."""
+    parents = [NewJob(id=new_id(), task="t", payload=b"{}") for _ in range(20)]
+    child = NewJob(id=new_id(), task="t", payload=b"{}", parents=tuple(Parent(parent.id) for parent in parents))
+    kids = [NewJob(id=new_id(), task="t", payload=b"{}", parents=(Parent(child.id),)) for _ in range(20)]
+    await plans.store.enqueue([*parents, child, *kids], first_sent=await plans.store.now())
+    await plans.store.cancel([parent.id for parent in parents])
+    plans.since()
+    assert await plans.store.replay([child.id]) == [ReplayAnswer.REPLAYED]
+    log = plans.since()
+    assert "UPDATE edges e SET closed = false" in log, "plans are in the log"
+    assert "Join Filter" not in log
 
 
 @pytest.mark.parametrize(

@@ -86,32 +86,31 @@ END $$;
 CREATE FUNCTION rearm(job_id uuid) RETURNS boolean LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
-    parents uuid[] := ARRAY(SELECT parent FROM edges WHERE child = job_id ORDER BY n);
+    parents uuid[] := ARRAY(SELECT parent FROM edges WHERE child = job_id);
     kids uuid[];
+    kid uuid;
     held uuid[];
-    states smallint[];
 BEGIN
     DELETE FROM releases WHERE job = job_id;
+    -- Parents before dependants, as whoever ends a job locks them.
+    IF cardinality(parents) > 0 THEN held := (SELECT f.held FROM hold_parents(parents) f); END IF;
     WITH waiting AS MATERIALIZED (
         SELECT j.id FROM edges e JOIN jobs j ON j.id = e.child WHERE e.parent = job_id AND NOT e.closed AND j.state + 0 = 0
         ORDER BY j.id FOR NO KEY UPDATE OF j
     ) SELECT coalesce(array_agg(w.id), '{}') INTO kids FROM waiting w;
-    UPDATE edges e SET outcome = NULL, n = g.n FROM (
-        SELECT o.child, nextval('sequences') AS n FROM (
-            SELECT x.child FROM edges x WHERE x.parent = job_id AND x.outcome IS NOT NULL AND x.child = ANY (kids) ORDER BY x.n
-        ) o
-    ) g WHERE e.parent = job_id AND e.child = g.child;
+    -- One by one, here and below: a join of all would be planned for a few, and take the square of their number.
+    FOR kid IN
+        SELECT x.child FROM edges x WHERE x.parent = job_id AND x.outcome IS NOT NULL AND x.child = ANY (kids) ORDER BY x.n
+    LOOP
+        UPDATE edges SET outcome = NULL, n = nextval('sequences') WHERE parent = job_id AND child = kid;
+    END LOOP;
     IF cardinality(parents) = 0 THEN RETURN false; END IF;
     -- As the parents stand now; one that its parent's end does not satisfy (policy 0: it must succeed) waits for another end
     -- of it, a replay. One whose parent is gone keeps the mark that it had.
-    SELECT f.held, f.states INTO held, states FROM hold_parents(parents) f;
-    UPDATE edges e SET closed = false, n = g.n, outcome = CASE WHEN g.state = 4 OR (g.state > 4 AND e.policy > 0) THEN g.state END
-    FROM (
-        SELECT o.id, o.state, nextval('sequences') AS n FROM (
-            SELECT p.id, h.state FROM unnest(parents) WITH ORDINALITY AS p (id, k)
-                JOIN unnest(held, states) AS h (id, state) ON h.id = p.id ORDER BY p.k
-        ) o
-    ) g WHERE e.child = job_id AND e.parent = g.id;
+    UPDATE edges e SET closed = false, n = nextval('sequences'), outcome = (
+        SELECT CASE WHEN d.state = 4 OR e.policy > 0 THEN d.state END FROM done d WHERE d.id = e.parent
+    ) WHERE e.child = job_id
+        AND (EXISTS (SELECT FROM jobs j WHERE j.id = e.parent) OR EXISTS (SELECT FROM done d WHERE d.id = e.parent));
     UPDATE done SET keep = coalesce(keep, purge_at - finished_at), purge_at = NULL
     WHERE id = ANY (held) AND purge_at IS NOT NULL;
     RETURN EXISTS (SELECT FROM edges WHERE child = job_id AND outcome IS NULL) AND verdict(job_id) <> 1;

@@ -86,9 +86,12 @@ DECLARE
 BEGIN
     -- Sessions before jobs, as everywhere.
     IF request > 0 THEN spent := spend_request(s, request, alone); END IF;
-    -- `state + 0`, lest the planner take the index of what runs in place of the key: see docs/decisions/0025.
+    -- `state + 0`, lest the planner take the index of what runs in place of the key: see docs/decisions/0025. In the order of
+    -- the ids, as everybody locks jobs.
     WITH gone AS (
-        DELETE FROM jobs j USING unnest(ids, tokens, outcomes, results, keeps) AS g (id, token, outcome, result, keep)
+        DELETE FROM jobs j USING (
+            SELECT o.* FROM unnest(ids, tokens, outcomes, results, keeps) AS o (id, token, outcome, result, keep) ORDER BY o.id
+        ) g
         WHERE j.id = g.id AND j.state + 0 = 3 AND j.token = g.token AND (j.session = s) IS TRUE AND g.outcome = 1
         RETURNING j.*, g.result AS its_result, greatest(g.keep, 300000000) AS its_keep
     ), kept AS (
