@@ -27,8 +27,10 @@ class Mark(NamedTuple):
 
 
 def read_log(path: Path) -> list[Mark]:
-    """All marks, in the order in which they were written."""
-    return [Mark.read(line) for line in path.read_text().splitlines()] if path.exists() else []
+    """All marks, in the order in which they were written. What is being written may be seen in part: where a line goes
+    over the end of a page of memory."""
+    lines = path.read_text().split("\n")[:-1] if path.exists() else []
+    return [Mark.read(line) for line in lines]
 
 
 @dataclass(slots=True)
