@@ -13,12 +13,13 @@ from windlass.cli.bulk import BULK_EXITS, MANY, do_to_many
 from windlass.cli.enqueue import SPAN
 from windlass.cli.errors import CommandFailed, WrongUsage
 from windlass.cli.ids import parse_ids
-from windlass.cli.output import ago, iso, note, say, say_fields, say_json, say_table
+from windlass.cli.output import ago, note, say, say_fields, say_json, say_table
 from windlass.cli.selection import SELECTION, Selection
 from windlass.cli.target import STORE, with_store
 from windlass.core.clock import span
 from windlass.core.errors import JobNotFound, UsageError
 from windlass.core.ids import FIRST_RUN_ID, from_text, to_text
+from windlass.views import job_summary
 
 if TYPE_CHECKING:
     from windlass.core.records import JobFilter, JobPage, JobRecord
@@ -51,7 +52,7 @@ def list_jobs(
     page, now = with_store(app, url, act)
     following = to_text(page.cursor) if page.cursor else None
     if as_json:
-        say_json({"jobs": [_summary(job) for job in page.jobs], "cursor": following})
+        say_json({"jobs": [msgspec.to_builtins(job_summary(job)) for job in page.jobs], "cursor": following})
         return
     if not page.jobs:
         note("no jobs")
@@ -279,21 +280,6 @@ def _cursor(text: str | None) -> bytes:
         return FIRST_RUN_ID if text is None else from_text(text)
     except UsageError:
         raise WrongUsage(f"--cursor {text!a}: expected what an earlier page said") from None
-
-
-def _summary(job: JobRecord) -> dict[str, object]:
-    return {
-        "id": to_text(job.id),
-        "task": job.task,
-        "queue": job.queue,
-        "state": job.state.word,
-        "priority": job.priority,
-        "attempt": job.attempt,
-        "failures": job.failures,
-        "enqueued_at": iso(job.enqueued_at),
-        "due_at": iso(job.due_at),
-        "finished_at": iso(job.finished_at),
-    }
 
 
 COMMAND = Group(

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from windlass.cli.paint import BOLD, YELLOW, paint, takes_paint
-from windlass.core.clock import SECOND, Instant, Span, to_datetime
+from windlass.core.clock import SECOND, Span
 from windlass.core.text import printable
 
 if TYPE_CHECKING:
@@ -104,16 +103,6 @@ def _cell(value: object) -> Text:
 
 def _is_terminal() -> bool:
     return sys.stdout is not None and sys.stdout.isatty()
-
-
-def iso(when: Instant | None) -> str | None:
-    """Write an instant as text: UTC, milliseconds."""
-    return None if when is None else stamp(to_datetime(when))
-
-
-def stamp(when: datetime) -> str:
-    """As `iso`."""
-    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def ago(span: Span) -> str:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from windlass.cli.arguments import Argument, Group, command
 from windlass.cli.limits import words
-from windlass.cli.output import ago, iso, note, say_json, say_table
+from windlass.cli.output import ago, note, say_json, say_table
 from windlass.cli.pausing import set_paused
 from windlass.cli.target import STORE, with_store
 from windlass.core.records import LimitScope
 from windlass.limits import limit_info
+from windlass.views import queue_view
 
 if TYPE_CHECKING:
     from windlass.core.records import QueueRecord
@@ -28,7 +31,7 @@ def list_queues(*, app: str | None, url: str | None, as_json: bool) -> None:
 
     queues, now = with_store(app, url, act)
     if as_json:
-        say_json([_record(queue) for queue in queues])
+        say_json([msgspec.to_builtins(queue_view(queue)) for queue in queues])
         return
     if not queues:
         note("no queues: none has unfinished jobs or a record")
@@ -62,23 +65,6 @@ def pause(*, names: list[str], app: str | None, url: str | None, as_json: bool) 
 def resume(*, names: list[str], app: str | None, url: str | None, as_json: bool) -> None:
     """Resume queues. Workers claim from them again."""
     set_paused(LimitScope.QUEUE, names, app, url, paused=False, as_json=as_json)
-
-
-def _record(queue: QueueRecord) -> dict[str, object]:
-    limit = None if queue.limit is None else limit_info(queue.limit, [queue.running])
-    return {
-        "queue": queue.name,
-        "paused": limit is not None and limit.paused,
-        "concurrency": None if limit is None else limit.concurrency,
-        "rate": None if limit is None else limit.rate,
-        "burst": None if limit is None else limit.burst,
-        "ready": queue.ready,
-        "running": queue.running,
-        "scheduled": queue.scheduled,
-        "waiting": queue.waiting,
-        "suspects": queue.suspects,
-        "oldest_ready_at": iso(queue.oldest_ready_at),
-    }
 
 
 COMMAND = Group("List, pause and resume queues.", ls=list_queues, pause=pause, resume=resume)

@@ -13,9 +13,10 @@ from windlass.cli.arguments import Argument, Group, between, command
 from windlass.cli.crontabs import import_crontab
 from windlass.cli.enqueue import SPAN, parse_argument, parse_named
 from windlass.cli.errors import WrongUsage
-from windlass.cli.output import note, say, say_fields, say_json, say_table, stamp
+from windlass.cli.output import note, say, say_fields, say_json, say_table
 from windlass.cli.target import APP, JSON, STORE, find_app, means_app, open_app, with_app
 from windlass.progress_bar import bar
+from windlass.views import stamp
 
 if TYPE_CHECKING:
     from windlass.core.triggers import Trigger

@@ -5,12 +5,15 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from windlass.cli.arguments import Argument, Group, between, command, seconds
 from windlass.cli.errors import CommandFailed
 from windlass.cli.fleet import Choice, Fleet
-from windlass.cli.output import ago, iso, note, say_json, say_table
+from windlass.cli.output import ago, note, say_json, say_table
 from windlass.cli.target import STORE, with_store
 from windlass.core.model import DRAIN, STOP
+from windlass.views import queues_of, worker_view
 
 if TYPE_CHECKING:
     from windlass.core.records import SessionRecord
@@ -32,7 +35,7 @@ def list_workers(*, app: str | None, url: str | None, as_json: bool) -> None:
 
     sessions, now = with_store(app, url, act)
     if as_json:
-        say_json([_record(session, now) for session in sessions])
+        say_json([msgspec.to_builtins(worker_view(session, now)) for session in sessions])
         return
     if not sessions:
         note("no workers")
@@ -45,7 +48,7 @@ def list_workers(*, app: str | None, url: str | None, as_json: bool) -> None:
                 record.session.node,
                 record.session.pid,
                 record.state_at(now),
-                ", ".join(_queues(record)),
+                ", ".join(queues_of(record)),
                 record.session.slots,
                 record.running,
                 ago(now - record.opened_at),
@@ -54,32 +57,6 @@ def list_workers(*, app: str | None, url: str | None, as_json: bool) -> None:
         ),
         whole=("session", "state"),
     )
-
-
-def _queues(record: SessionRecord) -> list[str]:
-    """Each queue once, however many lanes of it the worker serves."""
-    return list(dict.fromkeys(lane.queue for lane in record.session.lanes))
-
-
-def _record(record: SessionRecord, now: int) -> dict[str, object]:
-    session = record.session
-    return {
-        "session": session.id.hex(),
-        "node": session.node,
-        "pid": session.pid,
-        "supervisor": session.supervisor or None,
-        "alone": session.alone,
-        "commands": record.commands,
-        "state": record.state_at(now),
-        "queues": _queues(record),
-        "tasks": list(session.tasks),
-        "version": session.version,
-        "slots": session.slots,
-        "offer": session.offer,
-        "running": record.running,
-        "opened_at": iso(record.opened_at),
-        "lease_until": iso(record.lease_until),
-    }
 
 
 WHO = (

@@ -12,9 +12,10 @@ import msgspec
 from windlass.cli.arguments import Argument, Group, between, command
 from windlass.cli.enqueue import SPAN, parse_argument, parse_named
 from windlass.cli.errors import CommandFailed, WrongUsage
-from windlass.cli.output import note, say, say_fields, say_json, say_table, stamp
+from windlass.cli.output import note, say, say_fields, say_json, say_table
 from windlass.cli.target import APP, JSON, STORE, find_app, open_app, with_app
 from windlass.core.text import printable
+from windlass.views import stamp
 
 if TYPE_CHECKING:
     from windlass.app import App

@@ -1,0 +1,265 @@
+"""Records of the store as JSON values: what ``--json`` on the command line and the HTTP API show alike.
+
+Times are text, in UTC, with milliseconds. Secret arguments are ``***``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from windlass.core.clock import Instant, to_datetime
+from windlass.core.ids import to_text
+from windlass.core.lifecycle import State
+from windlass.core.model import ErrorRecord
+from windlass.core.options import decode_options
+from windlass.core.records import JobRecord, QueueRecord, Reason, SessionRecord
+from windlass.limits import limit_info
+
+HIDDEN = "***"
+
+
+def iso(when: Instant | None) -> str | None:
+    """Write an instant as text: UTC, milliseconds."""
+    return None if when is None else stamp(to_datetime(when))
+
+
+def stamp(when: datetime) -> str:
+    """As `iso`."""
+    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class JobSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A job as lists show it."""
+
+    id: str
+    task: str
+    queue: str
+    state: str
+    priority: int
+    attempt: int
+    failures: int
+    enqueued_at: str | None
+    due_at: str | None
+    finished_at: str | None
+
+
+def job_summary(job: JobRecord) -> JobSummary:
+    """A job as lists show it."""
+    return JobSummary(
+        id=to_text(job.id),
+        task=job.task,
+        queue=job.queue,
+        state=job.state.word,
+        priority=job.priority,
+        attempt=job.attempt,
+        failures=job.failures,
+        enqueued_at=iso(job.enqueued_at),
+        due_at=iso(job.due_at),
+        finished_at=iso(job.finished_at),
+    )
+
+
+class ErrorView(msgspec.Struct, frozen=True, kw_only=True):
+    """Why an attempt failed."""
+
+    type: str
+    """Of the exception; ``undecodable``: what the store has cannot be read."""
+    message: str
+    attempt: int | UnsetType = UNSET
+    at: str | UnsetType | None = UNSET
+    traceback: str = ""
+
+
+class JobView(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything about a job."""
+
+    id: str
+    task: str
+    queue: str
+    requires: str
+    state: str
+    reason: str | None
+    priority: int
+    arguments: Any
+    options: Any
+    result: Any
+    errors: list[ErrorView]
+    attempt: int
+    token: int
+    failures: int
+    losses: int
+    snoozes: int
+    suspect: bool
+    cancel_requested: bool
+    unique_key: str | None
+    limit_key: str | None
+    session: str | None
+    parents_open: int
+    progress: float | None
+    message: str | None
+    log: str
+    enqueued_at: str | None
+    due_at: str | None
+    expires_at: str | None
+    started_at: str | None
+    finished_at: str | None
+    purge_at: str | None
+
+
+def job_view(job: JobRecord, hide: Callable[[str], bool] | None = None) -> JobView:
+    """Everything about a job. ``hide``: says of each argument, by name, whether it is not to be shown, beside those
+    that the task calls secret."""
+    return JobView(
+        id=to_text(job.id),
+        task=job.task,
+        queue=job.queue,
+        requires=job.requires,
+        state=job.state.word,
+        reason=None if job.reason is Reason.NONE else job.reason.name.lower(),
+        priority=job.priority,
+        arguments=json_value(shown_arguments(job, hide)),
+        options=json_value(job.options),
+        result=json_value(job.result),
+        errors=[error_view(error) for error in job.errors],
+        attempt=job.attempt,
+        token=job.token,
+        failures=job.failures,
+        losses=job.losses,
+        snoozes=job.snoozes,
+        suspect=job.suspect,
+        cancel_requested=job.cancel_requested,
+        unique_key=job.unique_key,
+        limit_key=job.limit_key,
+        session=job.session.hex() if job.session and job.state >= State.RUNNING else None,
+        parents_open=job.parents_open,
+        progress=job.progress,
+        message=job.message,
+        log=job.log,
+        enqueued_at=iso(job.enqueued_at),
+        due_at=iso(job.due_at),
+        expires_at=iso(job.expires_at),
+        started_at=iso(job.started_at),
+        finished_at=iso(job.finished_at),
+        purge_at=iso(job.purge_at),
+    )
+
+
+def shown_arguments(job: JobRecord, hide: Callable[[str], bool] | None = None) -> bytes:
+    """The arguments, without those that are secret or to be hidden."""
+    secret = decode_options(job.options).secret
+    if not secret and hide is None:
+        return job.payload
+    try:
+        arguments = json.loads(job.payload)
+        hidden = {name for name in arguments if name in secret or (hide is not None and hide(name))}
+        if not hidden:
+            return job.payload
+        return json.dumps({name: HIDDEN if name in hidden else value for name, value in arguments.items()}).encode()
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return json.dumps(HIDDEN).encode()  # whatever this is, it may be in there
+
+
+def error_view(raw: bytes) -> ErrorView:
+    """Why an attempt failed, from what the store has of it."""
+    try:
+        error = msgspec.json.decode(raw, type=ErrorRecord)
+    except msgspec.MsgspecError:
+        return ErrorView(type="undecodable", message=raw.decode("utf-8", "backslashreplace"))
+    return ErrorView(
+        type=error.type, message=error.message, attempt=error.attempt, at=iso(error.at), traceback=error.traceback
+    )
+
+
+def json_value(raw: bytes | None) -> Any:
+    """The JSON value, or, where the bytes are none, an object that shows them."""
+    try:
+        return None if raw is None else json.loads(raw)
+    except (ValueError, RecursionError):
+        return {"undecodable": raw.decode("utf-8", "backslashreplace") if raw is not None else None}
+
+
+class QueueView(msgspec.Struct, frozen=True, kw_only=True):
+    """A queue: its limits, and how many of its jobs are unfinished."""
+
+    queue: str
+    paused: bool
+    concurrency: int | None
+    rate: str | None
+    burst: int | None
+    ready: int
+    running: int
+    scheduled: int
+    waiting: int
+    suspects: int
+    oldest_ready_at: str | None
+
+
+def queue_view(queue: QueueRecord) -> QueueView:
+    """A queue: its limits, and how many of its jobs are unfinished."""
+    limit = None if queue.limit is None else limit_info(queue.limit, [queue.running])
+    return QueueView(
+        queue=queue.name,
+        paused=limit is not None and limit.paused,
+        concurrency=None if limit is None else limit.concurrency,
+        rate=None if limit is None else limit.rate,
+        burst=None if limit is None else limit.burst,
+        ready=queue.ready,
+        running=queue.running,
+        scheduled=queue.scheduled,
+        waiting=queue.waiting,
+        suspects=queue.suspects,
+        oldest_ready_at=iso(queue.oldest_ready_at),
+    )
+
+
+class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker process that the store knows."""
+
+    session: str
+    node: str
+    pid: int
+    supervisor: int | None
+    alone: bool
+    commands: list[str]
+    state: str
+    queues: list[str]
+    tasks: list[str]
+    version: str
+    slots: int
+    offer: Any
+    running: int
+    opened_at: str | None
+    lease_until: str | None
+
+
+def worker_view(record: SessionRecord, now: Instant) -> WorkerView:
+    """A worker process that the store knows, by the store's clock."""
+    session = record.session
+    return WorkerView(
+        session=session.id.hex(),
+        node=session.node,
+        pid=session.pid,
+        supervisor=session.supervisor or None,
+        alone=session.alone,
+        commands=record.commands,
+        state=record.state_at(now),
+        queues=queues_of(record),
+        tasks=list(session.tasks),
+        version=session.version,
+        slots=session.slots,
+        offer=session.offer,
+        running=record.running,
+        opened_at=iso(record.opened_at),
+        lease_until=iso(record.lease_until),
+    )
+
+
+def queues_of(record: SessionRecord) -> list[str]:
+    """Each queue of a worker once, however many lanes of it the worker serves."""
+    return list(dict.fromkeys(lane.queue for lane in record.session.lanes))
