@@ -2092,7 +2092,7 @@ MUTANTS: list[Mutant] = [
         name="metrics: everybody may look",
         breaks="other machines need a token",
         file="metrics/serving.py",
-        old="        if token is None and not _is_loopback(host):",
+        old="        if token is None and not is_loopback(host):",
         new="        if False:",
         tests=("tests/integration/test_metrics.py", "-k", "token"),
     ),

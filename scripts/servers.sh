@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the servers that tests start privately: Redis, Valkey, PostgreSQL, PgBouncer and Prometheus, from Debian's or Ubuntu's packages.
+# Installs the servers that tests start privately: Redis, Valkey, PostgreSQL, PgBouncer, Prometheus, and a browser, from Debian's or Ubuntu's packages.
 #
 # Nothing is left running: the packages' own services are kept from starting. Where a server cannot be had this says so
 # and goes on; its tests are then skipped with a reason, or fail where CI is set.
@@ -11,6 +11,7 @@ missing=()
 command -v redis-server >/dev/null || missing+=(redis-server)
 command -v postgres >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || missing+=(postgresql)
 command -v prometheus >/dev/null || missing+=(prometheus)
+command -v chromium >/dev/null || command -v chromium-browser >/dev/null || missing+=(chromium)
 command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || missing+=(pgbouncer)
 # Valkey is a package of Debian 13 and Ubuntu 24.04; where there is none, nothing is missing.
 add_valkey() { command -v valkey-server >/dev/null || [ -z "$(apt-cache show valkey-server 2>/dev/null)" ] || missing+=(valkey-server); }

@@ -57,17 +57,17 @@ def test_every_command_says_what_its_exit_codes_mean() -> None:
 
 
 def test_whatever_answers_has_json() -> None:
-    """A worker answers nothing; a completion script, and figures for Prometheus, have a form of their own."""
+    """A worker answers nothing; a completion script, figures for Prometheus, and pages have a form of their own."""
     without = {
         words for words, command in leaves().items() if not any("--json" in one.names for one in command.arguments)
     }
-    assert without == {"worker", "completion", "metrics"}
+    assert without == {"worker", "completion", "metrics", "ui"}
 
 
 def test_an_example_is_a_command_line_that_can_be_read() -> None:
     for words, command in leaves().items():
         for line, _ in command.examples:
-            given = shlex.split(re.split(r" [|>] ", line)[0])[1 + len(words.split()) :]
+            given = shlex.split(re.split(r" [|<>] ", line)[0])[1 + len(words.split()) :]
             parser = Parser(prog=words, add_help=False, allow_abbrev=False)
             for argument in command.arguments:
                 argument.add_to(parser)

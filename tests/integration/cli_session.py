@@ -47,6 +47,8 @@ _PIDS = re.compile(r"(?<=\[)\d+(?=\] windlass)|(?<=: worker )\d+|(?<=process )\d
 _PLACE = re.compile(r"(?<=worker )\d+ on [\w.-]+")
 _LAYOUT = re.compile(r"(?<=Windlass needs )\d+|(?<=Windlass knows )\d+")
 _SPAN = re.compile(r"(?<=for )\d+(\.\d)? s\b|\d+(\.\d)? s(?= ago)")
+_TOKEN = re.compile(r"wl_[\w-]{43}")
+_TOKEN_ID = re.compile(r"(?<![0-9a-f-])[0-9a-f]{12}(?![0-9a-f-])")
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
 _BAR = re.compile(r"^.*\x1b\[2K", re.MULTILINE | re.DOTALL)
 """All that a bar ever showed, up to where its line is wiped for the last time."""
@@ -71,13 +73,13 @@ class Session:
         mine = {key: value for key, value in os.environ.items() if not key.startswith("WINDLASS_APP")}
         return mine | {"COLUMNS": "80", "PYTHONDONTWRITEBYTECODE": "1"} | extra
 
-    def run(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-        """Run ``windlass ARGUMENTS``, with its output in pipes, and write it into the transcript."""
+    def run(self, *arguments: str, stdin: str = "", **env: str) -> subprocess.CompletedProcess[str]:
+        """Run ``windlass ARGUMENTS``, with its input and output in pipes, and write it into the transcript."""
         done = subprocess.run(
             [sys.executable, "-m", "windlass", *arguments],
             cwd=self.folder,
             env=self.environment(env),
-            stdin=subprocess.DEVNULL,
+            input=stdin,
             capture_output=True,
             text=True,
             timeout=50,
@@ -144,6 +146,7 @@ class Session:
     def _normal(self, text: str) -> str:
         """Make it the same on every run, without changing the width of anything but figures."""
         text = _COLOUR.sub("", text.replace(str(self.folder), "/folder"))
+        text = _TOKEN_ID.sub("0123456789ab", _TOKEN.sub("wl_" + "x" * 43, text))
         text = _SPAN.sub("0 s", _LAYOUT.sub("9", _PLACE.sub("1 on node", _PIDS.sub("1", text))))
         text = _ID.sub(self._known_id, text)
         text = _TIME.sub("2026-01-31T12:00:00.000Z", text)

@@ -2,11 +2,14 @@
 
 import asyncio
 import re
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.docs.test_command_line import leaves
@@ -372,6 +375,67 @@ def test_metrics(session: Session) -> None:
     session.transcript.pop()
     assert session.run("metrics", "--listen", "0.0.0.0:9791", "--url", "sqlite:///new.db").returncode == 2
     session.check("metrics")
+
+
+def test_users_and_tokens(session: Session) -> None:
+    url = ("--url", "sqlite:///new.db")
+    assert session.run("users", "add", "ada", *url, stdin="long enough").returncode == 2  # there is no such database
+    session.run("migrate", *url)
+    session.transcript.pop()
+    session.run("users", "add", "ada", "--role", "admin", *url, stdin="long enough\n")
+    assert session.run("users", "add", "ada", *url, stdin="long enough\n").returncode == 2
+    for arguments, password in (
+        (("add", "bob"), "short\n"),
+        (("add", "b b"), "long enough\n"),
+        (("add", "bob", "--role", "god"), "long enough\n"),
+        (("passwd", "bob"), "long enough\n"),
+        (("rm", "bob"), ""),
+        (("ls", "bob"), ""),
+    ):
+        assert session.run("users", *arguments, *url, stdin=password).returncode == 2
+        assert session.run("users", *arguments, "--json", *url, stdin=password).returncode == 2
+    session.run("users", "passwd", "ada", *url, stdin="another one\n")
+    assert session.json("users", "passwd", "ada", *url, stdin="another one\n") == {"name": "ada"}
+    assert session.json("users", "add", "bob", *url, stdin="long enough\n")["role"] == "viewer"
+    assert session.run("users", "rm", "bob", *url).returncode == 0
+    session.run("users", "ls", *url)
+    assert session.json("users", "ls", *url)[0]["name"] == "ada"
+    assert session.json("users", "rm", "ada", *url) == {"name": "ada", "deleted": True}
+    session.run("users", "ls", *url)
+    session.run("tokens", "ls", *url)
+    made = session.json("tokens", "add", "ci", "--role", "operator", "--days", "7", *url)
+    assert made["token"].startswith("wl_")
+    [token] = session.json("tokens", "ls", *url)
+    assert session.json("tokens", "rm", token["id"], *url)["deleted"] is True
+    session.run("tokens", "add", "cd", *url)
+    session.run("tokens", "ls", *url)
+    [token] = session.json("tokens", "ls", *url)
+    assert session.run("tokens", "rm", token["id"], *url).returncode == 0
+    assert session.json("tokens", "ls", *url) == []
+    for more in ((), ("--json",)):
+        assert session.run("tokens", "add", "c i", *more, *url).returncode == 2
+        assert session.run("tokens", "rm", "0123456789ab", *more, *url).returncode == 2
+        assert session.run("tokens", "ls", "x", *more, *url).returncode == 2
+    session.check("users_and_tokens")
+
+
+def test_ui(session: Session) -> None:
+    url = ("--url", "sqlite:///new.db")
+    session.run("migrate", *url)
+    session.transcript.pop()
+    for arguments in (("--listen", "x"), ("--listen", "0.0.0.0:8380"), ("--listen", "[::]:8380"), ("now",)):
+        assert session.run("ui", *arguments, *url).returncode == 2
+    command = [sys.executable, "-m", "windlass", "ui", "--listen", "0", *url]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=session.folder, env=session.environment({}), **pipes) as process:
+        assert process.stdout is not None
+        where = process.stdout.readline().strip()
+        assert httpx.get(f"{where}readyz").text == "ok"
+        process.terminate()
+        _, log = process.communicate(timeout=20)
+    assert process.returncode == 0, log
+    session.keep(log.splitlines(), "ui", "--listen", "0", *url)
+    session.check("ui")
 
 
 def test_migrate_refuses(session: Session) -> None:

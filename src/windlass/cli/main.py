@@ -25,6 +25,9 @@ COMMANDS = (
     "doctor",
     "migrate",
     "metrics",
+    "ui",
+    "users",
+    "tokens",
     "bench",
     "completion",
 )

@@ -3,48 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import re
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from windlass.cli.arguments import Argument
 from windlass.cli.errors import WrongUsage
-from windlass.core.clock import DAY, HOUR, MAX_SPAN, MINUTE, SECOND, Instant, Span, instant
+from windlass.core.errors import InvalidOption
+from windlass.core.moments import Moment, read_moment
 
 if TYPE_CHECKING:
+    from windlass.core.clock import Instant
     from windlass.core.lifecycle import State
     from windlass.core.records import JobFilter
     from windlass.store.port import Insights
 
 STATES = ("waiting", "scheduled", "ready", "running", "succeeded", "dead", "cancelled")
-_AGE = re.compile(r"([0-9]{1,9})([smhd])")
-_UNITS = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
 
 
-class Moment(NamedTuple):
-    """An instant, or how long ago it was by the store's clock."""
-
-    at: Instant
-    ago: Span | None = None
-
-    def resolve(self, now: Instant) -> Instant:
-        """The instant."""
-        return self.at if self.ago is None else now - self.ago
-
-
-def read_moment(text: str) -> Moment:
-    """Read ``2h`` (ago) or ``2026-01-31T12:00``, in UTC unless it says otherwise."""
-    age = _AGE.fullmatch(text)
-    if age and (ago := int(age[1]) * _UNITS[age[2]]) <= MAX_SPAN:
-        return Moment(0, ago)
+def _moment(text: str) -> Moment:
     try:
-        when = datetime.fromisoformat(text)
-        return Moment(instant(when if when.tzinfo else when.replace(tzinfo=UTC), "time"))
-    except (ValueError, OverflowError):
-        raise argparse.ArgumentTypeError(
-            f"{text[:40]!a}: expected a time such as 2026-01-31T12:00 (UTC unless it says otherwise), or an age such "
-            "as 90s, 30m, 2h or 7d"
-        ) from None
+        return read_moment(text)
+    except InvalidOption as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 class Selection(NamedTuple):
@@ -99,11 +78,11 @@ SELECTION = (
     ),
     Argument(
         "--before",
-        type=read_moment,
+        type=_moment,
         metavar="TIME",
         help="Only those enqueued before then: 2026-01-31T12:00 (UTC unless it says otherwise), or an age such as 2h.",
     ),
-    Argument("--after", type=read_moment, metavar="TIME", help="Only those enqueued then or later."),
+    Argument("--after", type=_moment, metavar="TIME", help="Only those enqueued then or later."),
 )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import ipaddress
 import logging
 import socket
 import sys
@@ -19,6 +18,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from windlass.core.errors import InvalidOption, StoreError
+from windlass.core.hosts import is_loopback
 from windlass.metrics.figures import Reading, families, read
 from windlass.store.port import Store
 
@@ -82,7 +82,7 @@ class MetricsServer(ThreadingHTTPServer):
     def __init__(self, host: str, port: int, collector: Collector, token: str | None) -> None:
         if token is not None and len(token) < SHORTEST_TOKEN:
             raise InvalidOption(f"the token has {len(token)} characters; expected {SHORTEST_TOKEN} or more")
-        if token is None and not _is_loopback(host):
+        if token is None and not is_loopback(host):
             raise InvalidOption(
                 f"{host} can be reached by others, who could see all figures: set WINDLASS_METRICS_TOKEN, or listen on "
                 "127.0.0.1"
@@ -130,10 +130,3 @@ class _Visitor(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         log.debug(format, *args)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

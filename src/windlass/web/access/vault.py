@@ -1,0 +1,231 @@
+"""Users, their sessions, and tokens: documents of the store.
+
+Nothing in there lets anybody in who reads it: passwords are there as argon2 hashes, tokens and sessions as SHA-256
+hashes of 256 random bits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import msgspec
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from windlass.core.clock import DAY, Instant, Span
+from windlass.core.documents import NewDocument
+from windlass.core.errors import InvalidName, InvalidOption, UsageError
+from windlass.store.port import Store
+from windlass.web.access.roles import Role, Visitor, read_role
+
+KEEP_SESSION: Span = 7 * DAY
+LEAST_PASSWORD, MOST_PASSWORD = 8, 1000
+"""Characters of a password."""
+_USER, _TOKEN, _SESSION = "user", "token", "session"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,59}")
+_PREFIX = "wl_"
+_hasher = PasswordHasher()
+_NOBODY = _hasher.hash(secrets.token_hex())
+"""Is tried where there is no such user, so that both take as long."""
+T = TypeVar("T")
+
+
+class User(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody who logs in."""
+
+    name: str
+    role: str
+    created_at: Instant
+
+
+class Token(msgspec.Struct, frozen=True, kw_only=True):
+    """A program that comes in."""
+
+    id: str
+    name: str
+    role: str
+    created_at: Instant
+    expires_at: Instant | None
+
+
+class _User(msgspec.Struct, frozen=True, kw_only=True):
+    role: str
+    password: str
+    created_at: Instant
+
+
+class _Token(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    role: str
+    created_at: Instant
+
+
+class _Session(msgspec.Struct, frozen=True, kw_only=True):
+    user: str
+    csrf: str
+    password: str
+    """A hash of the password's hash: another password ends the session."""
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _check_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise InvalidName(
+            f"{name[:60]!a}: expected 1 to 60 letters, digits and any of . _ @ + -, beginning with a letter or digit"
+        )
+    return name
+
+
+class Vault:
+    """Who may come in. ``find``: gives the store, opened."""
+
+    def __init__(self, find: Callable[[], Awaitable[Store]]) -> None:
+        self._find = find
+
+    async def is_empty(self) -> bool:
+        """Whether there is neither a user nor a token."""
+        store = await self._find()
+        return not (await store.list_documents(_USER, limit=1) or await store.list_documents(_TOKEN, limit=1))
+
+    # ------------------------------------------------------------------------------------------------ users
+
+    async def users(self) -> list[User]:
+        """All users, by name."""
+        found = []
+        for document in await (await self._find()).list_documents(_USER, limit=1000):
+            user = msgspec.json.decode(document.body, type=_User)
+            found.append(User(name=document.key, role=user.role, created_at=user.created_at))
+        return found
+
+    async def add_user(self, name: str, password: str, role: Role) -> None:
+        """Let somebody in. Raises `InvalidName`, `InvalidOption`, and `UsageError` if there is one of that name."""
+        store = await self._find()
+        hashed = await self._hash(password)
+        body = msgspec.json.encode(_User(role=role.word, password=hashed, created_at=await store.now()))
+        stored = await store.put_documents([NewDocument(kind=_USER, key=_check_name(name), body=body, expected=0)])
+        if stored == [None]:
+            raise UsageError(f"there is a user {name!a} already")
+
+    async def change_user(self, name: str, *, password: str | None = None, role: Role | None = None) -> None:
+        """Give a user another password, which ends their sessions, or another role. Raises as `add_user`."""
+        store = await self._find()
+        hashed = None if password is None else await self._hash(password)
+        for _ in range(20):
+            (document,) = await store.get_documents(_USER, [_check_name(name)])
+            if document is None:
+                raise UsageError(f"there is no user {name!a}")
+            user = msgspec.json.decode(document.body, type=_User)
+            changed = msgspec.structs.replace(
+                user, password=hashed or user.password, role=role.word if role else user.role
+            )
+            new = NewDocument(kind=_USER, key=name, body=msgspec.json.encode(changed), expected=document.version)
+            if await store.put_documents([new]) != [None]:
+                return
+        raise UsageError(f"user {name!a} is changed by others all the time")
+
+    async def remove_user(self, name: str) -> None:
+        """Let somebody in no more; their sessions end. Raises `UsageError`."""
+        if not await (await self._find()).delete_documents(_USER, [_check_name(name)]):
+            raise UsageError(f"there is no user {name!a}")
+
+    @staticmethod
+    async def _hash(password: str) -> str:
+        if not LEAST_PASSWORD <= len(password) <= MOST_PASSWORD:
+            raise InvalidOption(f"password: expected {LEAST_PASSWORD} to {MOST_PASSWORD} characters")
+        return await asyncio.to_thread(_hasher.hash, password)
+
+    # ---------------------------------------------------------------------------------------------- sessions
+
+    async def log_in(self, name: str, password: str) -> str | None:
+        """Begin a session: what the browser is to keep as a cookie. ``None``: no such user, or another password."""
+        store = await self._find()
+        (document,) = await store.get_documents(_USER, [name]) if _NAME.fullmatch(name) else [None]
+        user = None if document is None else msgspec.json.decode(document.body, type=_User)
+        good = len(password) <= MOST_PASSWORD and await asyncio.to_thread(
+            _verify, _NOBODY if user is None else user.password, password
+        )
+        if not good or user is None:
+            return None
+        cookie = secrets.token_urlsafe(32)
+        session = _Session(user=name, csrf=secrets.token_urlsafe(32), password=_digest(user.password))
+        await store.put_documents(
+            [NewDocument(kind=_SESSION, key=_digest(cookie), body=msgspec.json.encode(session), keep=KEEP_SESSION)]
+        )
+        return cookie
+
+    async def session(self, cookie: str) -> Visitor | None:
+        """Whose session this is."""
+        store = await self._find()
+        (document,) = await store.get_documents(_SESSION, [_digest(cookie)])
+        if document is None:
+            return None
+        session = msgspec.json.decode(document.body, type=_Session)
+        (document,) = await store.get_documents(_USER, [session.user])
+        if document is None:
+            return None
+        user = msgspec.json.decode(document.body, type=_User)
+        if not hmac.compare_digest(_digest(user.password), session.password):
+            return None
+        return Visitor(name=session.user, role=read_role(user.role), how="session", csrf=session.csrf)
+
+    async def log_out(self, cookie: str) -> None:
+        """End a session."""
+        await (await self._find()).delete_documents(_SESSION, [_digest(cookie)])
+
+    # ------------------------------------------------------------------------------------------------ tokens
+
+    async def tokens(self) -> list[Token]:
+        """All tokens, without what lets anybody in."""
+        found = []
+        for document in await (await self._find()).list_documents(_TOKEN, limit=1000):
+            token = msgspec.json.decode(document.body, type=_Token)
+            found.append(
+                Token(
+                    id=document.key[:12],
+                    name=token.name,
+                    role=token.role,
+                    created_at=token.created_at,
+                    expires_at=document.expires_at,
+                )
+            )
+        return sorted(found, key=lambda token: (token.name, token.id))
+
+    async def add_token(self, name: str, role: Role, keep: Span | None = None) -> str:
+        """Make a token, and answer it: nobody can read it again. ``keep``: how long it is good."""
+        store = await self._find()
+        secret = _PREFIX + secrets.token_urlsafe(32)
+        body = msgspec.json.encode(_Token(name=_check_name(name), role=role.word, created_at=await store.now()))
+        await store.put_documents([NewDocument(kind=_TOKEN, key=_digest(secret), body=body, keep=keep)])
+        return secret
+
+    async def remove_token(self, id: str) -> None:
+        """Let nobody in with a token any more; ``id`` as `tokens` says it. Raises `UsageError`."""
+        store = await self._find()
+        keys = [one.key for one in await store.list_documents(_TOKEN, limit=1000) if one.key[:12] == id]
+        if not keys:
+            raise UsageError(f"there is no token {id[:40]!a}")
+        await store.delete_documents(_TOKEN, keys)
+
+    async def token(self, secret: str) -> Visitor | None:
+        """Whose token this is."""
+        (document,) = await (await self._find()).get_documents(_TOKEN, [_digest(secret)])
+        if document is None:
+            return None
+        token = msgspec.json.decode(document.body, type=_Token)
+        return Visitor(name=token.name, role=read_role(token.role), how="token")
+
+
+def _verify(hashed: str, password: str) -> bool:
+    try:
+        return _hasher.verify(hashed, password)
+    except (VerificationError, InvalidHashError, UnicodeError):
+        return False

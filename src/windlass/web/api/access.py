@@ -1,0 +1,148 @@
+"""Who may come in, and what they have done: users, tokens, the audit log."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from litestar import delete, get, post
+from litestar.params import JSONBody
+
+from windlass.core.clock import DAY
+from windlass.views import iso
+from windlass.web.access import audit
+from windlass.web.access.roles import read_role
+from windlass.web.api.common import LOOK, RULE, AnyRequest, Count, InPath, TheConsole, TheVisitor, Word, note
+
+
+class Me(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose request it is."""
+
+    name: str
+    role: str
+    how: str
+
+
+class UserView(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody who logs in."""
+
+    name: str
+    role: str
+    created_at: str | None
+
+
+class TokenView(msgspec.Struct, frozen=True, kw_only=True):
+    """A program that comes in."""
+
+    id: str
+    name: str
+    role: str
+    created_at: str | None
+    expires_at: str | None
+
+
+class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody did through the site."""
+
+    id: str
+    at: str | None
+    who: str
+    how: str
+    method: str
+    path: str
+    what: str
+    status: int
+    """Of the answer; 0: there was none."""
+
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=60)]
+
+
+class NewUser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A user to be made."""
+
+    name: Name
+    password: Annotated[str, msgspec.Meta(max_length=1000)]
+    role: str = "viewer"
+
+
+class NewToken(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A token to be made."""
+
+    name: Name
+    role: str = "viewer"
+    days: Annotated[int, msgspec.Meta(ge=1, le=3650)] | None = None
+    """How long it is good; null: until it is deleted."""
+
+
+class Secret(msgspec.Struct, frozen=True, kw_only=True):
+    """A new token. It is shown this once."""
+
+    token: str
+
+
+@get("/me", summary="Say who is asking", guards=LOOK)
+async def me(visitor: TheVisitor) -> Me:
+    """Name and role."""
+    return Me(name=visitor.name, role=visitor.role.word, how=visitor.how)
+
+
+@get("/users", summary="List users", guards=RULE)
+async def list_users(console: TheConsole) -> list[UserView]:
+    """By name."""
+    users = await console.vault.users()
+    return [UserView(name=one.name, role=one.role, created_at=iso(one.created_at)) for one in users]
+
+
+@post("/users", summary="Let a user in", guards=RULE, status_code=204)
+async def add_user(console: TheConsole, request: AnyRequest, data: JSONBody[NewUser]) -> None:
+    """With a password of 8 characters or more."""
+    note(request, f"{data.name} {data.role}")
+    await console.vault.add_user(data.name, data.password, read_role(data.role))
+
+
+@delete("/users/{name:str}", summary="Let a user in no more", guards=RULE, status_code=204)
+async def remove_user(console: TheConsole, name: InPath) -> None:
+    """Their sessions end."""
+    await console.vault.remove_user(name)
+
+
+@get("/tokens", summary="List tokens", guards=RULE)
+async def list_tokens(console: TheConsole) -> list[TokenView]:
+    """Without what lets anybody in."""
+    return [
+        TokenView(
+            id=one.id, name=one.name, role=one.role, created_at=iso(one.created_at), expires_at=iso(one.expires_at)
+        )
+        for one in await console.vault.tokens()
+    ]
+
+
+@post("/tokens", summary="Make a token", guards=RULE, status_code=201)
+async def add_token(console: TheConsole, request: AnyRequest, data: JSONBody[NewToken]) -> Secret:
+    """Programs send it as ``Authorization: Bearer``."""
+    note(request, f"{data.name} {data.role}")
+    keep = None if data.days is None else data.days * DAY
+    return Secret(token=await console.vault.add_token(data.name, read_role(data.role), keep))
+
+
+@delete("/tokens/{id:str}", summary="Delete a token", guards=RULE, status_code=204)
+async def remove_token(console: TheConsole, id: InPath) -> None:
+    """Nobody comes in with it any more."""
+    await console.vault.remove_token(id)
+
+
+@get("/audit", summary="List what was done through the site, newest first", guards=RULE)
+async def list_audit(console: TheConsole, limit: Count = 100, before: Word = None) -> list[AuditEntry]:
+    """``before``: entries that are older than this one."""
+    entries = await audit.read(await console.store(), limit=limit, before=before)
+    return [
+        AuditEntry(
+            id=key, at=iso(one.at), who=one.who, how=one.how, method=one.method, path=one.path, what=one.what,
+            status=one.status,
+        )
+        for key, one in entries
+    ]  # fmt: skip
+
+
+HANDLERS = (me, list_users, add_user, remove_user, list_tokens, add_token, remove_token, list_audit)

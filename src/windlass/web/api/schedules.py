@@ -1,0 +1,242 @@
+"""Schedules: look, make, change, fire."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, TypeAlias
+
+import msgspec
+from litestar import delete, get, post, put
+from litestar.params import JSONBody, QueryParameter
+
+from windlass.app import App
+from windlass.core.clock import instant, to_datetime
+from windlass.core.errors import InvalidOption
+from windlass.core.firing import following
+from windlass.core.triggers import At, Cron, Every, Trigger
+from windlass.core.walltime import find_zone, first_instant
+from windlass.schedules import ScheduleInfo
+from windlass.views import stamp
+from windlass.web.api.common import LOOK, RULE, STEER, AnyRequest, InPath, TheConsole, note
+from windlass.web.api.jobs import Stored
+
+Times: TypeAlias = Annotated[int, QueryParameter(ge=1, le=1000)]
+
+
+class ScheduleView(msgspec.Struct, frozen=True, kw_only=True):
+    """A schedule, at one moment."""
+
+    name: str
+    task: str
+    arguments: dict[str, Any]
+    queue: str
+    trigger: Any
+    policies: Any
+    paused: bool
+    next: str | None
+    last: str | None
+    fired: int
+    skipped: int
+    last_job: str | None
+    declared: bool
+    edited: bool
+    changed_at: str
+    description: str
+
+
+def schedule_view(one: ScheduleInfo, console: TheConsole) -> ScheduleView:
+    """A schedule, as it is shown."""
+    hide = console.hide(one.task)
+    arguments = {name: "***" if hide is not None and hide(name) else value for name, value in one.arguments.items()}
+    return ScheduleView(
+        name=one.name,
+        task=one.task,
+        arguments=arguments,
+        queue=one.queue,
+        trigger=msgspec.to_builtins(one.trigger),
+        policies=msgspec.to_builtins(one.policies),
+        paused=one.paused,
+        next=None if one.next is None else stamp(one.next),
+        last=None if one.last is None else stamp(one.last),
+        fired=one.fired,
+        skipped=one.skipped,
+        last_job=one.last_job,
+        declared=one.declared,
+        edited=one.edited,
+        changed_at=stamp(one.changed_at),
+        description=one.description,
+    )
+
+
+class When(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When a schedule fires: one of ``cron``, ``every`` and ``at``."""
+
+    cron: Annotated[str, msgspec.Meta(max_length=1000)] | None = None
+    every: Annotated[float, msgspec.Meta(gt=0, le=1e9)] | None = None
+    """Seconds."""
+    at: Annotated[str, msgspec.Meta(max_length=100)] | None = None
+    """Once; without an offset by the clocks of ``tz``."""
+    tz: Annotated[str, msgspec.Meta(max_length=100)] | None = None
+    """Whose clocks ``cron`` and ``at`` mean; null: the app's."""
+
+    def trigger(self, app: App) -> Trigger:
+        """The trigger. Raises `InvalidOption`."""
+        if sum(said is not None for said in (self.cron, self.every, self.at)) != 1:
+            raise InvalidOption("when should it fire? give one of cron, every and at")
+        if self.cron is not None:
+            return Cron(self.cron, tz=self.tz).in_zone(app.timezone)
+        if self.every is not None:
+            if self.tz is not None:
+                raise InvalidOption("tz says whose clocks cron and at mean; every has none")
+            return Every(seconds=self.every)
+        return At(_time(self.at or "", self.tz or app.timezone))
+
+
+def _time(text: str, tz: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidOption(f"at {text!a}: expected a time such as 2026-12-31T23:59:00+01:00") from None
+    return found if found.tzinfo is not None else first_instant(found, find_zone(tz))
+
+
+class Preview(msgspec.Struct, frozen=True, kw_only=True):
+    """When something would fire."""
+
+    description: str
+    next: list[str]
+    local: list[str]
+    """The same by the schedule's clocks."""
+    zone: str | None
+
+
+def fire_times(trigger: Trigger, now: datetime, count: int) -> list[datetime]:
+    """The next fire times after a moment."""
+    found: list[datetime] = []
+    at = following(trigger, instant(now, "now"))
+    while at is not None and len(found) < count:
+        found.append(to_datetime(at))
+        at = following(trigger, at)
+    return found
+
+
+def preview_of(trigger: Trigger, times: list[datetime]) -> Preview:
+    """Fire times in UTC, and by the schedule's clocks."""
+    zone = getattr(trigger, "zone", None)
+    local = [at.astimezone(zone).strftime("%a %d %b %Y %H:%M:%S") for at in times] if zone is not None else []
+    return Preview(
+        description=trigger.describe(),
+        next=[stamp(at) for at in times],
+        local=local,
+        zone=None if zone is None else str(zone),
+    )
+
+
+@get("/schedules", summary="List schedules, by name", guards=LOOK)
+async def list_schedules(console: TheConsole) -> list[ScheduleView]:
+    """With their next fire times."""
+    return [schedule_view(one, console) for one in await console.app.schedules.all()]
+
+
+@get("/schedules/{name:str}", summary="Show a schedule", guards=LOOK)
+async def show_schedule(console: TheConsole, name: InPath) -> ScheduleView:
+    """All about one."""
+    return schedule_view(await console.app.schedules.get(name), console)
+
+
+@get("/schedules/{name:str}/next", summary="Show the next fire times", guards=LOOK)
+async def show_next(console: TheConsole, name: InPath, count: Times = 5) -> Preview:
+    """None while it is paused."""
+    one = await console.app.schedules.get(name)
+    return preview_of(one.trigger, await console.app.schedules.next(name, count))
+
+
+@post("/schedules/preview", summary="Say when a trigger would fire", guards=LOOK, status_code=200)
+async def preview(console: TheConsole, data: JSONBody[When], count: Times = 5) -> Preview:
+    """And in words. Nothing is stored."""
+    trigger = data.trigger(console.app)
+    now = to_datetime(await (await console.store()).now())
+    return preview_of(trigger, fire_times(trigger, now, count))
+
+
+class ScheduleRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A schedule to be made."""
+
+    task: Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
+    """A task, or a workflow."""
+    when: When
+    arguments: list[Any] = []
+    named: dict[str, Any] = {}
+    queue: str | None = None
+    priority: Annotated[int, msgspec.Meta(ge=0, le=9)] | None = None
+    paused: bool = False
+    replace: bool = False
+    """Replace the schedule with this name."""
+    policies: dict[str, Any] = {}
+    """``overlap``, ``coalesce``, ``misfire_grace``, ``jitter``, ``max_jobs``."""
+
+
+_POLICIES = frozenset({"overlap", "coalesce", "misfire_grace", "jitter", "max_jobs"})
+
+
+@put("/schedules/{name:str}", summary="Make a schedule", guards=STEER, status_code=200)
+async def put_schedule(
+    console: TheConsole, request: AnyRequest, name: InPath, data: JSONBody[ScheduleRequest]
+) -> ScheduleView:
+    """It enqueues jobs of a task, or starts runs of a workflow."""
+    note(request, msgspec.json.encode(data.when).decode())
+    unknown = sorted(set(data.policies) - _POLICIES)
+    if unknown:
+        raise InvalidOption(f"policies: {unknown[0][:40]!a}: expected some of {', '.join(sorted(_POLICIES))}")
+    app = console.app
+    known: Any = app.workflows.get(data.task) or app.find_task(data.task)
+    call = known.options(queue=data.queue, priority=data.priority).bind(*data.arguments, **data.named)
+    one = await app.schedules.add(
+        name, call, data.when.trigger(app), paused=data.paused, replace=data.replace, **data.policies
+    )
+    return schedule_view(one, console)
+
+
+@post(
+    "/schedules/{name:str}/change",
+    summary="Change when a schedule fires",
+    guards=STEER,
+    status_code=200,
+)
+async def change(console: TheConsole, request: AnyRequest, name: InPath, data: JSONBody[When]) -> ScheduleView:
+    """Fire times that are past stay past."""
+    note(request, msgspec.json.encode(data).decode())
+    return schedule_view(await console.app.schedules.change(name, trigger=data.trigger(console.app)), console)
+
+
+@post("/schedules/{name:str}/pause", summary="Pause a schedule", guards=STEER, status_code=200)
+async def pause(console: TheConsole, name: InPath) -> ScheduleView:
+    """Jobs that it has enqueued run."""
+    return schedule_view(await console.app.schedules.pause(name), console)
+
+
+@post("/schedules/{name:str}/resume", summary="Resume a schedule", guards=STEER, status_code=200)
+async def resume(console: TheConsole, name: InPath) -> ScheduleView:
+    """From its next fire time on."""
+    return schedule_view(await console.app.schedules.resume(name), console)
+
+
+@post(
+    "/schedules/{name:str}/fire",
+    summary="Enqueue a job of a schedule now",
+    guards=STEER,
+    status_code=201,
+)
+async def fire(console: TheConsole, name: InPath) -> Stored:
+    """One beside those of its fire times."""
+    job = await console.app.schedules.fire(name)
+    return Stored(id=job.id, duplicate=job.duplicate)
+
+
+@delete("/schedules/{name:str}", summary="Delete a schedule", guards=RULE, status_code=204)
+async def remove(console: TheConsole, name: InPath) -> None:
+    """Jobs that it has enqueued stay."""
+    await console.app.schedules.delete(name)
+
+
+HANDLERS = (list_schedules, show_schedule, show_next, preview, put_schedule, change, pause, resume, fire, remove)

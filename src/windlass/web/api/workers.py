@@ -1,0 +1,60 @@
+"""Workers: list, drain, stop. And what keeps jobs from running."""
+
+from __future__ import annotations
+
+import msgspec
+from litestar import get, post
+
+from windlass.core.errors import UsageError
+from windlass.core.model import DRAIN, STOP
+from windlass.doctor import Finding, examine
+from windlass.views import WorkerView, worker_view
+from windlass.web.api.common import LOOK, STEER, InPath, TheConsole
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker that was told something."""
+
+    session: str
+    told: bool
+    """Whether it is live."""
+
+
+@get("/workers", summary="List workers", guards=LOOK)
+async def list_workers(console: TheConsole) -> list[WorkerView]:
+    """Those that the store knows, oldest first."""
+    store = await console.store()
+    now = await store.now()
+    return [worker_view(record, now) for record in await store.sessions()]
+
+
+async def tell(console: TheConsole, session: str, word: str) -> Told:
+    """Tell a worker something. Raises `UsageError`."""
+    try:
+        key = bytes.fromhex(session)
+    except ValueError:
+        key = b""
+    if len(key) != 16:
+        raise UsageError(f"session {session[:40]!a}: expected 32 hexadecimal digits")
+    return Told(session=session, told=await (await console.store()).command(key, word))
+
+
+@post("/workers/{session:str}/drain", summary="Drain a worker", guards=STEER, status_code=200)
+async def drain(console: TheConsole, session: InPath) -> Told:
+    """It claims nothing more, finishes what it holds, however long that takes, and ends."""
+    return await tell(console, session, DRAIN)
+
+
+@post("/workers/{session:str}/stop", summary="Stop a worker", guards=STEER, status_code=200)
+async def stop(console: TheConsole, session: InPath) -> Told:
+    """It claims nothing more, finishes what it can within its grace time, and gives the rest back."""
+    return await tell(console, session, STOP)
+
+
+@get("/doctor", summary="Explain what is stuck", guards=LOOK)
+async def doctor(console: TheConsole) -> list[Finding]:
+    """What keeps jobs from running, a sentence each."""
+    return await examine(await console.store())
+
+
+HANDLERS = (list_workers, drain, stop, doctor)

@@ -1,0 +1,273 @@
+"""Runs of workflows: start, look, draw, pause, cancel, retry."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from litestar import Response, get, post
+from litestar.params import FromPath, FromQuery, JSONBody
+
+from windlass.core import drawing
+from windlass.core.errors import UsageError
+from windlass.doctor import Finding
+from windlass.views import stamp
+from windlass.web.api.common import LOOK, STEER, AnyRequest, Count, InPath, TheConsole, Word, note
+from windlass.workflows.run import Run, StepStatus
+from windlass.workflows.runs import RunInfo
+
+
+class RunView(msgspec.Struct, frozen=True, kw_only=True):
+    """A run, without its steps."""
+
+    id: str
+    workflow: str
+    status: str
+    enqueued_at: str
+    finished_at: str | None
+
+
+class StepView(msgspec.Struct, frozen=True, kw_only=True):
+    """How a step stands."""
+
+    name: str
+    task: str
+    status: str
+    job_id: str
+    items: dict[str, int] | None
+    error: str | None
+    started_at: str | None
+    finished_at: str | None
+    parents: list[str]
+
+
+class RunDetail(msgspec.Struct, frozen=True, kw_only=True):
+    """A run, with its steps."""
+
+    id: str
+    status: str
+    done: int
+    total: int
+    steps: list[StepView]
+    stuck: list[str]
+    """What keeps it from going on that will not pass by itself."""
+
+
+def run_view(one: RunInfo) -> RunView:
+    """A run, as lists show it."""
+    return RunView(
+        id=one.id,
+        workflow=one.workflow,
+        status=one.status,
+        enqueued_at=stamp(one.enqueued_at),
+        finished_at=None if one.finished_at is None else stamp(one.finished_at),
+    )
+
+
+def step_view(step: StepStatus) -> StepView:
+    """How a step stands, as it is shown."""
+    return StepView(
+        name=step.name,
+        task=step.task,
+        status=step.status,
+        job_id=step.job_id,
+        items=step.items,
+        error=step.error,
+        started_at=None if step.started_at is None else stamp(step.started_at),
+        finished_at=None if step.finished_at is None else stamp(step.finished_at),
+        parents=list(step.parents),
+    )
+
+
+async def read_run(run: Run[Any]) -> RunDetail:
+    """A run with its steps. Raises `JobNotFound`."""
+    status = await run.status()
+    steps = await run.steps()
+    done, total = await run.progress()
+    stuck = await run.audit() if status in ("starting", "running") else []
+    return RunDetail(
+        id=run.id,
+        status=status,
+        done=done,
+        total=total,
+        steps=[step_view(step) for step in steps],
+        stuck=[finding.sentence for finding in stuck],
+    )
+
+
+def drawn(steps: list[StepView]) -> list[drawing.DrawnStep]:
+    """Steps, to be drawn: a map is one of them."""
+    return [
+        drawing.DrawnStep(
+            step.name,
+            tuple(step.parents),
+            step.status,
+            "" if step.items is None else ", ".join(f"{count} {word}" for word, count in step.items.items()) or "0",
+        )
+        for step in steps
+    ]
+
+
+@get("/workflows", summary="List the app's workflows", guards=LOOK)
+async def list_workflows(console: TheConsole) -> list[str]:
+    """Names of those that can be started here."""
+    return sorted(console.app.workflows)
+
+
+@get("/runs", summary="List runs, newest first", guards=LOOK)
+async def list_runs(
+    console: TheConsole, limit: Count = 50, workflow: Word = None, before: Word = None
+) -> list[RunView]:
+    """``before``: those that are older than this one."""
+    return [run_view(one) for one in await console.app.runs(workflow, limit=limit, before=before)]
+
+
+@get("/runs/{id:str}", summary="Show a run and its steps", guards=LOOK)
+async def show_run(console: TheConsole, id: InPath) -> RunDetail:
+    """How it stands, and what keeps it from going on."""
+    return await read_run(console.app.run(id))
+
+
+@get("/runs/{id:str}/graph", summary="Draw a run", guards=LOOK)
+async def draw(
+    console: TheConsole, id: InPath, format: FromQuery[Literal["text", "mermaid", "dot", "svg"]] = "svg"
+) -> Response[str]:
+    """What waits for what."""
+    steps = drawn([step_view(step) for step in await console.app.run(id).steps()])
+    by_name = {"text": drawing.as_text, "mermaid": drawing.as_mermaid, "dot": drawing.as_dot, "svg": drawing.as_svg}
+    media_type = "image/svg+xml" if format == "svg" else "text/plain; charset=utf-8"
+    return Response(by_name[format](steps), media_type=media_type)
+
+
+class Start(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A run to be started."""
+
+    arguments: list[Any] = []
+    named: dict[str, Any] = {}
+    delay: Annotated[float, msgspec.Meta(ge=0, le=1e9)] | None = None
+
+
+class Started(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that was started."""
+
+    id: str
+
+
+@post("/workflows/{name:str}/runs", summary="Start a run", guards=STEER, status_code=201)
+async def start(console: TheConsole, name: InPath, data: JSONBody[Start]) -> Started:
+    """Its arguments are checked as Python code would have them checked."""
+    workflow = console.app.workflows.get(name)
+    if workflow is None:
+        raise UsageError(f"no workflow {name[:100]!a} is declared")
+    run = await workflow.options(delay=data.delay).start(*data.arguments, **data.named)
+    return Started(id=run.id)
+
+
+class RunAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run stands after it was told something."""
+
+    id: str
+    status: str
+    jobs: int = 0
+    """Of a retry: how many jobs go on."""
+
+
+async def steer(console: TheConsole, id: str, act: str) -> RunAnswer:
+    """Cancel, pause, resume or retry a run. Raises `JobNotFound` and `UsageError`."""
+    run = console.app.run(id)
+    jobs = 0
+    if act == "cancel":
+        await run.cancel()
+    elif act == "pause":
+        await run.pause()
+    elif act == "resume":
+        await run.status()  # whether there is one
+        await run.resume()
+    else:
+        jobs = await run.retry()
+    return RunAnswer(id=run.id, status=await run.status(), jobs=jobs)
+
+
+@post(
+    "/runs/{id:str}/{act:str}",
+    summary="Cancel, pause, resume or retry a run",
+    guards=STEER,
+    status_code=200,
+)
+async def act_on_run(
+    console: TheConsole, id: InPath, act: FromPath[Literal["cancel", "pause", "resume", "retry"]]
+) -> RunAnswer:
+    """A retry runs again what failed, and what was cancelled behind it."""
+    return await steer(console, id, act)
+
+
+class Again(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Another run of the same workflow."""
+
+    named: dict[str, Any] = {}
+    """Arguments that are to be others."""
+
+
+@post(
+    "/runs/{id:str}/rerun",
+    summary="Start another run with the same arguments",
+    guards=STEER,
+    status_code=201,
+)
+async def rerun(console: TheConsole, id: InPath, data: JSONBody[Again]) -> Started:
+    """Or some others."""
+    return Started(id=(await console.app.run(id).rerun(**data.named)).id)
+
+
+class Skipped(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A step that is to count as succeeded."""
+
+    step: str
+    result: Any = None
+
+
+@post("/runs/{id:str}/skip", summary="Declare a step succeeded", guards=STEER, status_code=200)
+async def skip(console: TheConsole, request: AnyRequest, id: InPath, data: JSONBody[Skipped]) -> RunAnswer:
+    """One that has not started, with a result."""
+    note(request, data.step)
+    run = console.app.run(id)
+    await run.skip(data.step, data.result)
+    return RunAnswer(id=run.id, status=await run.status())
+
+
+class RetryItem(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One item of a map."""
+
+    step: str
+    item: Annotated[int, msgspec.Meta(ge=0, le=10**8)]
+
+
+@post("/runs/{id:str}/retry-item", summary="Run one item of a map again", guards=STEER, status_code=200)
+async def retry_item(console: TheConsole, request: AnyRequest, id: InPath, data: JSONBody[RetryItem]) -> RunAnswer:
+    """Steps that wait for others that failed stay as they are."""
+    note(request, f"{data.step} {data.item}")
+    run = console.app.run(id)
+    jobs = await run.retry_item(data.step, data.item)
+    return RunAnswer(id=run.id, status=await run.status(), jobs=jobs)
+
+
+@get("/runs/{id:str}/audit", summary="Say what keeps a run from going on", guards=LOOK)
+async def audit(console: TheConsole, id: InPath) -> list[Finding]:
+    """Nothing, as a rule."""
+    return await console.app.run(id).audit()
+
+
+@post(
+    "/runs/{id:str}/mend",
+    summary="Carry on what was left behind in a run",
+    guards=STEER,
+    status_code=200,
+)
+async def mend(console: TheConsole, id: InPath) -> list[Finding]:
+    """And cancel what can never run."""
+    return await console.app.run(id).audit(mend=True)
+
+
+HANDLERS = (
+    list_workflows, list_runs, show_run, draw, start, act_on_run, rerun, skip, retry_item, audit, mend,
+)  # fmt: skip

@@ -1,0 +1,126 @@
+"""The site as an ASGI application: the HTTP API, and the pages that people look at."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any, cast
+
+from litestar import Litestar, Request, Router, get
+from litestar.di import NamedDependency, Provide
+from litestar.exceptions import HTTPException
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.spec import Components, SecurityScheme
+from litestar.response import Response
+
+from windlass.app import App
+from windlass.core.errors import WindlassError
+from windlass.web import problems
+from windlass.web.access.gate import ASGI, VISITOR, Gate, Who
+from windlass.web.access.roles import Role, Visitor
+from windlass.web.api import access, events, jobs, queues, schedules, workers, workflows
+from windlass.web.console import Console
+from windlass.web.pages import PAGES
+
+MAX_BODY = 2_000_000
+"""Bytes of a request."""
+_NOUNS = (jobs, queues, workers, schedules, workflows, access, events)
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "X-Frame-Options": "DENY",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "font-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    ),
+}
+
+
+def site(
+    app: App,
+    *,
+    who: Who | None = None,
+    open_on_this_machine: bool = False,
+    redact: Sequence[str] = (),
+    trace_url: str | None = None,
+) -> ASGI:
+    """Make the site of an app: an ASGI application that a server serves, or another application mounts.
+
+    Args:
+        app: whose store is shown, and whose tasks, workflows and schedules can be started.
+        who: where another application mounts the site, says whose request it is, given the ASGI scope: a name and a
+            role, or ``None`` for nobody. Without it, users and tokens of the store come in (``windlass users``,
+            ``windlass tokens``).
+        open_on_this_machine: as long as there are neither users nor tokens, whoever asks from this machine is admin.
+            Only where nothing but this machine reaches the server.
+        redact: patterns such as ``"*password*"``: arguments whose name, or whose type's name, fits one are not shown.
+        trace_url: where traces are shown, with ``{trace_id}`` in it.
+    """
+    console = Console(app, redact=redact, trace_url=trace_url)
+
+    def visitor(request: Request[Any, Any, Any]) -> Visitor | None:
+        found: Visitor | None = request.scope.get(VISITOR)  # type: ignore[assignment]
+        return found
+
+    def role(request: Request[Any, Any, Any]) -> Role:
+        found = visitor(request)
+        return Role.VIEWER if found is None else found.role
+
+    @asynccontextmanager
+    async def life(_: Litestar) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await console.live.aclose()
+
+    inner = Litestar(
+        route_handlers=[
+            Router("/api/v1", route_handlers=[handler for noun in _NOUNS for handler in noun.HANDLERS]),
+            healthz,
+            readyz,
+            *PAGES,
+        ],
+        dependencies={
+            "console": Provide(lambda: console, sync_to_thread=False),
+            "visitor": Provide(visitor, sync_to_thread=False),
+            "role": Provide(role, sync_to_thread=False),
+        },
+        exception_handlers={
+            WindlassError: problems.on_windlass_error,
+            HTTPException: problems.on_http_error,
+            RecursionError: problems.on_depth,
+            Exception: problems.on_any_error,
+        },
+        response_headers=_HEADERS,
+        request_max_body_size=MAX_BODY,
+        lifespan=[life],
+        logging_config=None,
+        openapi_config=OpenAPIConfig(
+            title="Windlass",
+            version=version("windlass"),
+            path="/api/v1/schema",
+            description="Look at a store of Windlass, and steer what runs.",
+            security=[{"token": []}],
+            components=Components(security_schemes={"token": SecurityScheme(type="http", scheme="bearer")}),
+        ),
+    )
+    return Gate(cast(ASGI, inner), console.store, who=who, is_local=open_on_this_machine)
+
+
+@get("/healthz", include_in_schema=False)
+async def healthz() -> str:
+    """It serves."""
+    return "ok"
+
+
+@get("/readyz", include_in_schema=False)
+async def readyz(console: NamedDependency[Console]) -> Response[str]:
+    """It serves, and the store answers."""
+    try:
+        await (await console.store()).now()
+    except WindlassError as error:
+        return Response(f"{type(error).__name__}", status_code=503, media_type="text/plain")
+    return Response("ok", media_type="text/plain")

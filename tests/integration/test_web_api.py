@@ -1,0 +1,446 @@
+"""The HTTP API, as programs use it, over a socket: what it answers, and whom it lets in."""
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.integration.web_harness import site_of
+from windlass import App, Every
+from windlass.store.sqlite import SQLiteStore
+
+NOBODY = "01890a5d-ac96-774b-bcce-b302099a8057"
+PASSWORD = "correct horse"
+
+
+def make_app(url: str) -> App:
+    app = App(url)
+
+    @app.task(name="add")
+    def add(a: int, b: int) -> int:
+        return a + b
+
+    @app.task(name="fail")
+    def fail(text: str) -> None:
+        raise ValueError(text)
+
+    @app.task(name="send", secret=["key"])
+    def send(to: str, key: str) -> None: ...
+
+    @app.task(name="later", queue="slow")
+    def later(n: int) -> None: ...
+
+    @app.workflow(name="sum")
+    def total(n: int) -> Any:
+        return add.step(add.step(n, 1), 2)
+
+    return app
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'jobs.db'}"
+
+
+@pytest.fixture
+def app(url: str) -> App:
+    return make_app(url)
+
+
+@pytest.fixture
+def api(app: App) -> Iterator[httpx.Client]:
+    with site_of(app) as where, httpx.Client(base_url=f"{where}/api/v1") as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def unchanging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """One for all requests that change nothing."""
+    app = make_app(f"sqlite:///{tmp_path_factory.mktemp('api') / 'jobs.db'}")
+    with site_of(app) as where, httpx.Client(base_url=f"{where}/api/v1") as client:
+        yield client
+
+
+def ok(answer: httpx.Response, status: int = 200) -> Any:
+    assert answer.status_code == status, answer.text
+    return answer.json() if answer.content else None
+
+
+def problem(answer: httpx.Response, status: int) -> str:
+    """What an answer says that is none."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    said = answer.json()
+    assert said["status"] == status
+    detail: str = said["detail"]
+    return detail
+
+
+# ---------------------------------------------------------------------------------------------------- jobs
+
+
+def test_a_job_from_its_beginning_to_its_end(api: httpx.Client, url: str) -> None:
+    stored = ok(api.post("/jobs", json={"task": "add", "arguments": [1], "named": {"b": 2}, "priority": 9}), 201)
+    job = ok(api.get(f"/jobs/{stored['id']}"))
+    assert (job["state"], job["arguments"], job["priority"]) == ("ready", {"a": 1, "b": 2}, 9)
+    other = make_app(url)
+    with other.start_worker_thread():
+        assert other.job(stored["id"]).result_sync(20) == 3
+    job = ok(api.get(f"/jobs/{stored['id']}"))
+    assert (job["state"], job["result"], job["attempt"]) == ("succeeded", 3, 1)
+    [listed] = ok(api.get("/jobs", params={"state": "succeeded", "task": "add"}))["jobs"]
+    assert listed["id"] == stored["id"]
+
+
+def test_secret_arguments_are_not_shown(app: App) -> None:
+    with site_of(app, redact=["A", "*text*"]) as where, httpx.Client(base_url=f"{where}/api/v1") as api:
+        for task, named, shown in (
+            ("send", {"to": "ada", "key": "k3y"}, {"to": "ada", "key": "***"}),
+            ("add", {"a": 1, "b": 2}, {"a": "***", "b": 2}),
+            ("fail", {"text": "hidden"}, {"text": "***"}),
+        ):
+            job_id = ok(api.post("/jobs", json={"task": task, "named": named}), 201)["id"]
+            assert ok(api.get(f"/jobs/{job_id}"))["arguments"] == shown
+
+
+def test_pages_of_jobs_meet_each_once(api: httpx.Client) -> None:
+    ids = [ok(api.post("/jobs", json={"task": "add", "arguments": [n, n]}), 201)["id"] for n in range(7)]
+    met, cursor = [], None
+    while True:
+        page = ok(api.get("/jobs", params={"limit": 3} | ({} if cursor is None else {"cursor": cursor})))
+        met += [job["id"] for job in page["jobs"]]
+        cursor = page["cursor"]
+        if cursor is None:
+            break
+    assert met == ids[::-1]
+
+
+def test_many_jobs_at_once(api: httpx.Client) -> None:
+    for n in range(5):
+        ok(api.post("/jobs", json={"task": "later", "arguments": [n]}), 201)
+    ok(api.post("/jobs", json={"task": "add", "arguments": [1, 1]}), 201)
+    chosen = {"act": "cancel", "queue": "slow"}
+    assert ok(api.post("/jobs/bulk", json=chosen | {"dry_run": True})) == {"matched": 5, "done": 0, "refused": 0}
+    assert ok(api.post("/jobs/bulk", json=chosen)) == {"matched": 5, "done": 5, "refused": 0}
+    replay = {"act": "replay", "state": ["cancelled"]}
+    assert ok(api.post("/jobs/bulk", json=replay)) == {"matched": 5, "done": 5, "refused": 0}
+    assert "which jobs?" in problem(api.post("/jobs/bulk", json={"act": "cancel"}), 400)
+    assert ok(api.post("/jobs/bulk", json={"act": "cancel", "everything": True}))["done"] == 6
+
+
+def test_one_job_is_cancelled_replayed_rescheduled_and_deleted(api: httpx.Client) -> None:
+    job_id = ok(api.post("/jobs", json={"task": "add", "arguments": [1, 1], "delay": 600}), 201)["id"]
+    assert ok(api.post(f"/jobs/{job_id}/reschedule", json={"delay": 60}))["answer"] == "rescheduled"
+    assert ok(api.post(f"/jobs/{job_id}/cancel"))["answer"] == "cancelled"
+    assert ok(api.delete(f"/jobs/{job_id}"))["answer"] == "stays"
+    assert ok(api.post(f"/jobs/{job_id}/replay"))["answer"] == "replayed"
+    assert ok(api.post(f"/jobs/{job_id}/replay"))["answer"] == "not_dead"
+    for act in ("cancel", "replay"):
+        assert NOBODY in problem(api.post(f"/jobs/{NOBODY}/{act}"), 404)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "said"),
+    [
+        ("GET", "/jobs?limit=0", None, 400, "limit"),
+        ("GET", "/jobs?limit=1001", None, 400, "limit"),
+        ("GET", "/jobs?limit=x", None, 400, "limit"),
+        ("GET", "/jobs?state=done", None, 400, "waiting, scheduled"),
+        ("GET", "/jobs?before=yesterday", None, 400, "2026-01-31T12:00"),
+        ("GET", "/jobs?queue=a%00b", None, 400, "queue"),
+        ("GET", "/jobs?cursor=x", None, 400, "cursor"),
+        ("GET", "/jobs?task=" + "x" * 10_000, None, 400, ""),
+        ("GET", "/jobs/xyz", None, 400, "expected something like"),
+        ("GET", f"/jobs/{NOBODY}", None, 404, "retention is over"),
+        ("GET", "/nowhere", None, 404, ""),
+        ("PATCH", "/jobs", None, 405, ""),
+        ("POST", "/jobs", {"task": "ad"}, 404, "did you mean"),
+        ("POST", "/jobs", {"task": "add", "arguments": [1, "x"]}, 400, "expected `int`"),
+        ("POST", "/jobs", {"task": "add", "priority": 10}, 400, "priority"),
+        ("POST", "/jobs", {"task": "add", "delay": 1e300}, 400, "delay"),
+        ("POST", "/jobs", {"task": "add", "bogus": 1}, 400, "bogus"),
+        ("POST", "/jobs", {"task": "send", "named": {"to": "x" * 300_000, "key": ""}}, 413, "bytes"),
+        ("POST", "/jobs", [1], 400, ""),
+        ("POST", "/queues/a%20b/pause", None, 400, "queue"),
+        ("PUT", "/limits", {"scope": "queue", "name": "q", "rate": "much"}, 400, "10/s"),
+        ("PUT", "/limits", {"scope": "job", "name": "q"}, 400, "scope"),
+        ("POST", "/workers/zz/drain", None, 400, "32 hexadecimal digits"),
+        ("GET", "/schedules/none", None, 404, "none"),
+        ("POST", "/schedules/preview", {"cron": "61 * * * *"}, 400, "61"),
+        ("POST", "/schedules/preview", {"cron": "* * * * *", "every": 5}, 400, "one of"),
+        ("POST", "/schedules/preview?count=5000", {"every": 5}, 400, "count"),
+        ("GET", f"/runs/{NOBODY}", None, 400, "not of a run"),
+        ("POST", "/workflows/none/runs", {}, 400, "no workflow"),
+        ("POST", "/tokens", {"name": "a b"}, 400, "letters"),
+        ("POST", "/users", {"name": "ada", "password": "short"}, 400, "8 to 1000"),
+        ("POST", "/users", {"name": "ada", "password": "long enough", "role": "god"}, 400, "viewer, operator"),
+    ],
+)
+def test_bad_requests_are_told_what_was_wrong(  # noqa: PLR0917 - a table
+    unchanging: httpx.Client, method: str, path: str, body: Any, status: int, said: str
+) -> None:
+    assert said in problem(unchanging.request(method, path, json=body), status)
+
+
+def test_a_body_that_is_none(unchanging: httpx.Client) -> None:
+    headers = {"content-type": "application/json"}
+    for body in (b"{", b"[" * 100_000, b"\xff\xfe", b'{"task": "add", "arguments": [NaN]}'):
+        assert problem(unchanging.post("/jobs", content=body, headers=headers), 400)
+    assert unchanging.post("/jobs", content=b"x" * 3_000_000, headers=headers).status_code == 413
+
+
+# --------------------------------------------------------------------------------------------- other nouns
+
+
+def test_queues_tasks_and_limits(api: httpx.Client) -> None:
+    ok(api.post("/jobs", json={"task": "later", "arguments": [1]}), 201)
+    assert ok(api.post("/queues/slow/pause")) == {"scope": "queue", "name": "slow", "paused": True}
+    [queue] = [one for one in ok(api.get("/queues")) if one["queue"] == "slow"]
+    assert (queue["ready"], queue["paused"]) == (1, True)
+    ok(api.post("/queues/slow/resume"))
+    ok(api.post("/tasks/add/pause"))
+    limit = {"scope": "queue", "name": "slow", "concurrency": 2, "rate": "10/s", "burst": 5}
+    assert ok(api.put("/limits", json=limit)) == limit
+    limits = {(one["scope"], one["name"]): one for one in ok(api.get("/limits"))}
+    assert limits["queue", "slow"]["rate"] == "10/s"
+    assert limits["task", "add"]["paused"]
+    assert api.delete("/limits/queue/slow").status_code == 204
+    ok(api.post("/tasks/add/resume"))
+    assert ok(api.get("/limits")) == []
+    assert "add" in ok(api.get("/tasks"))
+
+
+def test_workers_are_told(api: httpx.Client, url: str) -> None:
+    with make_app(url).start_worker_thread(queues=["none"]):
+        [worker] = ok(api.get("/workers"))
+        assert worker["state"] == "live"
+        assert worker["queues"] == ["none"]
+        assert ok(api.post(f"/workers/{worker['session']}/drain"))["told"] is True
+    assert ok(api.post(f"/workers/{'0' * 32}/stop"))["told"] is False
+
+
+def test_schedules(api: httpx.Client) -> None:
+    body = {"task": "add", "named": {"a": 1, "b": 2}, "when": {"cron": "0 12 * * *", "tz": "Europe/Berlin"}}
+    made = ok(api.put("/schedules/noon", json=body))
+    assert (made["paused"], made["arguments"]) == (False, {"a": 1, "b": 2})
+    assert ok(api.put("/schedules/noon", json=body)) == made, "repeated, it changes nothing"
+    assert problem(api.put("/schedules/noon", json=body | {"named": {"a": 1, "b": 3}}), 409)
+    ok(api.put("/schedules/noon", json=body | {"replace": True, "policies": {"overlap": "skip"}}))
+    assert "overlap" in problem(api.put("/schedules/noon", json=body | {"policies": {"x": 1}}), 400)
+    following = ok(api.get("/schedules/noon/next", params={"count": 2}))
+    assert len(following["next"]) == 2
+    assert all(text.endswith("12:00:00") for text in following["local"])
+    preview = ok(api.post("/schedules/preview", json={"every": 3600}))
+    assert len(preview["next"]) == 5
+    assert "hour" in preview["description"]
+    assert ok(api.post("/schedules/noon/pause"))["paused"] is True
+    assert ok(api.post("/schedules/noon/resume"))["paused"] is False
+    assert ok(api.post("/schedules/noon/change", json={"every": 60}))["description"].lower() == "every 1 minute"
+    fired = ok(api.post("/schedules/noon/fire"), 201)
+    assert ok(api.get(f"/jobs/{fired['id']}"))["task"] == "add"
+    assert [one["name"] for one in ok(api.get("/schedules"))] == ["noon"]
+    assert api.delete("/schedules/noon").status_code == 204
+    assert problem(api.get("/schedules/noon"), 404)
+
+
+def test_runs(api: httpx.Client, url: str) -> None:
+    assert ok(api.get("/workflows")) == ["sum"]
+    run = ok(api.post("/workflows/sum/runs", json={"arguments": [1]}), 201)["id"]
+    assert ok(api.post(f"/runs/{run}/pause"))["status"] == "paused"
+    ok(api.post(f"/runs/{run}/resume"))
+    other = make_app(url)
+    with other.start_worker_thread():
+        assert other.run(run).result_sync(20) == 4
+    detail = ok(api.get(f"/runs/{run}"))
+    assert (detail["status"], [step["status"] for step in detail["steps"]]) == ("succeeded", ["succeeded"] * 2)
+    assert [one["id"] for one in ok(api.get("/runs"))] == [run]
+    assert api.get(f"/runs/{run}/graph").text.startswith("<svg")
+    assert ok(api.post(f"/runs/{run}/rerun", json={"named": {"n": 5}}), 201)["id"] != run
+    assert "nothing in it has failed" in problem(api.post(f"/runs/{run}/retry"), 400)
+    assert problem(api.post(f"/runs/{run}/explode"), 400)
+
+
+def test_the_doctor_explains(api: httpx.Client) -> None:
+    ok(api.post("/jobs", json={"task": "later", "arguments": [1]}), 201)
+    assert any("slow" in finding["sentence"] for finding in ok(api.get("/doctor")))
+
+
+# ------------------------------------------------------------------------------------------------ who may
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"}
+
+
+def test_once_there_is_a_token_nobody_comes_in_without(api: httpx.Client) -> None:
+    assert ok(api.get("/me")) == {"name": "local", "role": "admin", "how": "local"}
+    token = ok(api.post("/tokens", json={"name": "ci", "role": "operator"}), 201)["token"]
+    assert "bearer token" in problem(api.get("/me"), 401)
+    assert ok(api.get("/me", headers=bearer(token))) == {"name": "ci", "role": "operator", "how": "token"}
+    for wrong in (token[:-1], token + "x", token.swapcase(), "wl_", "a" * 10_000):
+        assert problem(api.get("/me", headers=bearer(wrong)), 401)
+    for scheme in ("Basic", "Token"):
+        assert problem(api.get("/me", headers={"authorization": f"{scheme} {token}"}), 401)
+
+
+def test_roles(api: httpx.Client) -> None:
+    tokens = {}
+    admin: dict[str, str] = {}
+    for role in ("admin", "operator", "viewer"):
+        made = ok(api.post("/tokens", json={"name": role, "role": role}, headers=admin), 201)
+        tokens[role] = bearer(made["token"])
+        admin = tokens["admin"]
+    stored = {"task": "add", "arguments": [1, 2]}
+    assert "operator" in problem(api.post("/jobs", json=stored, headers=tokens["viewer"]), 403)
+    job = ok(api.post("/jobs", json=stored, headers=tokens["operator"]), 201)["id"]
+    assert ok(api.get(f"/jobs/{job}", headers=tokens["viewer"]))["state"] == "ready"
+    for method, path, body in (
+        ("DELETE", f"/jobs/{job}", None),
+        ("POST", "/jobs/bulk", {"act": "purge", "everything": True}),
+        ("POST", "/users", {"name": "eve", "password": PASSWORD, "role": "admin"}),
+        ("POST", "/tokens", {"name": "eve", "role": "admin"}),
+        ("GET", "/users", None),
+        ("GET", "/tokens", None),
+        ("GET", "/audit", None),
+        ("DELETE", "/tokens/0123456789ab", None),
+        ("DELETE", "/users/ada", None),
+        ("DELETE", "/schedules/x", None),
+    ):
+        assert "admin" in problem(api.request(method, path, json=body, headers=tokens["operator"]), 403), path
+
+
+def test_every_write_needs_more_than_a_look(app: App, api: httpx.Client) -> None:
+    """Whatever the API offers: a viewer changes nothing."""
+    viewer = bearer(ok(api.post("/tokens", json={"name": "look", "role": "viewer"}), 201)["token"])
+    schema = ok(api.get("/schema/openapi.json", headers=viewer))
+    writes = [
+        (method.upper(), path)
+        for path, operations in schema["paths"].items()
+        for method in operations
+        if method in ("post", "put", "delete", "patch") and not path.endswith("/schedules/preview")
+    ]
+    assert len(writes) > 25
+    for method, path in writes:
+        where = path.removeprefix("/api/v1").replace("{id}", NOBODY).replace("{act}", "cancel")
+        where = where.replace("{name}", "x").replace("{session}", "0" * 32).replace("{kind}", "queue")
+        assert problem(api.request(method, where, json={}, headers=viewer), 403), (method, path)
+
+
+def test_deleting_a_token_ends_it(api: httpx.Client) -> None:
+    first = bearer(ok(api.post("/tokens", json={"name": "a", "role": "admin"}), 201)["token"])
+    second = bearer(ok(api.post("/tokens", json={"name": "b", "days": 1}, headers=first), 201)["token"])
+    [_, token] = ok(api.get("/tokens", headers=first))
+    assert token["expires_at"] is not None
+    assert api.delete(f"/tokens/{token['id']}", headers=first).status_code == 204
+    assert problem(api.get("/me", headers=second), 401)
+
+
+def test_whom_a_proxy_lets_through_is_not_from_this_machine(api: httpx.Client) -> None:
+    for headers in (
+        {"host": "windlass.example.org"},
+        {"host": "127.0.0.1.example.org"},
+        {"x-forwarded-for": "203.0.113.9"},
+        {"forwarded": "for=203.0.113.9"},
+    ):
+        assert problem(api.get("/jobs", headers=headers), 401), headers
+
+
+def test_another_site_changes_nothing(api: httpx.Client) -> None:
+    """A browser on this machine that is on another site: what it sends has this machine's address."""
+    body = {"task": "add", "arguments": [1, 2]}
+    host = api.base_url.netloc.decode()
+    for headers in (
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+        {"origin": f"http://{host}"},  # a page of ours says more than that
+        {"origin": f"http://{host}", "x-csrf-token": "guess"},
+        {"sec-fetch-site": "same-origin"},
+    ):
+        assert problem(api.post("/jobs", json=body, headers=headers), 403), headers
+    text = {"content-type": "text/plain", "origin": "https://evil.example"}
+    assert problem(api.post("/jobs", content=json.dumps(body), headers=text), 403)
+    assert ok(api.get("/jobs"))["jobs"] == []
+    assert "access-control-allow-origin" not in api.get("/jobs", headers={"origin": "https://evil.example"}).headers
+
+
+def test_where_the_machine_is_not_open_nobody_comes_in(app: App) -> None:
+    with site_of(app, open_on_this_machine=False) as where:
+        assert problem(httpx.get(f"{where}/api/v1/jobs"), 401)
+        assert httpx.get(f"{where}/healthz").text == "ok"
+        assert httpx.get(f"{where}/readyz").text == "ok"
+
+
+def test_every_write_is_in_the_audit_log(api: httpx.Client) -> None:
+    ok(api.post("/jobs", json={"task": "add", "arguments": [1, 2]}), 201)
+    problem(api.post("/jobs", json={"task": "no"}), 404)
+    ok(api.post("/queues/mail/pause"))
+    ok(api.get("/jobs"))
+    entries = ok(api.get("/audit"))
+    assert [(one["method"], one["path"], one["what"], one["status"], one["who"]) for one in entries] == [
+        ("POST", "/api/v1/queues/mail/pause", "", 200, "local"),
+        ("POST", "/api/v1/jobs", "no", 404, "local"),
+        ("POST", "/api/v1/jobs", "add", 201, "local"),
+    ]
+    [older] = ok(api.get("/audit", params={"before": entries[1]["id"]}))
+    assert older["id"] == entries[2]["id"]
+
+
+# ------------------------------------------------------------------------------------------------- events
+
+
+def test_events_say_how_the_store_stands(api: httpx.Client) -> None:
+    with api.stream("GET", "/events") as stream:
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        lines = (line for line in stream.iter_lines() if line.startswith("data:"))
+        assert json.loads(next(lines)[5:])["ready"] == 0
+        ok(api.post("/jobs", json={"task": "later", "arguments": [1]}), 201)
+        while json.loads(next(lines)[5:])["ready"] != 1:
+            pass
+
+
+def test_fifty_listeners_cost_what_one_costs(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float] = []
+    queues = SQLiteStore.queues
+
+    async def counted(self: SQLiteStore) -> Any:
+        asked.append(1)
+        return await queues(self)
+
+    monkeypatch.setattr(SQLiteStore, "queues", counted)
+    with site_of(app) as where, httpx.Client(base_url=f"{where}/api/v1", timeout=30) as api:
+        heard = threading.Barrier(51)
+
+        def listen() -> None:
+            with httpx.stream("GET", f"{where}/api/v1/events", timeout=30) as stream:
+                lines = (line for line in stream.iter_lines() if line.startswith("data:"))
+                next(lines)
+                heard.wait(30)
+                before = len(asked)
+                for _ in range(3):
+                    next(lines)
+                told.append(len(asked) - before)
+
+        told: list[int] = []
+        threads = [threading.Thread(target=listen) for _ in range(50)]
+        for thread in threads:
+            thread.start()
+        heard.wait(30)
+        for thread in threads:
+            thread.join(30)
+        assert len(told) == 50
+        assert max(told) <= 4, "one look a second, however many listen"
+        settled = len(asked)
+        ok(api.get("/me"))
+        threading.Event().wait(2.5)
+        assert len(asked) <= settled + 1, "nobody listens, and nobody looks"
+
+
+def test_every_schedule_is_shown_with_its_words(api: httpx.Client, app: App) -> None:
+    app.schedule("hourly", app.find_task("add").bind(1, 2), Every(hours=1))
+    assert ok(api.get("/schedules")) == []  # declared here, made by a worker or `windlass deploy`
