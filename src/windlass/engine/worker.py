@@ -15,7 +15,17 @@ from windlass.context import Middleware
 from windlass.core.clock import SECOND
 from windlass.core.errors import SchemaMismatch, StoreError, UsageError
 from windlass.core.ids import to_text
-from windlass.core.model import DRAIN, STOP, ClaimAnswer, ClaimedJob, ClaimRequest, Refusal, Session
+from windlass.core.model import (
+    DRAIN,
+    STOP,
+    ClaimAnswer,
+    ClaimedJob,
+    ClaimRequest,
+    Refusal,
+    Session,
+    Settled,
+    Settlement,
+)
 from windlass.core.task import TaskSpec
 from windlass.engine.attempt import EndReason
 from windlass.engine.claimer import Claimer
@@ -27,6 +37,7 @@ from windlass.engine.janitor import Janitor
 from windlass.engine.lag import LoopWatch
 from windlass.engine.lane_finder import LaneFinder
 from windlass.engine.lanes import WorkerLanes
+from windlass.engine.minutes import Minutes, by_this_machine
 from windlass.engine.process_pool.place import check_no_worker_starts_here
 from windlass.engine.pump import Pump, log_lost
 from windlass.engine.recycling import Successor, Wear
@@ -138,7 +149,8 @@ class Worker:
         self._janitor = Janitor(self._store, self._signals)
         self._scheduler = Scheduler(self._store, self._signals, self._config.schedules)
         self._pump.take = self._take
-        self._pump.heard = self._runner.inputs.settled
+        self._minutes = Minutes(self._store, lambda: self._holding.session, by_this_machine)
+        self._pump.heard = self._settled
         self._pump.more_edges = self._janitor.edges_waiting
         self._suspects = SuspectTurn(self._config)
         self._claimer = Claimer(self._lanes, self._suspects, self._runner, self._pump)
@@ -163,6 +175,7 @@ class Worker:
             Service("scheduler", self._scheduler.run),
             Service("lanes", self._finder.run),
             Service("paused", self._runner.paused_runs.run),
+            Service("minutes", self._minutes.run),
         ]
         self._heartbeat.start()
         for service in self._services:
@@ -262,6 +275,7 @@ class Worker:
         self._unsubscribe()
         try:
             async with asyncio.timeout(LAST_WORDS):
+                await self._minutes.write()
                 await self._store.close(self._holding.session)
         except (StoreError, TimeoutError) as error:
             log.warning("the session could not be closed (%s); its jobs come back when its lease is over", error)
@@ -518,8 +532,13 @@ class Worker:
         if await self._pump.sleep(pause):
             self._claimer.look = True
 
+    def _settled(self, batch: list[Settlement], answers: list[Settled]) -> None:
+        self._runner.inputs.settled(batch, answers)
+        self._minutes.settled(batch, answers)
+
     def _take(self, jobs: list[ClaimedJob]) -> None:
         self._runner.take(jobs)
+        self._minutes.claimed(jobs)
         if self._stopping and self._runner.paused:  # the claim was under way when the worker was told to stop
             self._runner.give_back_buffer()
 

@@ -55,6 +55,14 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     """Of the answer; 0: there was none."""
 
 
+def audit_entry(key: str, one: audit.Entry) -> AuditEntry:
+    """An entry of the log, as it is shown."""
+    return AuditEntry(
+        id=key, at=iso(one.at), who=one.who, how=one.how, method=one.method, path=one.path, what=one.what,
+        status=one.status,
+    )  # fmt: skip
+
+
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=60)]
 
 
@@ -136,13 +144,7 @@ async def remove_token(console: TheConsole, id: InPath) -> None:
 async def list_audit(console: TheConsole, limit: Count = 100, before: Word = None) -> list[AuditEntry]:
     """``before``: entries that are older than this one."""
     entries = await audit.read(await console.store(), limit=limit, before=before)
-    return [
-        AuditEntry(
-            id=key, at=iso(one.at), who=one.who, how=one.how, method=one.method, path=one.path, what=one.what,
-            status=one.status,
-        )
-        for key, one in entries
-    ]  # fmt: skip
+    return [audit_entry(key, one) for key, one in entries]
 
 
 HANDLERS = (me, list_users, add_user, remove_user, list_tokens, add_token, remove_token, list_audit)

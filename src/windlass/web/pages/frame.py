@@ -1,0 +1,80 @@
+"""What all pages share: templates, what they know, and how they answer."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from litestar import Response
+
+from windlass.core.clock import Instant, to_datetime
+from windlass.views import stamp
+from windlass.web.access.roles import Role, Visitor
+from windlass.web.api.common import AnyRequest, visitor_of
+
+NAVIGATION = (
+    ("", "Overview", "o"),
+    ("jobs", "Jobs", "j"),
+    ("queues", "Queues", "q"),
+    ("workers", "Workers", "w"),
+    ("schedules", "Schedules", "s"),
+    ("runs", "Workflows", "r"),
+    ("dead", "Dead letters", "d"),
+    ("settings", "Settings", "t"),
+)
+"""Path, title, and the key that leads there after a g."""
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("windlass.web.pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = lambda value: f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+    return environment
+
+
+def root_of(request: AnyRequest) -> str:
+    """The path below which the site is mounted."""
+    return str(request.scope.get("root_path", "")).rstrip("/")
+
+
+def page(request: AnyRequest, template: str, /, *, status: int = 200, **known: Any) -> Response[str]:
+    """A page, or a part of one."""
+    visitor: Visitor = visitor_of(request)
+    text = (
+        _environment()
+        .get_template(template)
+        .render(
+            known,
+            root=root_of(request),
+            here=request.url.path,
+            query=request.url.query,
+            visitor=visitor,
+            may_steer=visitor.role >= Role.OPERATOR,
+            may_rule=visitor.role >= Role.ADMIN,
+            navigation=NAVIGATION,
+        )
+    )
+    return Response(text, media_type="text/html; charset=utf-8", status_code=status)
+
+
+def bare(template: str, /, **known: Any) -> Response[str]:
+    """A page for somebody who is not known."""
+    return Response(_environment().get_template(template).render(known), media_type="text/html; charset=utf-8")
+
+
+def changed(message: str) -> Response[None]:
+    """The answer to a form that changed something: the page says so, and shows how things are now."""
+    return Response(None, status_code=204, headers={"HX-Trigger": json.dumps({"said": message})})
+
+
+def when(at: Instant | None) -> str | None:
+    """An instant for a ``time`` element."""
+    return None if at is None else stamp(to_datetime(at))

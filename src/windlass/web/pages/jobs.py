@@ -1,0 +1,189 @@
+"""Jobs: searched, and one in full."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+import msgspec
+from litestar import Response, get, post
+from litestar.enums import RequestEncodingType
+from litestar.params import Body
+from litestar.response import Redirect
+
+from windlass.core.errors import JobNotFound, UsageError
+from windlass.core.ids import from_text, to_text
+from windlass.core.records import JobFilter, JobRecord
+from windlass.core.text import shorten
+from windlass.store.port import Store
+from windlass.views import JobSummary, JobView, job_summary, job_view, shown_arguments
+from windlass.web.api.common import (
+    LOOK,
+    STEER,
+    AnyRequest,
+    Cursor,
+    InPath,
+    States,
+    TheConsole,
+    TheRole,
+    Word,
+    first_of,
+    job_filter,
+    note,
+)
+from windlass.web.api.jobs import BulkRequest, do_bulk, read_page
+from windlass.web.console import Console
+from windlass.web.pages.frame import changed, page, root_of
+
+WORDS = ("waiting", "scheduled", "ready", "running", "succeeded", "dead", "cancelled")
+SHOWN = 50
+SEARCHED = 3000
+"""Jobs in whose arguments a text is looked for: the newest that fit."""
+_LONGEST = 20_000
+"""Characters of arguments or of a result that are shown."""
+_DONE = {"replay": "run again", "cancel": "cancelled", "purge": "deleted"}
+
+
+@get("/jobs", guards=LOOK, include_in_schema=False)
+async def jobs(  # noqa: PLR0917 - query parameters
+    console: TheConsole,
+    request: AnyRequest,
+    text: Word = None,
+    states: States = None,
+    task: Word = None,
+    queue: Word = None,
+    error_type: Word = None,
+    after: Word = None,
+    before: Word = None,
+    cursor: Cursor = None,
+) -> Response[str] | Redirect:
+    """Jobs that fit all that is said, newest first."""
+    state = states[0] if states and states[0] else None
+    chosen = {
+        "state": state, "task": task or None, "queue": queue or None, "error_type": error_type or None,
+        "after": after or None, "before": before or None,
+    }  # fmt: skip
+    text = (text or "").strip()
+    if text and (job_id := _as_id(text)) is not None:
+        return Redirect(f"{root_of(request)}/jobs/{job_id}")
+    found: list[JobSummary] = []
+    older = wrong = remark = None
+    try:
+        store = await console.store()
+        wanted = await job_filter(store, **{**chosen, "state": [state] if state else None})  # type: ignore[arg-type]
+        if text:
+            found, looked = await _search(console, store, wanted, text)
+            remark = f"Looked for this text in the arguments of the newest {looked:,} jobs that fit."
+        else:
+            key = ("jobs", request.url.query)
+            shown = await console.shared.read(key, lambda: read_page(store, wanted, SHOWN, first_of(cursor), 2))
+            found = shown.jobs
+            if shown.cursor:
+                older = urlencode({name: value for name, value in chosen.items() if value} | {"cursor": shown.cursor})
+    except UsageError as error:
+        wrong = str(error)
+    return page(
+        request,
+        "jobs.html",
+        jobs=found,
+        chosen=chosen,
+        any_chosen=any(chosen.values()),
+        text=text,
+        words=WORDS,
+        tasks=sorted(console.app.tasks)[:500],
+        older=older,
+        wrong=wrong,
+        note=remark,
+    )
+
+
+def _as_id(text: str) -> str | None:
+    try:
+        return to_text(from_text(text))
+    except UsageError:
+        return None
+
+
+async def _search(console: Console, store: Store, wanted: JobFilter, text: str) -> tuple[list[JobSummary], int]:
+    """Jobs whose arguments, as they are shown, have a text in them; and how many were looked at."""
+    found: list[JobSummary] = []
+    looked, cursor = 0, first_of(None)
+    while looked < SEARCHED and len(found) < SHOWN:
+        some = await store.list_jobs(wanted, limit=500, cursor=cursor)
+        full = await store.get_jobs([job.id for job in some.jobs])
+        looked += len(some.jobs)
+        found += [job_summary(job) for job in full if job is not None and text in _arguments(console, job)]
+        if some.cursor is None:
+            break
+        cursor = some.cursor
+    return found[:SHOWN], looked
+
+
+def _arguments(console: Console, job: JobRecord) -> str:
+    return shown_arguments(job, console.hide(job.task)).decode("utf-8", "backslashreplace")
+
+
+@post("/jobs", guards=STEER, include_in_schema=False, status_code=204)
+async def act_on_jobs(
+    console: TheConsole,
+    request: AnyRequest,
+    role: TheRole,
+    data: Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)],
+) -> Response[None]:
+    """Do something to all jobs that fit."""
+    fields: dict[str, Any] = {name: value for name, value in data.items() if name in BulkRequest.__struct_fields__}
+    if "state" in fields:
+        fields["state"] = [fields["state"]]
+    everything = not set(fields) - {"act"}
+    wanted = msgspec.convert(fields | {"everything": everything}, BulkRequest)
+    note(request, msgspec.json.encode(wanted).decode())
+    answer = await do_bulk(await console.store(), wanted, role)
+    console.shared.forget()
+    return changed(f"{answer.done:,} {_DONE[wanted.act]}" + (f", {answer.refused:,} not" if answer.refused else ""))
+
+
+@get("/jobs/{id:str}", guards=LOOK, include_in_schema=False)
+async def job(console: TheConsole, request: AnyRequest, id: InPath) -> Response[str]:
+    """Everything about a job."""
+    wanted = from_text(id)
+
+    async def ask() -> JobRecord | None:
+        return (await (await console.store()).get_jobs([wanted]))[0]
+
+    record = await console.shared.read(("job", id), ask)
+    if record is None:
+        raise JobNotFound(f"there is no job {id}: it never was, or its retention is over")
+    shown = job_view(record, console.hide(record.task))
+    return page(
+        request,
+        "job.html",
+        job=shown,
+        arguments=_pretty(shown.arguments),
+        result=None if record.result is None else _pretty(shown.result),
+        timeline=_timeline(shown),
+        trace_url=_trace_url(console, shown),
+    )
+
+
+def _pretty(value: object) -> str:
+    return shorten(json.dumps(value, indent=2, ensure_ascii=False), _LONGEST)
+
+
+def _timeline(job: JobView) -> list[tuple[str, str]]:
+    what: list[tuple[str, str | None]] = [("enqueued", job.enqueued_at), ("due", job.due_at)]
+    what += [(f"attempt {one.attempt} failed: {one.type}", one.at) for one in job.errors if isinstance(one.at, str)]
+    what += [("last started", job.started_at), (job.state, job.finished_at)]
+    what += [("expires, if it has not started", job.expires_at), ("deleted", job.purge_at)]
+    return sorted(((text, at) for text, at in what if at is not None), key=lambda one: one[1])
+
+
+def _trace_url(console: Console, job: JobView) -> str | None:
+    trace = job.options.get("traceparent", "") if isinstance(job.options, dict) else ""
+    parts = str(trace).split("-")
+    if console.trace_url is None or len(parts) != 4:
+        return None
+    return console.trace_url.replace("{trace_id}", parts[1])
+
+
+HANDLERS = (jobs, act_on_jobs, job)

@@ -1,0 +1,80 @@
+"""Runs of workflows: a list, and one with its graph and its time."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+from litestar import Response, get
+
+from windlass.web.api.common import LOOK, AnyRequest, InPath, TheConsole, Word
+from windlass.web.api.workflows import RunDetail, RunView, StepView, read_run, run_view
+from windlass.web.pages.frame import page, root_of
+
+SHOWN = 50
+_NAMES = 240
+"""Of 1,000 units of width, those that the names of steps take."""
+
+
+@get("/runs", guards=LOOK, include_in_schema=False)
+async def runs(console: TheConsole, request: AnyRequest, workflow: Word = None, before: Word = None) -> Response[str]:
+    """The newest first."""
+    name = (workflow or "").strip()
+
+    async def ask() -> list[RunView]:
+        return [run_view(one) for one in await console.app.runs(name or None, limit=SHOWN, before=before)]
+
+    found = await console.shared.read(("runs", name, before), ask)
+    older = found[-1].id if len(found) == SHOWN else None
+    return page(request, "runs.html", runs=found, workflow=name, older=older)
+
+
+@get("/runs/{id:str}", guards=LOOK, include_in_schema=False)
+async def run(console: TheConsole, request: AnyRequest, id: InPath) -> Response[str]:
+    """A run with its steps."""
+    wanted = console.app.run(id)
+    found = await console.shared.read(("run", id), lambda: read_run(wanted))
+    bars, span = _bars(found)
+    # Another address for each state of the run, so that the picture is fetched anew when it changed.
+    state = "-".join(str(sum(step.status == word for step in found.steps)) for word in ("running", "succeeded", "dead"))
+    picture = f"{root_of(request)}/api/v1/runs/{found.id}/graph?format=svg&state={state}" if found.steps else None
+    return page(request, "run.html", run=found, picture=picture, bars=bars, span=span)
+
+
+class Bar(NamedTuple):
+    """When a step ran."""
+
+    name: str
+    status: str
+    x: int
+    width: int
+    said: str
+
+
+def _bars(found: RunDetail) -> tuple[list[Bar], str]:
+    started = [(step, _time(step.started_at)) for step in found.steps]
+    ran = [(step, at, _time(step.finished_at)) for step, at in started if at is not None]
+    if not ran:
+        return [], ""
+    begin = min(at for _, at, _ in ran)
+    end = max(max(at, until or at) for _, at, until in ran)
+    whole = max((end - begin).total_seconds(), 0.001)
+    room = 1000 - _NAMES
+    bars = [
+        _bar(step, (at - begin).total_seconds() / whole * room, ((until or end) - at).total_seconds(), whole, room)
+        for step, at, until in sorted(ran, key=lambda one: one[1])
+    ]
+    return bars[:200], f"{whole:,.3f} s from the first start to the last end"
+
+
+def _bar(step: StepView, offset: float, seconds: float, whole: float, room: int) -> Bar:
+    name = step.name if len(step.name) <= 34 else step.name[:33] + "…"
+    width = max(3, round(seconds / whole * room))
+    return Bar(name, step.status, _NAMES + min(round(offset), room - 3), width, f"{seconds:,.3f} s")
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+HANDLERS = (runs, run)

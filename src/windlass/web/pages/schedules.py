@@ -1,0 +1,123 @@
+"""Schedules: a list, a calendar, and a form that says when one would fire."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import msgspec
+from litestar import Response, get, post
+from litestar.enums import RequestEncodingType
+from litestar.params import Body
+
+from windlass.core.clock import to_datetime
+from windlass.core.errors import InvalidOption, UsageError
+from windlass.schedules import ScheduleInfo
+from windlass.web.api.common import LOOK, STEER, AnyRequest, TheConsole, Word, note
+from windlass.web.api.schedules import When, fire_times, preview_of, schedule_view
+from windlass.web.console import Console
+from windlass.web.pages.frame import changed, page
+
+DAYS = 7
+MOST_FIRES = 200
+"""Fire times of one schedule that the calendar shows."""
+MOST = 500
+
+
+@get("/schedules", guards=LOOK, include_in_schema=False)
+async def schedules(console: TheConsole, request: AnyRequest, edit: Word = None) -> Response[str]:
+    """What fires when."""
+    found, now = await console.shared.read("schedules", lambda: _read(console))
+    editing = next((one for one in found if one.name == edit), None)
+    days, cut = _calendar(found, now)
+    trigger = None if editing is None else editing.trigger
+    return page(
+        request,
+        "schedules.html",
+        schedules=[(schedule_view(one, console), _zoned(one)) for one in found],
+        days=days,
+        cut=MOST_FIRES if cut else 0,
+        editing=editing,
+        cron=getattr(trigger, "expression", "") or "",
+        every=_seconds(trigger),
+        tz=str(getattr(trigger, "tz", "") or ""),
+    )
+
+
+async def _read(console: Console) -> tuple[list[ScheduleInfo], datetime]:
+    found = []
+    async for one in console.app.schedules:
+        found.append(one)
+        if len(found) == MOST:
+            break
+    return found, to_datetime(await (await console.store()).now())
+
+
+def _zoned(one: ScheduleInfo) -> str | None:
+    zone = getattr(one.trigger, "zone", None)
+    if one.next is None or zone is None or str(zone) == "UTC":
+        return None
+    return f"{one.next.astimezone(zone):%a %d %b %H:%M:%S} {zone}"
+
+
+def _seconds(trigger: object) -> str:
+    every = getattr(trigger, "seconds", None)
+    return "" if every is None or getattr(trigger, "expression", None) else f"{every:g}"
+
+
+def _calendar(found: list[ScheduleInfo], now: datetime) -> tuple[list[tuple[str, list[list[str]]]], bool]:
+    """Which schedules fire in each hour of the next days; and whether some are not shown whole."""
+    first = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    hours: list[list[list[str]]] = [[[] for _ in range(24)] for _ in range(DAYS)]
+    end, cut = first + timedelta(days=DAYS), False
+    for one in found[:100]:
+        if one.next is None or one.paused:
+            continue
+        times = [one.next, *fire_times(one.trigger, one.next, MOST_FIRES)]
+        cut |= times[-1] < end and len(times) > MOST_FIRES
+        for at in times:
+            if at >= end:
+                break
+            hours[(at - first).days][at.astimezone(UTC).hour].append(one.name)
+    if not any(names for day in hours for names in day):
+        return [], False
+    return [(f"{first + timedelta(days=number):%a %d %b}", day) for number, day in enumerate(hours)], cut
+
+
+def _when(cron: str | None, every: str | None, tz: str | None) -> When:
+    cron, every, tz = (None if text is None or not text.strip() else text.strip() for text in (cron, every, tz))
+    try:
+        seconds = None if every is None else float(every)
+    except ValueError:
+        raise InvalidOption(f"every {every!a:.40}: expected seconds") from None
+    return msgspec.convert({"cron": cron, "every": seconds, "tz": tz}, When)
+
+
+@get("/schedules/preview", guards=LOOK, include_in_schema=False)
+async def preview(
+    console: TheConsole, request: AnyRequest, cron: Word = None, every: Word = None, tz: Word = None
+) -> Response[str]:
+    """When something would fire, while it is being written."""
+    try:
+        trigger = _when(cron, every, tz).trigger(console.app)
+        now = to_datetime(await (await console.store()).now())
+        return page(request, "preview.html", preview=preview_of(trigger, fire_times(trigger, now, 5)), wrong=None)
+    except (UsageError, msgspec.ValidationError) as error:
+        return page(request, "preview.html", preview=None, wrong=str(error))
+
+
+@post("/schedules/change", guards=STEER, include_in_schema=False, status_code=204)
+async def change(
+    console: TheConsole,
+    request: AnyRequest,
+    data: Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)],
+) -> Response[None]:
+    """Have a schedule fire at other times."""
+    note(request, msgspec.json.encode(data).decode())
+    trigger = _when(data.get("cron"), data.get("every"), data.get("tz")).trigger(console.app)
+    one = await console.app.schedules.change(data.get("name", ""), trigger=trigger)
+    console.shared.forget()
+    return changed(f"{one.name}: {one.description}")
+
+
+HANDLERS = (schedules, preview, change)

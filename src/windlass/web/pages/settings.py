@@ -1,0 +1,66 @@
+"""Who may come in, and what was done."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from litestar import Response, get, post
+from litestar.enums import RequestEncodingType
+from litestar.params import Body
+
+from windlass.core.clock import DAY
+from windlass.core.errors import InvalidOption
+from windlass.views import iso
+from windlass.web.access import audit
+from windlass.web.access.roles import Role, read_role
+from windlass.web.api.access import AuditEntry, TokenView, UserView, audit_entry
+from windlass.web.api.common import LOOK, RULE, AnyRequest, TheConsole, note, visitor_of
+from windlass.web.pages.frame import changed, page
+
+Form = Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)]
+MOST_DAYS = 3650
+
+
+@get("/settings", guards=LOOK, include_in_schema=False)
+async def settings(console: TheConsole, request: AnyRequest) -> Response[str]:
+    """You; and for admins, everybody."""
+    tokens: list[TokenView] = []
+    users: list[UserView] = []
+    entries: list[AuditEntry] = []
+    if visitor_of(request).role >= Role.ADMIN:
+        tokens = [
+            TokenView(
+                id=one.id, name=one.name, role=one.role, created_at=iso(one.created_at), expires_at=iso(one.expires_at)
+            )
+            for one in await console.vault.tokens()
+        ]
+        users = [
+            UserView(name=one.name, role=one.role, created_at=iso(one.created_at))
+            for one in await console.vault.users()
+        ]
+        entries = [audit_entry(key, one) for key, one in await audit.read(await console.store(), limit=50)]
+    return page(request, "settings.html", store=console.app.url, tokens=tokens, users=users, entries=entries)
+
+
+@post("/settings/tokens", guards=RULE, include_in_schema=False, status_code=200)
+async def add_token(console: TheConsole, request: AnyRequest, data: Form) -> Response[str]:
+    """Make a token, and show it this once."""
+    name, role = data.get("name", "").strip(), read_role(data.get("role", ""))
+    note(request, f"{name} {role.word}")
+    days = data.get("days", "").strip()
+    if days and not (days.isdecimal() and 1 <= int(days[:6]) <= MOST_DAYS):
+        raise InvalidOption(f"days {days[:40]!a}: expected 1 to {MOST_DAYS}")
+    token = await console.vault.add_token(name, role, int(days) * DAY if days else None)
+    return page(request, "token.html", token=token)
+
+
+@post("/settings/users", guards=RULE, include_in_schema=False, status_code=204)
+async def add_user(console: TheConsole, request: AnyRequest, data: Form) -> Response[None]:
+    """Let a user in."""
+    name, role = data.get("name", "").strip(), read_role(data.get("role", ""))
+    note(request, f"{name} {role.word}")
+    await console.vault.add_user(name, data.get("password", ""), role)
+    return changed(f"user {name}: {role.word}")
+
+
+HANDLERS = (settings, add_token, add_user)

@@ -1,0 +1,152 @@
+// What pages do by themselves: local times, live updates, keys, charts. Everything else is links and forms.
+"use strict";
+(function () {
+  const root = document.body.dataset.root || "";
+  const $ = (selector, of) => (of || document).querySelector(selector);
+  const all = (selector, of) => Array.from((of || document).querySelectorAll(selector));
+
+  // ------------------------------------------------------------------------------------------------- times
+  const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
+  const relative = new Intl.RelativeTimeFormat(undefined, { numeric: "always", style: "narrow" });
+  function ago(when) {
+    const seconds = (when - Date.now()) / 1000;
+    const [unit, size] = UNITS.find(([, size]) => Math.abs(seconds) >= size) || UNITS[3];
+    return relative.format(Math.round(seconds / size), unit);
+  }
+  function tellTimes(of) {
+    for (const element of all("time[datetime]", of)) {
+      const when = new Date(element.dateTime);
+      element.title = element.dateTime;
+      element.textContent = element.dataset.as === "full" ? when.toLocaleString() : ago(when);
+    }
+  }
+  setInterval(() => tellTimes(document), 5000);
+
+  // ------------------------------------------------------------------------------------------------ toasts
+  function say(text, bad) {
+    const toast = document.createElement("div");
+    toast.className = bad ? "toast bad" : "toast";
+    toast.textContent = text;
+    $("#toasts").append(toast);
+    setTimeout(() => toast.remove(), bad ? 9000 : 4000);
+  }
+  function refresh() { htmx.trigger(document.body, "refresh"); }
+  document.body.addEventListener("said", (event) => { say(event.detail.value); refresh(); });
+  document.body.addEventListener("htmx:afterRequest", (event) => {
+    const { xhr, requestConfig, successful } = event.detail;
+    if (requestConfig.verb === "get") return;
+    if (successful) {
+      if (!(xhr.getResponseHeader("HX-Trigger") || xhr.getResponseHeader("HX-Redirect"))) {
+        say(requestConfig.elt.dataset.done || "done");
+        refresh();
+      }
+      return;
+    }
+    let detail = "the server cannot be reached";
+    try { detail = JSON.parse(xhr.responseText).detail; } catch { /* not ours */ }
+    say(detail, true);
+  });
+
+  // -------------------------------------------------------------------------------------------------- live
+  // A page that is looked at, and not used just now, shows how things are.
+  function idle() {
+    const at = document.activeElement;
+    const typing = at && /^(INPUT|SELECT|TEXTAREA)$/.test(at.tagName) && $("#live") && $("#live").contains(at);
+    return !document.hidden && !typing && !$("#live details[open]") && getSelection().isCollapsed;
+  }
+  const dot = $("#connection");
+  let last = 0;
+  if ($("#live")) {
+    const source = new EventSource(`${root}/api/v1/events`);
+    source.addEventListener("pulse", (event) => {
+      const pulse = JSON.parse(event.data);
+      dot.className = pulse.error ? "dot off" : "dot on";
+      dot.title = pulse.error || "live";
+      backlog(pulse);
+      if (idle() && Date.now() - last > 1800) { last = Date.now(); htmx.trigger(document.body, "refresh"); }
+    });
+    source.onerror = () => { dot.className = "dot off"; dot.title = "the server cannot be reached"; };
+    addEventListener("pagehide", () => source.close());
+  }
+
+  // ------------------------------------------------------------------------------------------------ charts
+  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  function draw(element, data, series) {
+    const axis = { stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false } };
+    const options = {
+      width: element.clientWidth, height: 180, legend: { show: false }, cursor: { y: false },
+      scales: { y: { range: (_, low, high) => [0, Math.max(1, high * 1.1)] } },
+      axes: [axis, { ...axis, size: 44 }],
+      series: [{}, ...series.map(([label, name, fill]) => ({
+        label, stroke: colour(name), width: 2, points: { show: false }, fill: fill ? colour(name) + "22" : undefined,
+      }))],
+    };
+    element.replaceChildren();
+    element.chart = new uPlot(options, data, element);
+  }
+  function charts(of) {
+    if (typeof uPlot === "undefined") return;
+    for (const element of all("[data-chart]", of)) {
+      const { data, series } = JSON.parse(element.dataset.chart);
+      draw(element, data, series);
+    }
+  }
+  const seen = [[], [], []];
+  function backlog(pulse) {
+    const element = $("#backlog-chart");
+    if (!element || !pulse.now || typeof uPlot === "undefined") return;
+    seen[0].push(new Date(pulse.now) / 1000); seen[1].push(pulse.ready); seen[2].push(pulse.running);
+    if (seen[0].length > 600) seen.forEach((one) => one.shift());
+    if (seen[0].length < 2) return;
+    if (element.chart && element.contains(element.chart.root)) element.chart.setData(seen);
+    else draw(element, seen, [["ready", "--warn", true], ["running", "--busy", true]]);
+  }
+  addEventListener("resize", () => charts(document));
+
+  // -------------------------------------------------------------------------------------------------- keys
+  let after = "";
+  const rows = () => all("tbody tr[data-href]");
+  function step(by) {
+    const list = rows();
+    if (!list.length) return;
+    const at = list.findIndex((row) => "at" in row.dataset);
+    if (at >= 0) delete list[at].dataset.at;
+    const next = list[Math.max(0, Math.min(list.length - 1, at + by))];
+    next.dataset.at = "";
+    next.scrollIntoView({ block: "nearest" });
+  }
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (/^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) { if (event.key === "Escape") event.target.blur(); return; }
+    const key = event.key;
+    if (after === "g") {
+      after = "";
+      const link = $(`nav.side a[data-key="${CSS.escape(key)}"]`);
+      if (link) location.href = link.href;
+      return;
+    }
+    if (key === "g") { after = "g"; setTimeout(() => { after = ""; }, 1200); }
+    else if (key === "/" && $("#search")) { event.preventDefault(); $("#search").focus(); }
+    else if (key === "j") step(1);
+    else if (key === "k") step(-1);
+    else if (key === "Enter" && $("tr[data-at]") && event.target === document.body) location.href = $("tr[data-at]").dataset.href;
+    else if (key === "?") $("#keys").showModal();
+    else if (key === "t") flip();
+  });
+  function flip() {
+    const now = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
+    document.documentElement.dataset.theme = now;
+    localStorage.setItem("windlass-theme", now);
+    charts(document);
+  }
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-do]");
+    if (!button) return;
+    if (button.dataset.do === "theme") flip();
+    if (button.dataset.do === "keys") $("#keys").showModal();
+  });
+
+  document.body.addEventListener("htmx:afterSettle", (event) => { tellTimes(document); charts(event.target); });
+  tellTimes(document);
+  charts(document);
+})();
