@@ -9,6 +9,7 @@ from typing import Any
 
 from windlass.app import App
 from windlass.store.port import Store
+from windlass.web.access.attempts import Attempts
 from windlass.web.access.vault import Vault
 from windlass.web.live import Live
 from windlass.web.shared import Shared
@@ -27,6 +28,7 @@ class Console:
     def __init__(self, app: App, *, redact: Sequence[str] = (), trace_url: str | None = None) -> None:
         self.app = app
         self.vault = Vault(self.store)
+        self.attempts = Attempts()
         self.shared = Shared()
         self.live = Live(self.store, self.shared)
         self.trace_url = trace_url

@@ -79,8 +79,10 @@ def on_windlass_error(_request: Request[Any, Any, Any], error: WindlassError) ->
     return _answer(status_of(error), str(error), type(error).__name__)
 
 
-def on_http_error(_request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
+def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
     """The request is none that is understood."""
+    if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return on_any_error(request, error)
     detail = error.detail
     if isinstance(error, ValidationException) and isinstance(error.extra, list):
         said = [f"{one.get('key', 'request')}: {one.get('message')}" for one in error.extra if isinstance(one, dict)]

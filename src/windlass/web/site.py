@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from importlib.metadata import version
 from typing import Any, cast
 
 from litestar import Litestar, Request, Router, get
 from litestar.di import NamedDependency, Provide
 from litestar.exceptions import HTTPException
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.spec import Components, SecurityScheme
 from litestar.response import Response
 
 from windlass.app import App
 from windlass.core.errors import WindlassError
 from windlass.web import problems
 from windlass.web.access.gate import ASGI, VISITOR, Gate, Who
-from windlass.web.access.roles import Role, Visitor
-from windlass.web.api import access, events, jobs, queues, schedules, workers, workflows
+from windlass.web.access.roles import Visitor
+from windlass.web.api import access, events, jobs, queues, schedules, schema, workers, workflows
 from windlass.web.console import Console
 from windlass.web.pages import PAGES
 
@@ -65,10 +62,6 @@ def site(
         found: Visitor | None = request.scope.get(VISITOR)  # type: ignore[assignment]
         return found
 
-    def role(request: Request[Any, Any, Any]) -> Role:
-        found = visitor(request)
-        return Role.VIEWER if found is None else found.role
-
     @asynccontextmanager
     async def life(_: Litestar) -> AsyncIterator[None]:
         try:
@@ -86,7 +79,6 @@ def site(
         dependencies={
             "console": Provide(lambda: console, sync_to_thread=False),
             "visitor": Provide(visitor, sync_to_thread=False),
-            "role": Provide(role, sync_to_thread=False),
         },
         exception_handlers={
             WindlassError: problems.on_windlass_error,
@@ -98,14 +90,7 @@ def site(
         request_max_body_size=MAX_BODY,
         lifespan=[life],
         logging_config=None,
-        openapi_config=OpenAPIConfig(
-            title="Windlass",
-            version=version("windlass"),
-            path="/api/v1/schema",
-            description="Look at a store of Windlass, and steer what runs.",
-            security=[{"token": []}],
-            components=Components(security_schemes={"token": SecurityScheme(type="http", scheme="bearer")}),
-        ),
+        openapi_config=schema.config(),
     )
     return Gate(cast(ASGI, inner), console.store, who=who, is_local=open_on_this_machine)
 

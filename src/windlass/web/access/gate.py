@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Any, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from windlass.core.errors import StoreError, WindlassError
 from windlass.store.port import Store
@@ -65,7 +65,7 @@ class Gate:
         try:
             visitor = await self._identify(scope, headers)
             changes = scope["method"] not in HARMLESS
-            refused = self._refusal(visitor, headers) if changes else None
+            refused = self._refusal(None if free else visitor, headers) if changes else None
         except WindlassError as error:
             status = status_of(error)
             await problem(scope, status, str(error))(scope, receive, send)
@@ -82,11 +82,14 @@ class Gate:
     async def _identify(self, scope: Scope, headers: dict[str, str]) -> Visitor | None:
         if self._who is not None:
             said = await self._who(scope)
-            return None if said is None else Visitor(name=said[0], role=said[1], how="host", csrf=self._csrf)
+            if said is None:
+                return None
+            name, role = said
+            return Visitor(name=name, role=role, how="host", csrf=await self._vault.csrf(name))
         kind, _, secret = headers.get("authorization", "").partition(" ")
         if kind:
             return await self._vault.token(secret.strip()) if kind.lower() == "bearer" else None
-        cookie = _cookie(headers.get("cookie", ""))
+        cookie = session_cookie(headers.get("cookie", ""))
         if cookie and (visitor := await self._vault.session(cookie)) is not None:
             return visitor
         if self._is_local and _is_from_here(scope, headers) and await self._vault.is_empty():
@@ -103,8 +106,8 @@ class Gate:
             return f"this request comes from another site, {origin[:100]}"
         if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             return "this request comes from another site"
-        by_browser = origin is not None or "sec-fetch-site" in headers
-        if visitor is None or (visitor.how == "local" and not by_browser):
+        by_browser = not {"origin", "sec-fetch-site", "cookie"}.isdisjoint(headers)
+        if visitor is None or (visitor.how in ("local", "host") and not by_browser):
             return None
         if not hmac.compare_digest(headers.get("x-csrf-token", "").encode(), visitor.csrf.encode()):
             return "the header X-CSRF-Token is missing or old: load the page again; programs use a bearer token"
@@ -113,7 +116,7 @@ class Gate:
     def _turn_away(self, scope: Scope, headers: dict[str, str], path: str) -> ASGI:
         if scope["method"] == "GET" and "text/html" in headers.get("accept", "") and self._who is None:
             root = scope.get("root_path", "")
-            return _redirect(f"{root}/login" if path == "/" else f"{root}/login?next={path}")
+            return _redirect(f"{root}/login" if path == "/" else f"{root}/login?next={quote(path)}")
         said = "the token is not known" if headers.get("authorization") else "log in, or send a bearer token"
         return problem(scope, 401, said, [(b"www-authenticate", b"Bearer")])
 
@@ -148,7 +151,8 @@ class Gate:
         return run
 
 
-def _cookie(header: str) -> str | None:
+def session_cookie(header: str) -> str | None:
+    """What a browser keeps of its session, by the header of its cookies."""
     try:
         found = SimpleCookie(header).get(COOKIE)
     except CookieError:
@@ -172,7 +176,7 @@ def _is_from_here(scope: Scope, headers: dict[str, str]) -> bool:
 
 def _redirect(to: str) -> ASGI:
     async def run(_scope: Scope, _receive: Receive, send: Send) -> None:
-        headers = [(b"location", to.encode("ascii", "ignore")), (b"cache-control", b"no-store")]
+        headers = [(b"location", to.encode("latin-1")), (b"cache-control", b"no-store")]
         await send({"type": "http.response.start", "status": 303, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
 

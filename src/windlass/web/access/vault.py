@@ -12,6 +12,7 @@ import hmac
 import re
 import secrets
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import msgspec
@@ -27,12 +28,14 @@ from windlass.web.access.roles import Role, Visitor, read_role
 KEEP_SESSION: Span = 7 * DAY
 LEAST_PASSWORD, MOST_PASSWORD = 8, 1000
 """Characters of a password."""
-_USER, _TOKEN, _SESSION = "user", "token", "session"
+_USER, _TOKEN, _SESSION, _SECRET = "user", "token", "session", "secret"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,59}")
 _PREFIX = "wl_"
 _hasher = PasswordHasher()
 _NOBODY = _hasher.hash(secrets.token_hex())
 """Is tried where there is no such user, so that both take as long."""
+_threads = ThreadPoolExecutor(2, "windlass-passwords")
+"""Each hash takes 64 MiB for a moment: not as many at once as strangers like."""
 T = TypeVar("T")
 
 
@@ -90,6 +93,7 @@ class Vault:
 
     def __init__(self, find: Callable[[], Awaitable[Store]]) -> None:
         self._find = find
+        self._secret: bytes | None = None
 
     async def is_empty(self) -> bool:
         """Whether there is neither a user nor a token."""
@@ -141,7 +145,7 @@ class Vault:
     async def _hash(password: str) -> str:
         if not LEAST_PASSWORD <= len(password) <= MOST_PASSWORD:
             raise InvalidOption(f"password: expected {LEAST_PASSWORD} to {MOST_PASSWORD} characters")
-        return await asyncio.to_thread(_hasher.hash, password)
+        return await _in_thread(_hasher.hash, password)
 
     # ---------------------------------------------------------------------------------------------- sessions
 
@@ -150,7 +154,7 @@ class Vault:
         store = await self._find()
         (document,) = await store.get_documents(_USER, [name]) if _NAME.fullmatch(name) else [None]
         user = None if document is None else msgspec.json.decode(document.body, type=_User)
-        good = len(password) <= MOST_PASSWORD and await asyncio.to_thread(
+        good = len(password) <= MOST_PASSWORD and await _in_thread(
             _verify, _NOBODY if user is None else user.password, password
         )
         if not good or user is None:
@@ -180,6 +184,18 @@ class Vault:
     async def log_out(self, cookie: str) -> None:
         """End a session."""
         await (await self._find()).delete_documents(_SESSION, [_digest(cookie)])
+
+    async def csrf(self, name: str) -> str:
+        """What the pages of somebody send along who has no session here: the same word from every process."""
+        if self._secret is None:
+            store = await self._find()
+            new = NewDocument(kind=_SECRET, key="csrf", body=secrets.token_bytes(32), expected=0)
+            (document,) = await store.get_documents(_SECRET, [new.key])
+            if document is None:
+                await store.put_documents([new])
+                (document,) = await store.get_documents(_SECRET, [new.key])
+            self._secret = new.body if document is None else document.body
+        return hmac.new(self._secret, name.encode(), "sha256").hexdigest()
 
     # ------------------------------------------------------------------------------------------------ tokens
 
@@ -229,3 +245,7 @@ def _verify(hashed: str, password: str) -> bool:
         return _hasher.verify(hashed, password)
     except (VerificationError, InvalidHashError, UnicodeError):
         return False
+
+
+async def _in_thread(function: Callable[..., T], *arguments: str) -> T:
+    return await asyncio.get_running_loop().run_in_executor(_threads, function, *arguments)

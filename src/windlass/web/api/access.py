@@ -21,6 +21,8 @@ class Me(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     role: str
     how: str
+    csrf: str
+    """What a page sends as ``X-CSRF-Token`` with whatever changes anything; empty with a token."""
 
 
 class UserView(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,7 +94,7 @@ class Secret(msgspec.Struct, frozen=True, kw_only=True):
 @get("/me", summary="Say who is asking", guards=LOOK)
 async def me(visitor: TheVisitor) -> Me:
     """Name and role."""
-    return Me(name=visitor.name, role=visitor.role.word, how=visitor.how)
+    return Me(name=visitor.name, role=visitor.role.word, how=visitor.how, csrf=visitor.csrf)
 
 
 @get("/users", summary="List users", guards=RULE)

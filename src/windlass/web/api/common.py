@@ -24,7 +24,6 @@ from windlass.web.console import Console
 
 TheConsole: TypeAlias = NamedDependency[Console]
 TheVisitor: TypeAlias = NamedDependency[Visitor]
-TheRole: TypeAlias = NamedDependency[Role]
 InPath: TypeAlias = Annotated[str, PathParameter(min_length=1, max_length=500)]
 AnyRequest: TypeAlias = Request[Any, Any, Any]
 Count: TypeAlias = Annotated[int, QueryParameter(ge=1, le=1000, description="At most so many.")]

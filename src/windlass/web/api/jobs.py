@@ -27,7 +27,7 @@ from windlass.web.api.common import (
     InPath,
     States,
     TheConsole,
-    TheRole,
+    TheVisitor,
     Word,
     first_of,
     job_filter,
@@ -215,10 +215,12 @@ async def do_bulk(store: Store, data: BulkRequest, allowed: Role) -> BulkAnswer:
 
 
 @post("/jobs/bulk", summary="Cancel, replay or delete many jobs", guards=STEER, status_code=200)
-async def bulk(console: TheConsole, request: AnyRequest, data: JSONBody[BulkRequest], role: TheRole) -> BulkAnswer:
+async def bulk(
+    console: TheConsole, request: AnyRequest, data: JSONBody[BulkRequest], visitor: TheVisitor
+) -> BulkAnswer:
     """All jobs that fit all that is said. Interrupted, the same request goes on where it ended."""
     note(request, msgspec.json.encode(data).decode())
-    return await do_bulk(await console.store(), data, role)
+    return await do_bulk(await console.store(), data, visitor.role)
 
 
 HANDLERS = (list_jobs, show_job, enqueue, cancel, replay, reschedule, remove, bulk)

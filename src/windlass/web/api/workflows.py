@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import msgspec
-from litestar import Response, get, post
+from litestar import MediaType, get, post
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from windlass.core import drawing
@@ -128,15 +128,21 @@ async def show_run(console: TheConsole, id: InPath) -> RunDetail:
     return await read_run(console.app.run(id))
 
 
-@get("/runs/{id:str}/graph", summary="Draw a run", guards=LOOK)
-async def draw(
-    console: TheConsole, id: InPath, format: FromQuery[Literal["text", "mermaid", "dot", "svg"]] = "svg"
-) -> Response[str]:
+async def _drawn(console: TheConsole, id: str) -> list[drawing.DrawnStep]:
+    return drawn([step_view(step) for step in await console.app.run(id).steps()])
+
+
+@get("/runs/{id:str}/graph", summary="Draw a run as text", guards=LOOK, media_type=MediaType.TEXT)
+async def draw(console: TheConsole, id: InPath, format: FromQuery[Literal["text", "mermaid", "dot"]] = "text") -> str:
     """What waits for what."""
-    steps = drawn([step_view(step) for step in await console.app.run(id).steps()])
-    by_name = {"text": drawing.as_text, "mermaid": drawing.as_mermaid, "dot": drawing.as_dot, "svg": drawing.as_svg}
-    media_type = "image/svg+xml" if format == "svg" else "text/plain; charset=utf-8"
-    return Response(by_name[format](steps), media_type=media_type)
+    by_name = {"text": drawing.as_text, "mermaid": drawing.as_mermaid, "dot": drawing.as_dot}
+    return by_name[format](await _drawn(console, id))
+
+
+@get("/runs/{id:str}/graph.svg", summary="Draw a run", guards=LOOK, media_type="image/svg+xml")
+async def draw_svg(console: TheConsole, id: InPath) -> str:
+    """What waits for what, as a picture."""
+    return drawing.as_svg(await _drawn(console, id))
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -269,5 +275,5 @@ async def mend(console: TheConsole, id: InPath) -> list[Finding]:
 
 
 HANDLERS = (
-    list_workflows, list_runs, show_run, draw, start, act_on_run, rerun, skip, retry_item, audit, mend,
+    list_workflows, list_runs, show_run, draw, draw_svg, start, act_on_run, rerun, skip, retry_item, audit, mend,
 )  # fmt: skip

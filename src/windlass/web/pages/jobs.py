@@ -26,7 +26,7 @@ from windlass.web.api.common import (
     InPath,
     States,
     TheConsole,
-    TheRole,
+    TheVisitor,
     Word,
     first_of,
     job_filter,
@@ -128,7 +128,7 @@ def _arguments(console: Console, job: JobRecord) -> str:
 async def act_on_jobs(
     console: TheConsole,
     request: AnyRequest,
-    role: TheRole,
+    visitor: TheVisitor,
     data: Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)],
 ) -> Response[None]:
     """Do something to all jobs that fit."""
@@ -138,7 +138,7 @@ async def act_on_jobs(
     everything = not set(fields) - {"act"}
     wanted = msgspec.convert(fields | {"everything": everything}, BulkRequest)
     note(request, msgspec.json.encode(wanted).decode())
-    answer = await do_bulk(await console.store(), wanted, role)
+    answer = await do_bulk(await console.store(), wanted, visitor.role)
     console.shared.forget()
     return changed(f"{answer.done:,} {_DONE[wanted.act]}" + (f", {answer.refused:,} not" if answer.refused else ""))
 

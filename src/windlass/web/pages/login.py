@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections import deque
+from math import ceil
 from typing import Annotated
 
 from litestar import Response, get, post
@@ -20,39 +19,17 @@ from windlass.web.api.common import LOOK, AnyRequest, TheConsole, Word
 from windlass.web.console import Console
 from windlass.web.pages.frame import bare, root_of
 
-TRIES, WITHIN = 10, 300.0
-"""Wrong passwords for one name, or from one address, after which nobody is let in for a while; and seconds."""
-_MOST_REMEMBERED = 10_000
-_wrong: dict[str, deque[float]] = {}
 
-
-def _too_many(*of: str) -> bool:
-    now = time.monotonic()
-    for one in of:
-        tries = _wrong.get(one)
-        while tries and tries[0] < now - WITHIN:
-            tries.popleft()
-        if tries is not None and len(tries) >= TRIES:
-            return True
-    return False
-
-
-def _count(*of: str) -> None:
-    if len(_wrong) > _MOST_REMEMBERED:
-        _wrong.clear()
-    for one in of:
-        _wrong.setdefault(one, deque(maxlen=TRIES)).append(time.monotonic())
-
-
-def _safe(target: str) -> str:
-    """Where to go on: a page of this site, and no other."""
-    return target if target.startswith("/") and not target.startswith("//") and "\\" not in target else "/"
+def local_path(target: str) -> str:
+    """Where to go on: a page of this site, whatever somebody made of a link to it."""
+    is_local = target.startswith("/") and not target.startswith("//") and "\\" not in target
+    return target if is_local and target.isascii() and target.isprintable() else "/"
 
 
 @get("/login", include_in_schema=False)
 async def login(request: AnyRequest, next: Word = None) -> Response[str]:
     """The form."""
-    return bare("login.html", root=root_of(request), wrong=None, next=_safe(next or "/"), name="")
+    return bare("login.html", root=root_of(request), wrong=None, next=local_path(next or "/"), name="")
 
 
 @post("/login", include_in_schema=False, status_code=200)
@@ -62,20 +39,21 @@ async def log_in(
     data: Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)],
 ) -> Response[str] | Redirect:
     """Begin a session."""
-    name, root, target = data.get("name", "")[:60], root_of(request), _safe(data.get("next", "/"))
-    address = "address " + (request.client.host if request.client else "")
+    name, root, target = data.get("name", "")[:60], root_of(request), local_path(data.get("next", "/"))
+    tried = ("name " + name, "address " + (request.client.host if request.client else ""))
     wrong = cookie = None
-    if _too_many("name " + name, address):
-        wrong = f"Too many wrong passwords; try again in {WITHIN / 60:.0f} minutes."
+    if wait := console.attempts.begin(*tried):
+        wrong = f"Too many wrong passwords; try again in {ceil(wait / 60)} minutes."
     else:
         cookie = await console.vault.log_in(name, data.get("password", ""))
         if cookie is None:
-            _count("name " + name, address)
             wrong = "There is no such user with this password."
+        else:
+            console.attempts.succeeded(*tried)
         await _note(console, name, 303 if cookie else 401)
     if wrong is not None or cookie is None:
         answer = bare("login.html", root=root, wrong=wrong, next=target, name=name)
-        answer.status_code = 401 if "Too many" not in (wrong or "") else 429
+        answer.status_code = 429 if wait else 401
         return answer
     kept = Cookie(
         key=COOKIE,

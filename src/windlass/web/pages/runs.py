@@ -37,7 +37,7 @@ async def run(console: TheConsole, request: AnyRequest, id: InPath) -> Response[
     bars, span = _bars(found)
     # Another address for each state of the run, so that the picture is fetched anew when it changed.
     state = "-".join(str(sum(step.status == word for step in found.steps)) for word in ("running", "succeeded", "dead"))
-    picture = f"{root_of(request)}/api/v1/runs/{found.id}/graph?format=svg&state={state}" if found.steps else None
+    picture = f"{root_of(request)}/api/v1/runs/{found.id}/graph.svg?state={state}" if found.steps else None
     return page(request, "run.html", run=found, picture=picture, bars=bars, span=span)
 
 

@@ -1,0 +1,173 @@
+"""Logging in to the site, as browsers do it: cookies, where a request comes from, how often one may try."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.integration.test_web_api import PASSWORD, make_app, ok, problem
+from tests.integration.web_harness import site_of
+from windlass.web.access.attempts import MOST, SPAN, Attempts
+from windlass.web.access.roles import Role
+from windlass.web.access.vault import Vault
+from windlass.web.pages.login import local_path
+
+
+@pytest.fixture
+def vault_and_site(tmp_path: Path) -> Iterator[tuple[Vault, str]]:
+    """A site with one user, ada, who is an operator."""
+    url = f"sqlite:///{tmp_path / 'jobs.db'}"
+    other = make_app(url)
+    vault = Vault(other.store)
+
+    async def add() -> None:
+        async with other:
+            await vault.add_user("ada", PASSWORD, Role.OPERATOR)
+
+    asyncio.run(add())
+    with site_of(make_app(url)) as where:
+        yield vault, where
+
+
+@pytest.fixture
+def site_url(vault_and_site: tuple[Vault, str]) -> str:
+    return vault_and_site[1]
+
+
+@pytest.fixture
+def browser(site_url: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=site_url, headers={"origin": site_url, "sec-fetch-site": "same-origin"}) as client:
+        yield client
+
+
+def log_in(browser: httpx.Client, password: str = PASSWORD, name: str = "ada", to: str = "/") -> httpx.Response:
+    """Send the form."""
+    return browser.post("/login", data={"name": name, "password": password, "next": to})
+
+
+def csrf(browser: httpx.Client) -> str:
+    """What a page of the site has in it."""
+    word: str = ok(browser.get("/api/v1/me"))["csrf"]
+    return word
+
+
+def test_a_session_from_login_to_logout(browser: httpx.Client) -> None:
+    assert problem(browser.get("/api/v1/me"), 401)
+    answer = log_in(browser, to="/jobs?state=dead")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/jobs?state=dead")
+    assert ok(browser.get("/api/v1/me")).items() >= {"name": "ada", "role": "operator", "how": "session"}.items()
+    assert "X-CSRF-Token" in problem(browser.post("/logout"), 403)
+    token = csrf(browser)
+    answer = browser.post("/logout", headers={"x-csrf-token": token})
+    assert (answer.status_code, answer.headers["hx-redirect"]) == (204, "/login")
+    assert "windlass_session" not in browser.cookies
+    assert problem(browser.get("/api/v1/me"), 401)
+
+
+def test_a_session_that_is_over_is_over_for_whoever_kept_its_cookie(browser: httpx.Client) -> None:
+    log_in(browser)
+    stolen = {"cookie": f"windlass_session={browser.cookies['windlass_session']}"}
+    token = csrf(browser)
+    browser.post("/logout", headers={"x-csrf-token": token})
+    assert problem(httpx.get(browser.base_url.join("/api/v1/me"), headers=stolen), 401)
+
+
+def test_scripts_and_other_sites_do_not_see_the_cookie(browser: httpx.Client) -> None:
+    answer = browser.post("/login", data={"name": "ada", "password": PASSWORD})
+    flags = answer.headers["set-cookie"].lower()
+    assert {"httponly", "samesite=strict", "path=/", "max-age=604800"} <= set(flags.split("; "))
+    assert "secure" not in flags
+    forwarded = browser.post(
+        "/login", data={"name": "ada", "password": PASSWORD}, headers={"x-forwarded-proto": "https"}
+    )
+    assert "secure" in forwarded.headers["set-cookie"].lower(), "behind a proxy that speaks TLS"
+
+
+def test_a_wrong_password_and_a_name_that_nobody_has_look_alike(browser: httpx.Client) -> None:
+    for name, password in (("ada", "wrong"), ("eve", PASSWORD), ("a\0b", PASSWORD), ("", ""), ("ada", "x" * 5000)):
+        answer = log_in(browser, password, name)
+        assert (answer.status_code, "no such user with this password" in answer.text) == (401, True)
+    assert not browser.cookies
+
+
+def test_another_site_logs_nobody_in(site_url: str) -> None:
+    for headers in ({"origin": "https://evil.example"}, {"sec-fetch-site": "cross-site"}):
+        answer = httpx.post(f"{site_url}/login", data={"name": "ada", "password": PASSWORD}, headers=headers)
+        assert problem(answer, 403)
+        assert "set-cookie" not in answer.headers
+
+
+def test_a_session_writes_only_what_a_page_of_ours_sends(browser: httpx.Client) -> None:
+    log_in(browser)
+    body = {"task": "add", "arguments": [1, 2]}
+    token = csrf(browser)
+    assert problem(browser.post("/api/v1/jobs", json=body), 403)
+    assert problem(browser.post("/api/v1/jobs", json=body, headers={"x-csrf-token": token + "x"}), 403)
+    evil = {"origin": "https://evil.example", "x-csrf-token": token}
+    assert problem(browser.post("/api/v1/jobs", json=body, headers=evil), 403)
+    assert ok(browser.post("/api/v1/jobs", json=body, headers={"x-csrf-token": token}), 201)
+
+
+def test_who_tries_too_often_has_to_wait(browser: httpx.Client) -> None:
+    for _ in range(MOST):
+        assert log_in(browser, "wrong").status_code == 401
+    assert log_in(browser).status_code == 429, "the right password comes too late"
+    assert log_in(browser, name="eve").status_code == 429, "from the same address"
+    assert "5 minutes" in log_in(browser).text
+
+
+def test_another_password_ends_sessions(vault_and_site: tuple[Vault, str], browser: httpx.Client) -> None:
+    log_in(browser)
+    asyncio.run(vault_and_site[0].change_user("ada", password="another password"))
+    assert problem(browser.get("/api/v1/me"), 401)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://evil.example",
+        "//evil.example",
+        "/\\evil.example",
+        "javascript:alert(1)",
+        "",
+        "/a\r\nb",
+        "/\t/evil.example",
+        "evil",
+    ],
+)
+def test_login_leads_nowhere_else(text: str) -> None:
+    assert local_path(text) == "/"
+
+
+def test_a_link_puts_nothing_into_the_headers(site_url: str) -> None:
+    answer = httpx.get(f"{site_url}/x%0d%0aset-cookie:%20a=b/\u00e9", headers={"accept": "text/html"})
+    assert answer.status_code == 303
+    assert answer.headers["location"] == "/login?next=/x%0D%0Aset-cookie%3A%20a%3Db/%C3%A9"
+    assert "set-cookie" not in answer.headers
+
+
+def test_attempts_count_from_their_beginning_and_are_forgotten() -> None:
+    now = 0.0
+    attempts = Attempts(lambda: now)
+    for _ in range(MOST):
+        assert attempts.begin("name ada", "address a") == 0
+    now = 1.0
+    assert attempts.begin("name ada", "address b") == SPAN - 1
+    assert attempts.begin("name eve", "address a") == SPAN - 1
+    assert attempts.begin("name eve", "address b") == 0
+    attempts.succeeded("name ada", "address a")
+    assert attempts.begin("name ada", "address a") == 0
+    for _ in range(MOST - 1):
+        attempts.begin("name ada")
+    assert attempts.begin("name ada") > 0
+    now += SPAN
+    assert attempts.begin("name ada") == 0
+
+
+def test_attempts_by_many_names_take_no_more_memory() -> None:
+    attempts = Attempts(lambda: 0.0)
+    for n in range(20_000):
+        attempts.begin(f"name {n}")
+    assert len(attempts._tried) == 10_000
