@@ -87,7 +87,8 @@ class Performer:
         function = attempt.spec.function
         if attempt.spec.is_coroutine:
             self._runner = self._runner or asyncio.Runner()
-            return self._runner.run(self._awaited(function(*args, **kwargs)))
+            # Its own context would be that of the first attempt, for ever.
+            return self._runner.run(self._awaited(function(*args, **kwargs)), context=contextvars.copy_context())
         try:
             self._interrupt = _raise
             if attempt.end_reason is not None:
