@@ -2160,4 +2160,28 @@ MUTANTS: list[Mutant] = [
         new="    return target",
         tests=("tests/integration/test_web_login.py", "-k", "nowhere_else"),
     ),
+    Mutant(
+        name="hooks: what `failed` raises ends the worker's work on the attempt",
+        breaks="a hook harms no job",
+        file="engine/hooks.py",
+        old="    except BaseException:\n        log.exception",
+        new="    except Exception:\n        log.exception",
+        tests=("tests/integration/test_engine_running.py", "-k", "hook"),
+    ),
+    Mutant(
+        name="hooks: every failure is the last",
+        breaks="hooks know whether the job is tried again",
+        file="engine/attempt.py",
+        old="self.failure = Failure(error, dead=False)",
+        new="self.failure = Failure(error, dead=True)",
+        tests=("tests/integration/test_engine_running.py", "-k", "hooks_hear"),
+    ),
+    Mutant(
+        name="process: a coroutine keeps the context of the first",
+        breaks="each attempt has its own context",
+        file="engine/process_pool/performer.py",
+        old=", context=contextvars.copy_context())",
+        new=")",
+        tests=("tests/system/test_process_tasks.py", "-k", "own_attempt"),
+    ),
 ]

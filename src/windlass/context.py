@@ -134,7 +134,7 @@ class Middleware:
 
     ``before`` and ``after`` run where the task runs: on the event loop for coroutines, in the executing thread for
     functions (so that, for example, database connections of that thread can be closed there). They must not block the
-    loop. A hook that raises in ``before`` fails the attempt; one that raises elsewhere is logged.
+    loop. A hook that raises in ``before`` fails the attempt; one that raises elsewhere is logged, and harms nothing.
     """
 
     def enqueue(self, task: str, headers: dict[str, str]) -> None:
@@ -142,6 +142,11 @@ class Middleware:
 
     def before(self, attempt: Current, headers: dict[str, str]) -> None:
         """An attempt is about to start."""
+
+    def failed(self, attempt: Current, error: BaseException, *, dead: bool) -> None:
+        """An attempt has failed: an error of its own, its timeout, or a result that cannot be kept. ``dead``: the job
+        is not tried again. Called before ``after``, and not for attempts that are snoozed, cancelled or given back.
+        For an attempt whose child process died it is called alone, on the worker's event loop."""
 
     def after(self, attempt: Current, error: BaseException | None) -> None:
         """An attempt has ended: with a result, or with ``error``."""

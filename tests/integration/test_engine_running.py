@@ -368,6 +368,61 @@ async def test_middleware_runs_where_the_task_runs(store: Store) -> None:
     ]
 
 
+class Failures(Middleware):
+    """Remembers failures, and the order of calls; and fails itself."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, str, bool | None]] = []
+
+    def failed(self, attempt: Current, error: BaseException, *, dead: bool) -> None:
+        self.heard.append((attempt.task, repr(error), dead))
+        raise SystemExit(3)
+
+    def after(self, attempt: Current, error: BaseException | None) -> None:
+        self.heard.append((attempt.task, "after", None))
+
+
+async def test_hooks_hear_of_failures_and_whether_the_job_is_dead(store: Store) -> None:
+    async def flaky() -> None:
+        raise ValueError("no")
+
+    def slow() -> None:
+        current().wait_cancelled(30)
+
+    def unkeepable() -> str:
+        return "x" * (MAX_RESULT + 1)
+
+    hooks = Failures()
+    tasks = [
+        spec(flaky, retry=Retry(attempts=2, delay=0, jitter=0)),
+        spec(slow, timeout=SECOND // 20),
+        spec(unkeepable),
+    ]
+    async with running(store, *tasks, middleware=[hooks], concurrency=1) as worker:
+        for task, settled in (("flaky", 2), ("slow", 3), ("unkeepable", 4)):
+            await enqueue(store, new_job(task))
+            await worker.settled(settled)
+    failures = [one for one in hooks.heard if one[2] is not None]
+    assert failures[:2] == [("flaky", "ValueError('no')", False), ("flaky", "ValueError('no')", True)]
+    assert failures[2][0] == "slow"
+    assert failures[2][1].startswith("TimeoutError(")
+    assert failures[3][1].startswith("PayloadTooLarge(")
+    assert [dead for _, _, dead in failures[2:]] == [True, True]
+    assert [what for _, what, _ in hooks.heard[1::2]] == ["after"] * 4, "told first, and `after` is called all the same"
+
+
+async def test_hooks_hear_of_no_failure_where_there_is_none(store: Store) -> None:
+    async def naps(n: int) -> None:
+        if current().attempt == 1:
+            raise Snooze(0)
+
+    hooks = Failures()
+    async with running(store, spec(naps), middleware=[hooks]) as worker:
+        await enqueue(store, new_job("naps", {"n": 1}))
+        await worker.settled(2)
+    assert {what for _, what, _ in hooks.heard} == {"after"}
+
+
 @pytest.mark.parametrize("reason", [EndReason.CANCEL, EndReason.LEASE, EndReason.LOST])
 async def test_a_coroutine_that_is_asked_to_end_before_its_first_step_ends(store: Store, reason: EndReason) -> None:
     async def work() -> None: ...

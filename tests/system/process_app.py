@@ -25,6 +25,9 @@ class Hooks(Middleware):
     def before(self, attempt: Current, headers: dict[str, str]) -> None:
         self.calls.append(f"before {attempt.task} {headers.get('colour')} {os.getpid()}")
 
+    def failed(self, attempt: Current, error: BaseException, *, dead: bool) -> None:
+        self.calls.append(f"failed {attempt.task} {type(error).__name__} {dead} {os.getpid()}")
+
     def after(self, attempt: Current, error: BaseException | None) -> None:
         self.calls.append(f"after {attempt.task} {type(error).__name__} {os.getpid()}")
 
@@ -62,6 +65,12 @@ def meet(folder: str, count: int) -> int:
 async def pid_of_coroutine() -> int:
     await asyncio.sleep(0)
     return os.getpid()
+
+
+@app.task(name="whose", queue="processes", executor="process")
+async def whose() -> str:
+    await asyncio.sleep(0)
+    return current().job_id
 
 
 @app.task(name="pid_here", queue="processes")

@@ -177,6 +177,18 @@ async def test_a_crash_says_where_it_was() -> None:
     assert "in segfault" in str(getattr(caught.value, "traceback", ""))
 
 
+async def test_hooks_of_the_worker_hear_of_a_death() -> None:
+    tasks.hooks.calls.clear()
+    with pytest.raises(ProcessDied):
+        await (await tasks.segfault.enqueue()).result(timeout=TIMEOUT)
+    assert tasks.hooks.calls == [f"failed segfault ProcessDied True {os.getpid()}"]
+
+
+async def test_a_coroutine_in_a_process_knows_its_own_attempt() -> None:
+    jobs = [await tasks.whose.enqueue() for _ in range(3)]
+    assert [await job.result(timeout=TIMEOUT) for job in jobs] == [job.id for job in jobs]
+
+
 async def test_a_death_counts_under_the_retry_policy() -> None:
     job = await tasks.exit_now.options(retry=Retry(attempts=3, delay=0)).enqueue(1)
     with pytest.raises(ProcessDied):

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from enum import Enum, auto
+from typing import NamedTuple
 
 from windlass.context import Current, NoteSink
 from windlass.core.clock import MINUTE, SECOND, Instant, Span
@@ -53,6 +54,14 @@ _NOT_ITS_FAULT = (EndReason.SHUTDOWN, EndReason.LEASE, EndReason.LOST)
 """Whatever a task raises once it was asked to end for one of these, we made it raise: no failure of its own."""
 
 
+class Failure(NamedTuple):
+    """Why an attempt failed, for the hooks."""
+
+    error: BaseException
+    dead: bool
+    """The job is not tried again."""
+
+
 class Attempt(Current):
     """One execution of a job by this worker."""
 
@@ -60,6 +69,7 @@ class Attempt(Current):
         "begun",
         "deadline",
         "end_reason",
+        "failure",
         "job",
         "on_end_asked",
         "options",
@@ -78,6 +88,8 @@ class Attempt(Current):
         timeout = self.options.timeout or spec.timeout
         self.deadline = None if timeout is None else now + timeout / SECOND
         self.end_reason: EndReason | None = None
+        self.failure: Failure | None = None
+        """Set where it is judged to have failed: in this process."""
         self.begun = False
         """A coroutine has made its first step. Before that it must not be cancelled: its body would never run, and
         nobody would hear of its end."""
@@ -164,9 +176,11 @@ class Attempt(Current):
             return self._dead(error)
         if isinstance(error, RetryLater) and error.delay is not None:
             delay = to_span(error.delay, "RetryLater(delay)")
+        self.failure = Failure(error, dead=False)
         return self._settle(Outcome.RETRY, error=encode_error(error, self.job.attempt, _wall()), delay=delay)
 
     def _dead(self, error: BaseException) -> Settlement:
+        self.failure = Failure(error, dead=True)
         record = encode_error(error, self.job.attempt, _wall())
         return Settlement(self.job.id, self.job.token, Outcome.DEAD, None, record, 0, self.spec.keep_dead)
 

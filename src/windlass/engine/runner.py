@@ -23,7 +23,7 @@ from windlass.core.steps import is_step
 from windlass.core.task import TaskSpec
 from windlass.engine.attempt import Attempt, EndReason, rejected, released, undeliverable
 from windlass.engine.endings import log_ending
-from windlass.engine.hooks import run_after, run_before
+from windlass.engine.hooks import run_after, run_before, run_failed
 from windlass.engine.inputs import Inputs
 from windlass.engine.lanes import BUFFER_PATIENCE, WorkerLanes
 from windlass.engine.paused_runs import PausedRuns
@@ -99,7 +99,7 @@ class Runner:
             lanes=self._lanes,
             settle=self._settle,
             begin=self._begin,
-            ended=self._ended,
+            ended=self._ended_in_child,
             sink=self._sink,
         )
 
@@ -285,6 +285,10 @@ class Runner:
             self.fill()
         elif not self.running and not self.inputs.loading:
             self.became_idle.set()
+
+    def _ended_in_child(self, attempt: Attempt, settlement: Settlement) -> None:
+        run_failed(self._middleware, attempt)  # a failure that is judged here: the child is not there to tell the hooks
+        self._ended(attempt, settlement)
 
     def _check_idle(self) -> None:
         if self.idle:

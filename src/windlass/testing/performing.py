@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,9 +15,8 @@ from windlass.core.model import MAX_LOG, ClaimedJob, Note, Settlement
 from windlass.core.options import decode_options
 from windlass.core.task import TaskSpec
 from windlass.engine.attempt import Attempt, EndReason
+from windlass.engine.hooks import run_after, run_before
 from windlass.testing.crashes import CrashPoints, Mortal, enter
-
-log = logging.getLogger("windlass.testing")
 
 COURTESY = 1.0
 """Seconds that an attempt has to end when the test that waits for it is cancelled."""
@@ -151,8 +149,7 @@ class Performance(Mortal):
         if self.attempt.end_reason is not None:
             raise asyncio.CancelledError
         self._points.passed(self.task, before=True)
-        for hook in self._middleware:
-            hook.before(self.attempt, self.attempt.options.headers or {})
+        run_before(self._middleware, self.attempt)
 
     def _returned(self, result: object) -> None:
         self._points.passed(self.task, before=False)
@@ -166,8 +163,4 @@ class Performance(Mortal):
         """Let the hooks hear of the end, unless there is nobody left to call them."""
         if self.crashed:
             return
-        for hook in reversed(self._middleware):
-            try:
-                hook.after(self.attempt, self.error)
-            except BaseException:
-                log.exception("middleware %s failed after job %s", type(hook).__name__, self.attempt.job_id)
+        run_after(self._middleware, self.attempt, self.error)
