@@ -10,15 +10,14 @@ import uvicorn
 
 from windlass import App
 from windlass.web import site
+from windlass.web.serving import Server
 
 
 @contextmanager
-def serving(application: Any) -> Iterator[str]:
-    """Serve an ASGI application on a free port of this machine; gives its address."""
+def serving(server: uvicorn.Server) -> Iterator[str]:
+    """Let a server serve on a free port of this machine; gives its address."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    config = uvicorn.Config(application, log_config=None, access_log=False, timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listener],), name="site")
     thread.start()
     try:
@@ -33,6 +32,8 @@ def serving(application: Any) -> Iterator[str]:
 @contextmanager
 def site_of(app: App, **options: Any) -> Iterator[str]:
     """Serve the site of an app, with a store object of its own."""
-    with serving(site(app, **{"open_on_this_machine": True} | options)) as url:
+    with serving(Server(site(app, **{"open_on_this_machine": True} | options))) as url:
         yield url
-    app.close_sync()
+    closing = threading.Thread(target=app.close_sync)  # a loop may run on this one
+    closing.start()
+    closing.join()

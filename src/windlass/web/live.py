@@ -42,6 +42,7 @@ class Live:
         self._listeners: set[asyncio.Event] = set()
         self._looking: asyncio.Task[None] | None = None
         self._last: Pulse | None = None
+        self._stopped = False
 
     async def pulse(self) -> Pulse:
         """How the store stands now. Raises `StoreError`."""
@@ -70,10 +71,10 @@ class Live:
                 self._looking = asyncio.create_task(self._look(), name="windlass-live")
             elif self._last is not None:
                 news.set()
-            while True:
+            while not self._stopped:
                 await news.wait()
                 news.clear()
-                if self._last is not None:
+                if self._last is not None and not self._stopped:
                     yield self._last
         finally:
             self._listeners.discard(news)
@@ -88,6 +89,12 @@ class Live:
                 news.set()
             await asyncio.sleep(EVERY)
         self._last = None
+
+    def stop(self) -> None:
+        """Tell nobody anything any more: whoever listens has heard all."""
+        self._stopped = True
+        for news in self._listeners:
+            news.set()
 
     async def aclose(self) -> None:
         """Look no more. Idempotent."""

@@ -6,18 +6,35 @@ import asyncio
 import logging
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import uvicorn
 
-from windlass.web.access.gate import ASGI
+from windlass.web.access.gate import Gate
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
+    """A server of the site."""
+
+    def __init__(self, gate: Gate) -> None:
+        super().__init__(
+            uvicorn.Config(gate, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=1)
+        )
+        self._gate = gate
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End event streams first, which would never end by themselves."""
+        self._gate.stop()
+        await super().shutdown(sockets)
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Signals end it in order; its own way would have the process die of them afterwards."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         loop, numbers = asyncio.get_running_loop(), (signal.SIGTERM, signal.SIGINT)
         for number in numbers:
             loop.add_signal_handler(number, setattr, self, "should_exit", True)
@@ -28,10 +45,7 @@ class _Server(uvicorn.Server):
                 loop.remove_signal_handler(number)
 
 
-async def serve(application: ASGI, listener: socket.socket) -> None:
+async def serve(gate: Gate, listener: socket.socket) -> None:
     """Serve on a bound socket until SIGTERM or SIGINT."""
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    config = uvicorn.Config(
-        application, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=1
-    )
-    await _Server(config).serve([listener])
+    await Server(gate).serve([listener])

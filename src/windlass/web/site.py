@@ -43,7 +43,7 @@ def site(
     open_on_this_machine: bool = False,
     redact: Sequence[str] = (),
     trace_url: str | None = None,
-) -> ASGI:
+) -> Gate:
     """Make the site of an app: an ASGI application that a server serves, or another application mounts.
 
     Args:
@@ -92,7 +92,7 @@ def site(
         logging_config=None,
         openapi_config=schema.config(),
     )
-    return Gate(cast(ASGI, inner), console.store, who=who, is_local=open_on_this_machine)
+    return Gate(cast(ASGI, inner), console.store, who=who, is_local=open_on_this_machine, stop=console.live.stop)
 
 
 @get("/healthz", include_in_schema=False)

@@ -44,9 +44,20 @@ class Gate:
         who: asks the application into which the site is mounted; ``None``: users and tokens of the store.
         is_local: it listens to this machine only: as long as there are neither users nor tokens, everybody on it may
             come in, as everybody may use the command line there.
+        stop: see the attribute.
     """
 
-    def __init__(self, inner: ASGI, find: Callable[[], Awaitable[Store]], *, who: Who | None, is_local: bool) -> None:
+    def __init__(
+        self,
+        inner: ASGI,
+        find: Callable[[], Awaitable[Store]],
+        *,
+        who: Who | None,
+        is_local: bool,
+        stop: Callable[[], None],
+    ) -> None:
+        self.stop = stop
+        """Ends what would go on for ever: to be called before a server waits for what it still answers."""
         self._inner = inner
         self._find = find
         self._vault = Vault(find)
@@ -114,6 +125,10 @@ class Gate:
         return None
 
     def _turn_away(self, scope: Scope, headers: dict[str, str], path: str) -> ASGI:
+        if "hx-request" in headers and self._who is None:  # a page that is open: what it asks for is a part of itself
+            shown = urlsplit(headers.get("hx-current-url", "")).path.removeprefix(scope.get("root_path", ""))
+            to = f"{scope.get('root_path', '')}/login?next={shown}"
+            return problem(scope, 401, "log in", [(b"hx-redirect", to.encode("ascii", "ignore"))])
         if scope["method"] == "GET" and "text/html" in headers.get("accept", "") and self._who is None:
             root = scope.get("root_path", "")
             return _redirect(f"{root}/login" if path == "/" else f"{root}/login?next={quote(path)}")

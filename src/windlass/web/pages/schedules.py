@@ -19,8 +19,8 @@ from windlass.web.console import Console
 from windlass.web.pages.frame import changed, page
 
 DAYS = 7
-MOST_FIRES = 200
-"""Fire times of one schedule that the calendar shows."""
+MOST_FIRES = 4000
+"""Fire times that the calendar shows, all together: what it costs does not grow with how often schedules fire."""
 MOST = 500
 
 
@@ -36,7 +36,7 @@ async def schedules(console: TheConsole, request: AnyRequest, edit: Word = None)
         "schedules.html",
         schedules=[(schedule_view(one, console), _zoned(one)) for one in found],
         days=days,
-        cut=MOST_FIRES if cut else 0,
+        cut=cut,
         editing=editing,
         cron=getattr(trigger, "expression", "") or "",
         every=_seconds(trigger),
@@ -65,22 +65,24 @@ def _seconds(trigger: object) -> str:
     return "" if every is None or getattr(trigger, "expression", None) else f"{every:g}"
 
 
-def _calendar(found: list[ScheduleInfo], now: datetime) -> tuple[list[tuple[str, list[list[str]]]], bool]:
-    """Which schedules fire in each hour of the next days; and whether some are not shown whole."""
+def _calendar(found: list[ScheduleInfo], now: datetime) -> tuple[list[tuple[str, list[list[str]]]], int]:
+    """Which schedules fire in each hour of the next days; and after how many fire times one was cut, 0 if none was."""
     first = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     hours: list[list[list[str]]] = [[[] for _ in range(24)] for _ in range(DAYS)]
-    end, cut = first + timedelta(days=DAYS), False
-    for one in found[:100]:
-        if one.next is None or one.paused:
-            continue
-        times = [one.next, *fire_times(one.trigger, one.next, MOST_FIRES)]
-        cut |= times[-1] < end and len(times) > MOST_FIRES
+    end, cut = first + timedelta(days=DAYS), 0
+    active = [one for one in found if one.next is not None and not one.paused]
+    most = MOST_FIRES // max(1, len(active))
+    for one in active:
+        assert one.next is not None
+        times = [one.next, *fire_times(one.trigger, one.next, most)]
+        if times[-1] < end and len(times) > most:
+            cut = most
         for at in times:
             if at >= end:
                 break
             hours[(at - first).days][at.astimezone(UTC).hour].append(one.name)
     if not any(names for day in hours for names in day):
-        return [], False
+        return [], 0
     return [(f"{first + timedelta(days=number):%a %d %b}", day) for number, day in enumerate(hours)], cut
 
 

@@ -1,0 +1,345 @@
+"""The pages, in a real browser: what they show, what their buttons do, whom they let in, what they do not let through."""
+
+import asyncio
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+
+from tests.conftest import skip_or_fail
+from tests.integration.web_harness import site_of
+from tests.servers.database import run_apart
+from windlass import App, Cron, Retry, current
+from windlass.web.access.roles import Role
+from windlass.web.access.vault import Vault
+
+AXE = Path(__file__).parent / "vendor" / "axe.min.js"
+EVIL = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+PASSWORD = "correct horse battery"
+PAGES = ("/", "/jobs", "/queues", "/workers", "/schedules", "/runs", "/dead", "/settings")
+
+
+def is_complaint(said: ConsoleMessage) -> bool:
+    """A refusal is an answer, which the browser notes too."""
+    return said.type == "error" and not re.search("responded with a status of 4|Status Error Code 4", said.text)
+
+
+def make_app(url: str) -> App:
+    app = App(url)
+
+    @app.task(name="mail.send", queue="mail", secret=["key"])
+    async def send(to: str, key: str = "k3y") -> int:
+        return len(to)
+
+    @app.task(name="x<script>alert</script>", queue="evil")
+    async def evil(text: str) -> None:
+        current().log(text)
+        raise RuntimeError(text)
+
+    @app.task(name="shop.charge", queue="payments", retry=Retry(attempts=2, delay=0.01))
+    async def charge(order: int) -> None:
+        raise TimeoutError(f"no answer for order {order}")
+
+    @app.task(name="slow", queue="slow")
+    async def slow() -> None:
+        current().progress(0.5, "half")
+        await asyncio.sleep(3600)
+
+    @app.task(name="double")
+    async def double(n: int) -> int:
+        return 2 * n
+
+    @app.task(name="total")
+    async def total(numbers: list[int]) -> int:
+        return sum(numbers)
+
+    @app.workflow(name="doubles")
+    def doubles(n: int) -> Any:
+        return total.step(double.map(list(range(n))))
+
+    return app
+
+
+async def fill(app: App) -> None:
+    send, evil = app.find_task("mail.send"), app.find_task("x<script>alert</script>")
+    async with app:
+        await app.enqueue_many(send.bind(f"user{n}@example.org", "k3y") for n in range(60))
+        await app.enqueue_many(app.find_task("shop.charge").bind(n) for n in range(5))
+        await evil.bind(EVIL).enqueue()
+        await app.find_task("slow").enqueue()
+        await app.workflows["doubles"].start(5)
+        await send.options(queue="night").enqueue("nobody@example.org")
+        await app.schedules.add("noon", send.bind("ops@example.org"), Cron("0 12 * * mon-fri", tz="Asia/Seoul"))
+        async with app.worker(queues=["mail", "evil", "payments", "slow", "default"], grace=0.1):
+            store = await app.store()
+            while True:
+                counts: dict[int, int] = {}
+                for (_, state), count in (await store.counts()).items():
+                    counts[state] = counts.get(state, 0) + count
+                if counts.get(2) == 1 and counts.get(3) == 1:  # one nobody serves, one that runs on
+                    break
+                await asyncio.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[App, str]]:
+    url = f"sqlite:///{tmp_path_factory.mktemp('pages') / 'jobs.db'}"
+    run_apart(lambda: fill(make_app(url)))
+    app = make_app(url)
+    with site_of(app) as where:
+        yield app, where
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        skip_or_fail("there is no chromium here")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser: Browser, site: tuple[App, str]) -> Iterator[Page]:
+    context = browser.new_context(base_url=site[1], color_scheme="light")
+    opened = context.new_page()
+    complaints: list[str] = []
+    opened.on("console", lambda said: complaints.append(said.text) if is_complaint(said) else None)
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.on("dialog", lambda dialog: complaints.append(dialog.message) if dialog.type == "alert" else dialog.accept())
+    opened.on("request", lambda asked: complaints.append(asked.url) if not asked.url.startswith(site[1]) else None)
+    yield opened
+    context.close()
+    assert complaints == []
+
+
+def test_every_page_is_accessible_in_light_and_dark(page: Page, site: tuple[App, str]) -> None:
+    """By axe-core; and none asks for anything from elsewhere, nor has the browser complain (see `page`)."""
+    with httpx.Client(base_url=f"{site[1]}/api/v1") as api:
+        dead = api.get("/jobs", params={"state": "dead", "limit": 1}).json()["jobs"][0]["id"]
+        run = api.get("/runs").json()[0]["id"]
+    for path in (*PAGES, f"/jobs/{dead}", f"/runs/{run}", "/schedules?edit=noon"):
+        page.goto(path)
+        expect(page.locator("h1")).to_be_visible()
+        page.evaluate(AXE.read_text())
+        for theme in ("light", "dark"):
+            page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
+            found = page.evaluate("axe.run({resultTypes: ['violations']})")
+            said = [f"{one['id']}: {one['nodes'][0]['html'][:200]}" for one in found["violations"]]
+            assert said == [], f"{path} in {theme}"
+
+
+def test_what_jobs_carry_is_text_and_nothing_else(page: Page, site: tuple[App, str]) -> None:
+    """A script in a name, an argument, an error or the log would say something: see `page`."""
+    for path in PAGES:
+        page.goto(path)
+    page.goto("/jobs?task=x<script>alert</script>")
+    page.locator("tbody a").first.click()
+    expect(page.locator("h1")).to_have_text("x<script>alert</script>")
+    expect(page.locator("pre").first).to_contain_text(EVIL)
+    expect(page.get_by_label("Log")).to_contain_text(EVIL)
+    page.goto(f"/jobs?text={EVIL}&queue={EVIL}")
+    expect(page.locator(".banner")).to_contain_text("queue name")
+    page.goto(f"/schedules?edit={EVIL}")
+    assert page.locator("script:not([src])").count() == 0
+
+
+def test_jobs_are_searched(page: Page) -> None:
+    page.goto("/jobs")
+    page.keyboard.press("/")
+    page.keyboard.type("user17@")
+    page.keyboard.press("Enter")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    expect(page.locator(".banner")).to_contain_text("newest")
+    page.goto("/jobs?text=k3y")
+    expect(page.locator(".empty")).to_be_visible()  # a secret is not found
+    page.goto("/jobs?state=succeeded&queue=mail")
+    expect(page.locator("tbody tr")).to_have_count(50)
+    page.get_by_text("Older").click()
+    expect(page.locator("tbody tr")).to_have_count(10)
+    job_id = page.locator("tbody tr td").last.inner_text()
+    page.goto(f"/jobs?text={job_id}")
+    expect(page).to_have_url(re.compile(f"/jobs/{job_id}$"))
+    expect(page.get_by_label("Arguments")).to_contain_text('"key": "***"')
+    page.goto("/jobs?after=yesterday")
+    expect(page.locator(".banner")).to_contain_text("such as 90s")
+
+
+def test_keys(page: Page) -> None:
+    page.goto("/")
+    page.keyboard.press("g")
+    page.keyboard.press("j")
+    expect(page.locator("h1")).to_have_text("Jobs")
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("k")
+    first = page.locator("tr[data-at] a").inner_text()
+    page.keyboard.press("Enter")
+    expect(page.locator("h1")).to_have_text(first)
+    page.keyboard.press("?")
+    expect(page.locator("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.keyboard.press("t")
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    page.reload()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+
+
+def test_dead_jobs_are_run_again_by_kind(page: Page) -> None:
+    page.goto("/dead")
+    expect(page.locator("section.card")).to_have_count(2)
+    charge = page.locator("section.card", has_text="shop.charge")
+    expect(charge).to_contain_text("no answer for order")
+    charge.get_by_role("button").click()
+    expect(page.locator(".toast")).to_have_text("5 run again")
+    expect(page.locator("section.card")).to_have_count(1)
+
+
+def test_one_job_is_run_again_and_many_are_cancelled(page: Page) -> None:
+    page.goto("/jobs?state=dead")
+    page.locator("tbody a", has_text="script").first.click()
+    page.get_by_role("button", name="Retry").click()
+    expect(page.locator("#live .tag").first).to_have_text("ready")
+    page.goto("/jobs?queue=evil")
+    page.get_by_role("button", name="Cancel all").click()
+    expect(page.locator(".toast")).to_have_text("1 cancelled")
+    expect(page.locator("tbody .tag").first).to_have_text("cancelled")
+
+
+def test_what_changes_is_seen_without_loading_the_page_again(page: Page, site: tuple[App, str]) -> None:
+    page.goto("/queues")
+    row = page.locator("tr", has_text="night")
+    expect(row.locator("td").nth(1)).to_have_text("1")
+    run_apart(lambda: _enqueue(site[0].url, 3))
+    expect(row.locator("td").nth(1)).to_have_text("4", timeout=10_000)
+    page.goto("/")
+    expect(page.locator("#backlog-chart canvas")).to_be_visible(timeout=10_000)
+    expect(page.locator("[data-chart] canvas")).to_have_count(2)
+
+
+async def _enqueue(url: str, number: int) -> None:
+    app = make_app(url)
+    async with app:
+        for _ in range(number):
+            await app.find_task("mail.send").options(queue="night").enqueue("x")
+
+
+def test_queues_are_paused_and_limited(page: Page) -> None:
+    page.goto("/queues")
+    row = page.locator("tr", has_text="night")
+    row.get_by_role("button", name="Pause").click()
+    expect(row.locator(".tag")).to_have_text("paused")
+    row.get_by_role("button", name="Resume").click()
+    expect(row.locator(".tag")).to_have_count(0)
+    page.get_by_label("Name").fill("night")
+    page.get_by_label("At once").fill("x")
+    page.get_by_role("button", name="Set").click()
+    expect(page.locator(".toast.bad")).to_contain_text("expected a whole number")
+    page.get_by_label("At once").fill("3")
+    page.get_by_label("Rate").fill("10/s")
+    page.get_by_role("button", name="Set").click()
+    page.locator("h1").click()
+    expect(row).to_contain_text("3 at once")
+    expect(row).to_contain_text("10/s")
+
+
+def test_schedules_are_looked_at_fired_paused_and_changed(page: Page) -> None:
+    page.goto("/schedules")
+    row = page.locator("tr", has_text="noon").first
+    expect(row).to_contain_text("12:00:00 Asia/Seoul")
+    row.get_by_role("button", name="Run now").click()
+    row.get_by_role("button", name="Pause").click()
+    expect(row.locator(".tag").first).to_have_text("paused")
+    row.get_by_role("button", name="Resume").click()
+    expect(row.locator(".tag", has_text="paused")).to_have_count(0)
+    row.get_by_text("Edit").click()
+    preview = page.locator("#preview")
+    expect(preview).to_contain_text("12:00")
+    page.get_by_label("Cron").fill("61 * * * *")
+    expect(preview).to_contain_text("61")
+    page.get_by_label("Cron").fill("30 6 * * *")
+    expect(preview.locator("li").first).to_contain_text("06:30:00 Asia/Seoul")
+    page.get_by_role("button", name="Change").click()
+    expect(page.locator(".toast")).to_contain_text("06:30")
+    expect(page.locator(".calendar td[data-n]")).to_have_count(7, timeout=10_000)
+
+
+def test_a_worker_is_seen_and_drained(page: Page, site: tuple[App, str]) -> None:
+    with make_app(site[0].url).start_worker_thread(queues=["nothing"]):
+        page.goto("/workers")
+        row = page.locator("tr", has_text="nothing")
+        expect(row.locator(".tag")).to_have_text("live")
+        row.get_by_role("button", name="Drain").click()
+        expect(page.locator("tr", has_text="nothing")).to_have_count(0, timeout=15_000)
+
+
+def test_a_run_is_drawn(page: Page) -> None:
+    page.goto("/runs")
+    page.locator("tbody a").first.click()
+    expect(page.locator("#live .tag").first).to_have_text("succeeded")
+    expect(page.locator("tbody tr")).to_have_count(2)
+    picture = page.locator(".picture img")
+    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+
+
+def test_roles_and_logging_in(browser: Browser, tmp_path: Path) -> None:
+    app = make_app(f"sqlite:///{tmp_path / 'jobs.db'}")
+    with site_of(app) as where:
+        page = browser.new_context(base_url=where).new_page()
+        page.goto("/settings")
+        page.locator("section", has_text="Let a user in").get_by_label("Name").fill("ada")
+        page.get_by_label("Password").fill(PASSWORD)
+        page.locator("section", has_text="Let a user in").get_by_label("Role").select_option("admin")
+        page.get_by_role("button", name="Add").click()
+        expect(page).to_have_url(re.compile("/login"))  # from now on nobody comes in without
+        page.get_by_label("Name").fill("ada")
+        page.get_by_label("Password").fill("wrong")
+        page.get_by_role("button", name="Log in").click()
+        expect(page.get_by_role("alert")).to_contain_text("no such user")
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Log in").click()
+        expect(page.locator("h1")).to_have_text("Settings")
+        [cookie] = page.context.cookies()
+        assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+        page.locator("section", has_text="Make a token").get_by_label("For").fill("ci")
+        page.get_by_role("button", name="Make").click()
+        expect(page.get_by_label("Token", exact=True)).to_contain_text("wl_")
+        token = page.get_by_label("Token", exact=True).inner_text()
+        assert httpx.get(f"{where}/api/v1/me", headers={"authorization": f"Bearer {token}"}).json()["name"] == "ci"
+        page.get_by_role("button", name="Log out").click()
+        expect(page).to_have_url(re.compile("/login"))
+        page.goto("/jobs")
+        expect(page).to_have_url(re.compile("/login"))
+
+        async def let_in() -> None:
+            await Vault(app.store).add_user("bob", PASSWORD, Role.VIEWER)
+
+        run_apart(let_in)
+        page.get_by_label("Name").fill("bob")
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Log in").click()
+        expect(page.locator("h1")).to_have_text("Jobs")
+        page.goto("/settings")
+        assert page.get_by_text("Make a token").count() == 0
+        assert page.get_by_role("button", name="Delete").count() == 0
+        page.context.close()
+
+
+def test_guessing_passwords_is_slowed_down(tmp_path: Path) -> None:
+    app = make_app(f"sqlite:///{tmp_path / 'jobs.db'}")
+
+    async def let_in() -> None:
+        await Vault(app.store).add_user("eve", PASSWORD, Role.VIEWER)
+
+    run_apart(let_in)
+    with site_of(app) as where, httpx.Client(base_url=where) as client:
+        tries = [client.post("/login", data={"name": "eve", "password": f"guess {n}"}).status_code for n in range(12)]
+        assert tries == [401] * 10 + [429] * 2
+        assert client.post("/login", data={"name": "eve", "password": PASSWORD}).status_code == 429
