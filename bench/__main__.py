@@ -33,6 +33,7 @@ MODULES = (
     "workflows",
     "imports",
     "memory",
+    "pages",
     "on_redis",
 )
 """In the order in which they run."""

@@ -11,17 +11,19 @@ from litestar import Response, get, post
 from litestar.enums import RequestEncodingType
 from litestar.params import Body
 
-from windlass.core.ids import to_text
+from windlass.core.ids import from_text, to_text
 from windlass.core.lifecycle import State
 from windlass.core.records import JobFilter, JobRecord, Reason, ReplayAnswer
 from windlass.core.text import shorten
 from windlass.store.port import Store
 from windlass.views import error_view, iso
-from windlass.web.api.common import LOOK, STEER, AnyRequest, TheConsole, note
+from windlass.web.api.common import LOOK, STEER, AnyRequest, Cursor, TheConsole, note
 from windlass.web.pages.frame import changed, page
 
 LOOKED = 2000
-"""Dead jobs that are sorted: the newest."""
+"""Dead jobs that one page sorts, at most."""
+LOOKS = 12
+"""Looks at the store for one page; each goes back over 10,000 jobs, dead or not, at most."""
 _VARIES = re.compile(r"0x[0-9a-f]+|[0-9a-f]{8}-[0-9a-f-]{27}|'[^']*'|\"[^\"]*\"|\d+")
 """What differs between errors of one kind: numbers, ids, what is quoted."""
 
@@ -50,20 +52,20 @@ class Kind(msgspec.Struct, kw_only=True):
         return [to_text(one) for one in self.ids[:3]]
 
 
-async def read_kinds(store: Store) -> tuple[list[Kind], bool]:
-    """The newest dead jobs, by kind, the largest first; and whether there are more."""
+async def read_kinds(store: Store, cursor: str | None) -> tuple[list[Kind], str | None]:
+    """Dead jobs by kind, the largest first: the newest, or those before the cursor; and where to go on."""
     kinds: dict[str, Kind] = {}
-    looked, cursor = 0, None
-    while looked < LOOKED:
-        some = await store.list_jobs(JobFilter(states=(State.DEAD,)), limit=500, cursor=cursor)
+    looked, at = 0, None if cursor is None else from_text(cursor)
+    for _ in range(LOOKS):
+        some = await store.list_jobs(JobFilter(states=(State.DEAD,)), limit=500, cursor=at)
         for job in await store.get_jobs([one.id for one in some.jobs]):
             if job is not None and job.state is State.DEAD:
                 _sort(kinds, job)
         looked += len(some.jobs)
-        cursor = some.cursor
-        if cursor is None:
+        at = some.cursor
+        if at is None or looked >= LOOKED:
             break
-    return sorted(kinds.values(), key=lambda kind: -kind.count), cursor is not None
+    return sorted(kinds.values(), key=lambda kind: -kind.count), None if at is None else to_text(at)
 
 
 def _sort(kinds: dict[str, Kind], job: JobRecord) -> None:
@@ -90,16 +92,15 @@ def _sort(kinds: dict[str, Kind], job: JobRecord) -> None:
 
 
 @get("/dead", guards=LOOK, include_in_schema=False)
-async def dead(console: TheConsole, request: AnyRequest) -> Response[str]:
+async def dead(console: TheConsole, request: AnyRequest, cursor: Cursor = None) -> Response[str]:
     """What they died of."""
 
-    async def ask() -> tuple[list[Kind], bool]:
-        return await read_kinds(await console.store())
+    async def ask() -> tuple[list[Kind], str | None]:
+        return await read_kinds(await console.store(), cursor)
 
-    kinds, more = await console.shared.read("dead", ask)
+    kinds, older = await console.shared.read(("dead", cursor), ask)
     count = sum(kind.count for kind in kinds)
-    said = f"The newest {count:,} dead jobs; there are more." if more else f"{count:,} dead jobs."
-    return page(request, "dead.html", kinds=kinds[:200], said=said)
+    return page(request, "dead.html", kinds=kinds[:200], count=count, cursor=cursor, older=older)
 
 
 @post("/dead/replay", guards=STEER, include_in_schema=False, status_code=204)
@@ -108,10 +109,10 @@ async def replay_kind(
     request: AnyRequest,
     data: Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)],
 ) -> Response[None]:
-    """Run all of a kind again, the oldest first."""
+    """Run all of a kind again that one page shows, the oldest first."""
     store = await console.store()
     wanted = data.get("fingerprint", "")
-    kinds, _ = await read_kinds(store)
+    kinds, _ = await read_kinds(store, data.get("cursor") or None)
     done = 0
     for kind in kinds:
         if kind.fingerprint == wanted:

@@ -77,7 +77,8 @@ async def jobs(  # noqa: PLR0917 - query parameters
             remark = f"Looked for this text in the arguments of the newest {looked:,} jobs that fit."
         else:
             key = ("jobs", request.url.query)
-            shown = await console.shared.read(key, lambda: read_page(store, wanted, SHOWN, first_of(cursor), 2))
+            looks = 1 if wanted.error else 2  # each job that failed has its error read
+            shown = await console.shared.read(key, lambda: read_page(store, wanted, SHOWN, first_of(cursor), looks))
             found = shown.jobs
             if shown.cursor:
                 older = urlencode({name: value for name, value in chosen.items() if value} | {"cursor": shown.cursor})
