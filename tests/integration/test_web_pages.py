@@ -1,4 +1,4 @@
-"""The pages, in a real browser: what they show and do, whom they let in, and what they do not let through."""
+"""The pages, in a real browser: what they show, what their buttons do, whom they let in, what they let through."""
 
 import asyncio
 import re
