@@ -368,6 +368,8 @@ def test_migrate(session: Session) -> None:
 
 def test_metrics(session: Session) -> None:
     session.run("metrics", "--rules")
+    assert session.run("metrics", "--dashboard").stdout.startswith("{")
+    session.transcript.pop()  # long, and looked at elsewhere
     for arguments in (("--listen", "x"), ("--listen", "0.0.0.0:9791"), ("--once", "--url", "memory://"), ("now",)):
         url = () if "--url" in arguments else ("--url", "sqlite:///new.db")
         assert session.run("metrics", *arguments, *url).returncode == 2

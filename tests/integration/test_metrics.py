@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -17,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from tests.servers.postgres import PostgresServer
@@ -27,6 +29,7 @@ from windlass import App
 from windlass.metrics import figures
 
 RULES = Path(figures.__file__).with_name("rules.yml")
+DASHBOARD = Path(figures.__file__).with_name("dashboard.json")
 TOKEN = "a token of more than sixteen"
 
 
@@ -108,6 +111,45 @@ def test_prometheus_scrapes_a_store_and_evaluates_every_rule(url: str) -> None:
         wait_for(lambda: "WindlassNoWorkers" in _alerts(prometheus))
         for rule in _rules(prometheus):
             prometheus.query(rule["query"])
+
+
+def panels() -> list[dict[str, Any]]:
+    return [panel for panel in json.loads(DASHBOARD.read_text())["panels"] if panel["type"] != "row"]
+
+
+def test_prometheus_evaluates_every_panel_of_the_dashboard(url: str) -> None:
+    app = App(url)
+
+    @app.task(name="nothing")
+    async def nothing() -> None: ...
+
+    with (
+        app.start_worker_thread(queues=["other"]),
+        served(url) as address,
+        PrometheusServer(address.split("/")[2], RULES) as prometheus,
+    ):
+        wait_for(lambda: prometheus.query("windlass:slots_used:ratio") != {})
+        for panel in panels():
+            for target in panel["targets"]:
+                assert prometheus.query(target["expr"].replace("$queue", ".*")) != {}, target["expr"]
+        labels = prometheus.get("label/queue/values")
+    assert labels == ["default"], "what the variable offers"
+
+
+def test_the_dashboard_is_what_grafana_reads() -> None:
+    """Of three versions; and what `scripts/dashboards.py` makes."""
+    dashboard = json.loads(DASHBOARD.read_text())
+    for path in sorted(Path(__file__).with_name("schemas").glob("*.json")):
+        schema = json.loads(path.read_text())
+        checked = jsonschema.validators.validator_for(schema)(schema)
+        assert [error.message for error in checked.iter_errors(dashboard)] == [], path.name
+    root = Path(__file__).parents[2]
+    made = subprocess.run(
+        [sys.executable, "scripts/dashboards.py", "--print"], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert made.stdout == DASHBOARD.read_text(), "run scripts/dashboards.py"
+    printed = subprocess.run(windlass("metrics", "--dashboard"), capture_output=True, text=True, check=True, timeout=60)
+    assert json.loads(printed.stdout) == dashboard
 
 
 def _rules(prometheus: PrometheusServer) -> list[dict[str, Any]]:

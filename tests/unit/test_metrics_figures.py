@@ -8,6 +8,7 @@ from windlass.core.clock import MINUTE, SECOND
 from windlass.core.lifecycle import State
 from windlass.core.model import Lane
 from windlass.core.records import LimitScope
+from windlass.engine.minutes import Minute, Minutes
 from windlass.metrics.figures import MOST_QUEUES, OTHERS, families, read
 from windlass.store.memory import MemoryStore
 from windlass.testing.clock import ManualClock
@@ -90,3 +91,25 @@ async def test_many_queues_make_no_more_figures() -> None:
         assert len({labels[0] for labels in found[name]}) == MOST_QUEUES + 1
     assert found["windlass_jobs"]["last", "ready"] == 5, "the longest has figures of its own"
     assert found["windlass_jobs"][OTHERS, "ready"] == 51
+
+
+async def test_what_was_done_in_the_last_whole_minute() -> None:
+    store = env()
+    for start, session, minute in (
+        (0, b"a", Minute(started=2, wait=3.0, longest_wait=2.5, succeeded=5, failed=1)),
+        (0, b"b", Minute(started=2, wait=1.0, longest_wait=1.0, succeeded=1, dead=2)),
+        (MINUTE, b"a", Minute(succeeded=99)),
+    ):
+        at = await store.now() // MINUTE * MINUTE + start
+        minutes = Minutes(store.store, lambda session=session: session, lambda at=at: at)  # type: ignore[misc]
+        minutes._of(at).add(minute)
+        await minutes.write()
+    await store.advance(MINUTE)
+    found = await figures(store)
+    assert found["windlass_last_minute_attempts"] == {
+        ("succeeded",): 6,
+        ("failed",): 1,
+        ("dead",): 2,
+        ("cancelled",): 0,
+    }
+    assert found["windlass_last_minute_wait_seconds"] == {("mean",): 1.0, ("longest",): 2.5}

@@ -33,18 +33,20 @@ PORT = "127.0.0.1:9791"
         f"$WINDLASS_METRICS_TOKEN, which they show as `Authorization: Bearer`. Default: {PORT}.",
     ),
     Argument("--once", action="store_true", help="Print the figures and end."),
+    Argument("--dashboard", action="store_true", help="Print a dashboard for Grafana, and end."),
     Argument("--rules", action="store_true", help="Print recording and alert rules for Prometheus, and end."),
     examples=[
         ("windlass metrics --app shop:app", "For a Prometheus on this machine."),
         ("windlass metrics --rules > windlass.rules.yml", "Rules that go with them."),
+        ("windlass metrics --dashboard > windlass.json", "And a dashboard."),
     ],
 )
-def metrics(*, app: str | None, url: str | None, listen: str, once: bool, rules: bool) -> None:
+def metrics(*, app: str | None, url: str | None, listen: str, once: bool, dashboard: bool, rules: bool) -> None:
     """Serve figures of a store to Prometheus."""
-    if rules:
+    if rules or dashboard:
         from importlib.resources import files
 
-        say(files("windlass.metrics").joinpath("rules.yml").read_text().rstrip())
+        say(files("windlass.metrics").joinpath("rules.yml" if rules else "dashboard.json").read_text().rstrip())
         return
     try:
         import prometheus_client  # noqa: F401 - whether it is there

@@ -11,11 +11,12 @@ from typing import get_args
 import msgspec
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from windlass.core.clock import SECOND, Instant
+from windlass.core.clock import MINUTE, SECOND, Instant
 from windlass.core.lifecycle import State
 from windlass.core.records import Backlog, QueueRecord, SessionRecord, SessionState
 from windlass.core.schedules import DueSchedules
 from windlass.doctor.evidence import serves
+from windlass.engine.minutes import Minute, read_minutes
 from windlass.store.port import Store
 
 MOST_QUEUES = 200
@@ -36,6 +37,8 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     sessions: Sequence[SessionRecord]
     backlog: Backlog
     due: DueSchedules
+    minute: Minute
+    """What all workers did in the last whole minute."""
     seconds: float
     """How long it took to read."""
 
@@ -43,13 +46,16 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
 async def read(store: Store) -> Reading:
     """Read a store. Costs as `windlass queues` does, in proportion to what is unfinished. Raises `StoreError`."""
     began = time.monotonic()
+    now = await store.now()
+    last = now // MINUTE * MINUTE - MINUTE
     return Reading(
         counts=await store.counts(),
         queues=await store.queues(),
         sessions=await store.sessions(),
         backlog=await store.backlog(MOST_LANES),
         due=await store.due_schedules(MOST_DUE),
-        now=await store.now(),
+        now=now,
+        minute=(await read_minutes(store, last)).get(last, Minute()),
         seconds=time.monotonic() - began,
     )
 
@@ -65,6 +71,7 @@ def families(reading: Reading | None) -> Iterator[Metric]:
     yield from _of_queues(reading, shown)
     yield from _of_workers(reading)
     yield from _of_schedules(reading)
+    yield from _of_the_last_minute(reading.minute)
 
 
 def _shown(counts: dict[tuple[str, int], int]) -> set[str]:
@@ -154,3 +161,22 @@ def _of_schedules(reading: Reading) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "windlass_schedule_lateness_seconds", "How long the schedule has been due that is latest.", lateness
     )
+
+
+def _of_the_last_minute(minute: Minute) -> Iterator[Metric]:
+    ended = GaugeMetricFamily(
+        "windlass_last_minute_attempts",
+        "Attempts that ended in the last whole minute, all workers together; failed ones are tried again.",
+        labels=("outcome",),
+    )
+    for outcome in ("succeeded", "failed", "dead", "cancelled"):
+        ended.add_metric((outcome,), getattr(minute, outcome))
+    yield ended
+    waits = GaugeMetricFamily(
+        "windlass_last_minute_wait_seconds",
+        "From enqueued to started, of first attempts that started in the last whole minute; delays are part of it.",
+        labels=("of",),
+    )
+    waits.add_metric(("mean",), minute.wait / minute.started if minute.started else 0)
+    waits.add_metric(("longest",), minute.longest_wait)
+    yield waits
