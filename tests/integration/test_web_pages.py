@@ -224,6 +224,19 @@ def test_what_changes_is_seen_without_loading_the_page_again(page: Page, site: t
     expect(page.locator("[data-chart] canvas")).to_have_count(2)
 
 
+def test_whoever_looks_keeps_their_place_when_things_change(page: Page, site: tuple[App, str]) -> None:
+    page.goto("/jobs?queue=night")
+    marked = page.locator("tbody tr[data-at]")
+    page.keyboard.press("j")
+    job = marked.get_attribute("id")
+    page.locator(f"#{job} a").focus()
+    run_apart(lambda: _enqueue(site[0].url, 2))
+    expect(page.locator("tbody tr").first).not_to_have_id(str(job), timeout=10_000)
+    expect(marked).to_have_id(str(job))
+    assert page.evaluate("document.activeElement.closest('tr').id") == job
+    assert page.locator(f"#{job} time").first.inner_text().endswith("ago")
+
+
 async def _enqueue(url: str, number: int) -> None:
     app = make_app(url)
     async with app:
@@ -285,8 +298,11 @@ def test_a_run_is_drawn(page: Page) -> None:
     page.locator("tbody a").first.click()
     expect(page.locator("#live .tag").first).to_have_text("succeeded")
     expect(page.locator("tbody tr")).to_have_count(2)
-    picture = page.locator(".picture img")
-    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+    steps = page.locator("svg.graph a")
+    expect(steps).to_have_count(2)
+    expect(page.locator("svg.gantt rect")).to_have_count(2)
+    steps.first.click()
+    expect(page.locator("h1")).to_have_text("windlass.map")
 
 
 def test_roles_and_logging_in(browser: Browser, tmp_path: Path) -> None:

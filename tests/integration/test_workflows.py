@@ -596,6 +596,32 @@ async def test_cancel_ends_all_of_a_run(app: App) -> None:
         await run.cancel()
 
 
+async def test_a_map_ends_with_its_last_item(app: App) -> None:
+    started, end = asyncio.Event(), asyncio.Event()
+
+    @app.task(name="held")
+    async def held(n: int) -> int:
+        started.set()
+        await end.wait()
+        return n
+
+    workflow = app.workflow(name="flow")(lambda: held.map([1, 2]))
+    async with app.worker(concurrency=10):
+        run = await workflow.start()
+        await asyncio.wait_for(started.wait(), WAIT)
+        [mapped] = await run.steps()
+        assert mapped.finished_at is None
+        going_on = mapped.started_at
+        end.set()
+        await run.result(timeout=WAIT)
+        [mapped] = await run.steps()
+        made = await app.job(mapped.job_id).info()
+        assert going_on is not None
+        assert made.finished_at is not None
+        assert mapped.finished_at is not None
+        assert mapped.finished_at > made.finished_at
+
+
 async def test_cancel_ends_the_items_that_a_map_had_made_when_it_died(app: App) -> None:
     whatever = task(app, "whatever")
     started = asyncio.Event()

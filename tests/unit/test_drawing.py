@@ -55,6 +55,15 @@ def test_svg_is_well_formed_and_has_a_box_for_each() -> None:
     assert len(places) == len(STEPS), "boxes lie on each other"
 
 
+def test_svg_for_a_page_leads_to_each_step_and_has_no_colours_of_its_own() -> None:
+    text = as_svg([*STEPS, DrawnStep(HOSTILE, (), HOSTILE, HOSTILE)], lambda name: f"/jobs/{name}")
+    root = ET.fromstring(text)
+    assert [link.get("href") for link in root.iter("a")][:-1] == [f"/jobs/{step.name}" for step in STEPS]
+    assert [link.get("class") for link in root.iter("a")][:-1] == [step.status for step in STEPS]
+    assert "fill=" not in text
+    assert "<script" not in text
+
+
 @pytest.mark.parametrize("draw", [as_text, as_mermaid, as_dot, as_svg])
 def test_nothing_in_a_name_is_obeyed(draw: object) -> None:
     text = draw([DrawnStep(HOSTILE, (), HOSTILE, HOSTILE), DrawnStep("child", (HOSTILE,))])  # type: ignore[operator]

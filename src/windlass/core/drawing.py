@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, quoteattr
 
 from windlass.core.text import printable
 
@@ -97,27 +97,43 @@ _BOX_WIDTH, _BOX_HEIGHT, _GAP_X, _GAP_Y, _MARGIN = 190, 44, 60, 18, 20
 _MOST_LETTERS = 26
 
 
-def as_svg(steps: Sequence[DrawnStep]) -> str:
-    """A picture: from left to right, each step behind those that it depends on."""
+def as_svg(steps: Sequence[DrawnStep], link: Callable[[str], str] | None = None) -> str:
+    """A picture: from left to right, each step behind those that it depends on.
+
+    ``link``: where each step leads, by its name. The picture is then a part of a page: as large as it is drawn, and
+    without colours, which the page gives to ``.graph`` and, by status, to the boxes in it.
+    """
     places = _places(steps)
     width = _MARGIN * 2 + max((x for x, _ in places.values()), default=0) + _BOX_WIDTH
     height = _MARGIN * 2 + max((y for _, y in places.values()), default=0) + _BOX_HEIGHT
-    lines = [
+    edges = [(places[parent], places[step.name]) for step in steps for parent in step.parents]
+    lines, heads = " ".join(_line(*edge) for edge in edges), " ".join(_head(*edge) for edge in edges)
+    if link is not None:
+        return "\n".join([
+            f'<svg class="graph" viewBox="0 0 {width} {height}" width="{width}" height="{height}">',
+            f'<path class="lines" d="{lines}"/><path class="heads" d="{heads}"/>',
+            *(_linked_box(step, *places[step.name], link(step.name)) for step in steps),
+            "</svg>",
+        ])  # fmt: skip
+    return "\n".join([
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif">',
         f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
-    ]
-    lines += [_arrow(places[parent], places[step.name]) for step in steps for parent in step.parents]
-    lines += [_box(step, *places[step.name]) for step in steps]
-    return "\n".join([*lines, "</svg>"])
+        f'<path d="{lines}" fill="none" stroke="#9ca3af"/><path d="{heads}" fill="#9ca3af"/>',
+        *(_box(step, *places[step.name]) for step in steps),
+        "</svg>",
+    ])  # fmt: skip
 
 
-def _arrow(parent: tuple[int, int], child: tuple[int, int]) -> str:
+def _line(parent: tuple[int, int], child: tuple[int, int]) -> str:
     x1, y1 = parent[0] + _MARGIN + _BOX_WIDTH, parent[1] + _MARGIN + _BOX_HEIGHT // 2
     x2, y2 = child[0] + _MARGIN, child[1] + _MARGIN + _BOX_HEIGHT // 2
     middle = (x1 + x2) // 2
-    path = f"M{x1} {y1} C{middle} {y1} {middle} {y2} {x2 - 5} {y2}"
-    head = f"M{x2 - 6} {y2 - 3} L{x2} {y2} L{x2 - 6} {y2 + 3} Z"
-    return f'<path d="{path}" fill="none" stroke="#9ca3af"/><path d="{head}" fill="#9ca3af"/>'
+    return f"M{x1} {y1} C{middle} {y1} {middle} {y2} {x2 - 5} {y2}"
+
+
+def _head(_parent: tuple[int, int], child: tuple[int, int]) -> str:
+    x, y = child[0] + _MARGIN, child[1] + _MARGIN + _BOX_HEIGHT // 2
+    return f"M{x - 6} {y - 3} L{x} {y} L{x - 6} {y + 3} Z"
 
 
 def _box(step: DrawnStep, x: int, y: int) -> str:
@@ -133,6 +149,18 @@ def _box(step: DrawnStep, x: int, y: int) -> str:
     if said:
         parts.append(f'<text x="{x + 10}" y="{y + 34}" fill="{border}" font-size="11">{_in_xml(_cut(said))}</text>')
     return "".join([*parts, "</g>"])
+
+
+def _linked_box(step: DrawnStep, x: int, y: int, target: str) -> str:
+    said = _said(step)
+    x, y = x + _MARGIN, y + _MARGIN
+    return (
+        f'<a href={quoteattr(printable(target))} class={quoteattr(printable(step.status))} tabindex="-1">'
+        f"<title>{_in_xml(step.name)} {_in_xml(said)}</title>"
+        f'<rect x="{x}" y="{y}" width="{_BOX_WIDTH}" height="{_BOX_HEIGHT}" rx="6"/>'
+        f'<text x="{x + 10}" y="{y + 18}">{_in_xml(_cut(step.name))}</text>'
+        f'<text x="{x + 10}" y="{y + 34}" class="said">{_in_xml(_cut(said))}</text></a>'
+    )
 
 
 def _cut(text: str) -> str:

@@ -10,11 +10,12 @@ from litestar import Litestar, Request, Router, get
 from litestar.di import NamedDependency, Provide
 from litestar.exceptions import HTTPException
 from litestar.response import Response
+from litestar.types import Message, Scope
 
 from windlass.app import App
 from windlass.core.errors import WindlassError
 from windlass.web import problems
-from windlass.web.access.gate import ASGI, VISITOR, Gate, Who
+from windlass.web.access.gate import ASGI, HARMLESS, VISITOR, Gate, Who
 from windlass.web.access.roles import Visitor
 from windlass.web.api import access, events, jobs, queues, schedules, schema, workers, workflows
 from windlass.web.console import Console
@@ -69,6 +70,11 @@ def site(
         finally:
             await console.live.aclose()
 
+    def forget(_: Message, scope: Scope) -> None:
+        """Whoever looks once a change is answered is to see it."""
+        if scope.get("method", "GET") not in HARMLESS:
+            console.shared.forget()
+
     inner = Litestar(
         route_handlers=[
             Router("/api/v1", route_handlers=[handler for noun in _NOUNS for handler in noun.HANDLERS]),
@@ -86,6 +92,7 @@ def site(
             RecursionError: problems.on_depth,
             Exception: problems.on_any_error,
         },
+        before_send=[forget],
         response_headers=_HEADERS,
         request_max_body_size=MAX_BODY,
         lifespan=[life],

@@ -71,6 +71,7 @@ class StepStatus(NamedTuple):
     """The last error: type and message."""
     started_at: datetime | None
     finished_at: datetime | None
+    """Of a map: when its last item did."""
     parents: tuple[str, ...]
     """The names of the steps that it depends on."""
 
@@ -501,7 +502,7 @@ def _step_status(state: StepState, names: dict[int, str]) -> StepStatus:
         items=None if state.info.maps is None else {one.word: count for one, count in sorted(state.items.items())},
         error=None if error is None else f"{error.type}: {error.message}",
         started_at=None if job.started_at is None else to_datetime(job.started_at),
-        finished_at=None if job.finished_at is None else to_datetime(job.finished_at),
+        finished_at=None if state.finished_at is None else to_datetime(state.finished_at),
         parents=tuple(names[number] for number in state.parents if number in names),
     )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from windlass.core.clock import Instant
 from windlass.core.graph import EdgePolicy
 from windlass.core.ids import MAX_FAMILY, Family
 from windlass.core.lifecycle import State
@@ -39,11 +40,20 @@ class StepState:
     """Of a map: how many of its items are in each state."""
     bad_items: list[bytes] = field(default_factory=list)
     """Ids of those that are dead or cancelled."""
+    last_item_at: Instant | None = None
+    """When the last of them that has finished did so."""
 
     @property
     def omitted(self) -> bool:
         """Whether it was not run, since its condition did not hold."""
         return self.job.result == OMITTED
+
+    @property
+    def finished_at(self) -> Instant | None:
+        """When it ended: of a map, when its last item did."""
+        if any(not one.is_finished for one in self.items):
+            return None
+        return self.last_item_at or self.job.finished_at
 
     @property
     def failed(self) -> bool:
@@ -92,6 +102,8 @@ async def _count_items(store: Insights, step: StepState) -> None:
         count = msgspec.json.decode(step.job.result, type=MapResult).items
     async for job in read_family(store, step.job.id, range(count)):
         step.items[job.state] += 1
+        if job.finished_at is not None:
+            step.last_item_at = max(job.finished_at, step.last_item_at or job.finished_at)
         if job.state in (State.DEAD, State.CANCELLED):
             step.bad_items.append(job.id)
 

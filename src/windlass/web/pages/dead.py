@@ -120,7 +120,6 @@ async def replay_kind(
             ids = kind.ids[::-1]
             for first in range(0, len(ids), 500):
                 done += (await store.replay(ids[first : first + 500])).count(ReplayAnswer.REPLAYED)
-    console.shared.forget()
     return changed(f"{done:,} run again")
 
 

@@ -140,7 +140,6 @@ async def act_on_jobs(
     wanted = msgspec.convert(fields | {"everything": everything}, BulkRequest)
     note(request, msgspec.json.encode(wanted).decode())
     answer = await do_bulk(await console.store(), wanted, visitor.role)
-    console.shared.forget()
     return changed(f"{answer.done:,} {_DONE[wanted.act]}" + (f", {answer.refused:,} not" if answer.refused else ""))
 
 

@@ -60,7 +60,6 @@ async def set_limit(console: TheConsole, request: AnyRequest, data: Form) -> Res
         burst=_number("burst", data.get("burst")),
     )
     await (await console.store()).put_limit(limit)
-    console.shared.forget()
     return changed(f"{scope} {name}: limits set")
 
 

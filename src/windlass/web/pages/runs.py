@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from litestar import Response, get
+from markupsafe import Markup
 
+from windlass.core import drawing
+from windlass.core.ids import from_text
+from windlass.core.records import JobRecord
+from windlass.views import shown_arguments
 from windlass.web.api.common import LOOK, AnyRequest, InPath, TheConsole, Word
-from windlass.web.api.workflows import RunDetail, RunView, StepView, read_run, run_view
+from windlass.web.api.workflows import RunDetail, RunView, StepView, drawn, read_run, run_view
+from windlass.web.console import Console
 from windlass.web.pages.frame import page, root_of
 
 SHOWN = 50
+STEPS_SHOWN = 300
+"""Steps of which the table says everything; the graph has all."""
+_FIRST = {status: place for place, status in enumerate(("dead", "cancelled", "running"))}
 _NAMES = 240
 """Of 1,000 units of width, those that the names of steps take."""
 
@@ -32,13 +41,30 @@ async def runs(console: TheConsole, request: AnyRequest, workflow: Word = None, 
 @get("/runs/{id:str}", guards=LOOK, include_in_schema=False)
 async def run(console: TheConsole, request: AnyRequest, id: InPath) -> Response[str]:
     """A run with its steps."""
-    wanted = console.app.run(id)
-    found = await console.shared.read(("run", id), lambda: read_run(wanted))
+    root = root_of(request)
+    start, found = await console.shared.read(("run", id), lambda: _read(console, id))
     bars, span = _bars(found)
-    # Another address for each state of the run, so that the picture is fetched anew when it changed.
-    state = "-".join(str(sum(step.status == word for step in found.steps)) for word in ("running", "succeeded", "dead"))
-    picture = f"{root_of(request)}/api/v1/runs/{found.id}/graph.svg?state={state}" if found.steps else None
-    return page(request, "run.html", run=found, picture=picture, bars=bars, span=span)
+    shown = found.steps
+    if len(shown) > STEPS_SHOWN:  # those that somebody looks for come first
+        shown = sorted(shown, key=lambda step: _FIRST.get(step.status, len(_FIRST)))[:STEPS_SHOWN]
+    jobs = {step.name: f"{root}/jobs/{step.job_id}" for step in found.steps}
+    return page(
+        request,
+        "run.html",
+        run=found,
+        workflow="Run" if start is None else start.task,
+        arguments="" if start is None else shown_arguments(start, console.hide(start.task)).decode("utf-8", "replace"),
+        graph=Markup(drawing.as_svg(drawn(found.steps), jobs.__getitem__)),  # noqa: S704 - it escapes what it is given
+        bars=bars,
+        span=span,
+        steps=shown,
+    )
+
+
+async def _read(console: Console, id: str) -> tuple[JobRecord | None, RunDetail]:
+    found = await read_run(console.app.run(id))
+    (start,) = await (await console.store()).get_jobs([from_text(id)])
+    return start, found
 
 
 class Bar(NamedTuple):
@@ -57,7 +83,8 @@ def _bars(found: RunDetail) -> tuple[list[Bar], str]:
     if not ran:
         return [], ""
     begin = min(at for _, at, _ in ran)
-    end = max(max(at, until or at) for _, at, until in ran)
+    now = datetime.now(UTC)
+    end = max(max(at, until or now) for _, at, until in ran)
     whole = max((end - begin).total_seconds(), 0.001)
     room = 1000 - _NAMES
     bars = [

@@ -118,7 +118,6 @@ async def change(
     note(request, msgspec.json.encode(data).decode())
     trigger = _when(data.get("cron"), data.get("every"), data.get("tz")).trigger(console.app)
     one = await console.app.schedules.change(data.get("name", ""), trigger=trigger)
-    console.shared.forget()
     return changed(f"{one.name}: {one.description}")
 
 

@@ -48,12 +48,27 @@
   });
 
   // -------------------------------------------------------------------------------------------------- live
-  // A page that is looked at, and not used just now, shows how things are.
+  // What is new takes the place of what was there piece by piece: focus, the marked row and scrolled places stay.
+  Object.assign(Idiomorph.defaults.callbacks, {
+    beforeAttributeUpdated: (name) => name !== "data-at",
+    beforeNodeMorphed: (shown, fresh) => {
+      if (shown.id === "live") tellTimes(fresh);
+      if (!shown.dataset || !shown.dataset.chart || !fresh.dataset.chart) return true;
+      if (shown.dataset.chart !== fresh.dataset.chart) {
+        shown.dataset.chart = fresh.dataset.chart;
+        if (shown.chart) shown.chart.setData(JSON.parse(fresh.dataset.chart).data);
+      }
+      return false;
+    },
+  });
+  // A page that is looked at, and where nobody writes or marks text just now, shows how things are.
   function idle() {
     const at = document.activeElement;
-    const typing = at && /^(INPUT|SELECT|TEXTAREA)$/.test(at.tagName) && $("#live") && $("#live").contains(at);
-    return !document.hidden && !typing && !$("#live details[open]") && getSelection().isCollapsed;
+    const typing = at && /^(INPUT|SELECT|TEXTAREA)$/.test(at.tagName) && $("#live").contains(at);
+    return !document.hidden && !typing && getSelection().isCollapsed;
   }
+  // What has ended changes only if somebody starts it again.
+  const pause = () => ("still" in $("#live").dataset ? 30000 : 1800);
   const dot = $("#connection");
   let last = 0;
   if ($("#live")) {
@@ -63,7 +78,7 @@
       dot.className = pulse.error ? "dot off" : "dot on";
       dot.title = pulse.error || "live";
       backlog(pulse);
-      if (idle() && Date.now() - last > 1800) { last = Date.now(); htmx.trigger(document.body, "refresh"); }
+      if (idle() && Date.now() - last > pause()) { last = Date.now(); htmx.trigger(document.body, "refresh"); }
     });
     source.onerror = () => { dot.className = "dot off"; dot.title = "the server cannot be reached"; };
     addEventListener("pagehide", () => source.close());
@@ -71,37 +86,44 @@
 
   // ------------------------------------------------------------------------------------------------ charts
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const minutes = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+  const seconds = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  const clock = (_, times, __, ___, step) => times.map((time) => (step < 60 ? seconds : minutes).format(new Date(time * 1000)));
   function draw(element, data, series) {
     const axis = { stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false } };
     const options = {
       width: element.clientWidth, height: 180, legend: { show: false }, cursor: { y: false },
-      scales: { y: { range: (_, low, high) => [0, Math.max(1, high * 1.1)] } },
-      axes: [axis, { ...axis, size: 44 }],
+      scales: { x: { range: (_, low, high) => [Math.min(low, high - 60), high] }, y: { range: (_, low, high) => [0, Math.max(1, high * 1.1)] } },
+      axes: [{ ...axis, size: 30, values: clock }, { ...axis, size: 44 }],
       series: [{}, ...series.map(([label, name, fill]) => ({
         label, stroke: colour(name), width: 2, points: { show: false }, fill: fill ? colour(name) + "22" : undefined,
       }))],
     };
-    element.replaceChildren();
+    if (element.chart) element.chart.destroy();
     element.chart = new uPlot(options, data, element);
   }
-  function charts(of) {
-    if (typeof uPlot === "undefined") return;
-    for (const element of all("[data-chart]", of)) {
+  function charts(anew) {
+    for (const element of all("[data-chart]")) {
+      if (element.chart && !anew) continue;
       const { data, series } = JSON.parse(element.dataset.chart);
       draw(element, data, series);
     }
   }
   const seen = [[], [], []];
   function backlog(pulse) {
-    const element = $("#backlog-chart");
-    if (!element || !pulse.now || typeof uPlot === "undefined") return;
+    if (!pulse.now) return;
     seen[0].push(new Date(pulse.now) / 1000); seen[1].push(pulse.ready); seen[2].push(pulse.running);
     if (seen[0].length > 600) seen.forEach((one) => one.shift());
-    if (seen[0].length < 2) return;
-    if (element.chart && element.contains(element.chart.root)) element.chart.setData(seen);
+    drawBacklog();
+  }
+  function drawBacklog(anew) {
+    const element = $("#backlog-chart");
+    if (!element || seen[0].length < 2) return;
+    if (element.chart && !anew) element.chart.setData(seen);
     else draw(element, seen, [["ready", "--warn", true], ["running", "--busy", true]]);
   }
-  addEventListener("resize", () => charts(document));
+  function drawAll() { charts(true); drawBacklog(true); }
+  addEventListener("resize", drawAll);
 
   // -------------------------------------------------------------------------------------------------- keys
   let after = "";
@@ -137,7 +159,7 @@
     const now = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
     document.documentElement.dataset.theme = now;
     localStorage.setItem("windlass-theme", now);
-    charts(document);
+    drawAll();
   }
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-do]");
@@ -146,7 +168,7 @@
     if (button.dataset.do === "keys") $("#keys").showModal();
   });
 
-  document.body.addEventListener("htmx:afterSettle", (event) => { tellTimes(document); charts(event.target); });
+  document.body.addEventListener("htmx:afterSettle", (event) => { tellTimes(event.target); charts(); });
   tellTimes(document);
-  charts(document);
+  charts();
 })();
