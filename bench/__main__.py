@@ -35,6 +35,7 @@ MODULES = (
     "memory",
     "pages",
     "on_redis",
+    "tracing",
 )
 """In the order in which they run."""
 

@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
+from typing import TYPE_CHECKING
 
 from windlass import App
 
-app = App()
+if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
+
+
+def _tracing() -> TracerProvider | bool:
+    """What ``BENCH_TRACING`` says: see `bench.tracing`."""
+    sampler = os.environ.get("BENCH_TRACING")
+    if sampler is None:
+        return False
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
+
+    return TracerProvider(sampler={"out": ALWAYS_OFF, "all": ALWAYS_ON}[sampler])
+
+
+app = App(tracing=_tracing())
 
 
 @app.task

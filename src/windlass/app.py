@@ -21,7 +21,7 @@ from windlass.client import Client
 from windlass.connect import connect, redact, settled_url
 from windlass.context import Middleware
 from windlass.core.clock import SECOND, instant, span
-from windlass.core.errors import InvalidName, InvalidOption, UsageError
+from windlass.core.errors import InvalidName, InvalidOption, MissingExtra, UsageError
 from windlass.core.ids import from_text
 from windlass.core.model import DEFAULT_PRIORITY, KEEP, KEEP_DEAD, MAX_PAYLOAD, MAX_RESULT, Settings
 from windlass.core.names import check_queue, check_schedule, check_task
@@ -43,12 +43,15 @@ from windlass.task import CoroutineTask, FunctionTask, Task, name_of
 
 if TYPE_CHECKING:
     # Producers need neither; importing them at first use makes the app cheap to import.
+    from opentelemetry.trace import TracerProvider
+
     from windlass.background import WorkerThread
     from windlass.core.definition import Coalesce, Definition, Overlap
     from windlass.core.triggers import Trigger
     from windlass.declared import PolicyOptions
     from windlass.engine.worker import Worker
     from windlass.schedules import Schedules
+    from windlass.telemetry import Tracing
     from windlass.workflows.workflow import Workflow
 
 P = ParamSpec("P")
@@ -103,6 +106,7 @@ class App(AppWorkflows, AppCompute, AppLimits):
         url: str | None = None,
         *,
         middleware: Iterable[Middleware] = (),
+        tracing: bool | TracerProvider = False,
         version: str = "",
         timezone: str = "UTC",
         result_ttl: Seconds = KEEP / SECOND,
@@ -119,6 +123,8 @@ class App(AppWorkflows, AppCompute, AppLimits):
             url: the store, such as ``sqlite:///windlass.db`` (a file in the present working directory); ``None``: what
                 ``WINDLASS_URL`` says at first use, or else the file ``windlass.db`` in the working directory then.
             middleware: hooks around enqueueing and attempts.
+            tracing: make spans of OpenTelemetry for jobs, attempts and what they ask of the store, by the global tracer
+                provider or by the one given here; needs ``pip install windlass[otel]``.
             version: of your application, shown beside its workers.
             timezone: of triggers that say none, an IANA name such as ``"Europe/Berlin"``.
             result_ttl: how long finished jobs and their results are kept, unless the task says otherwise (1 day); less
@@ -135,6 +141,7 @@ class App(AppWorkflows, AppCompute, AppLimits):
         Raises:
             InvalidURL: the URL is not understood.
             InvalidOption: an option is impossible.
+            MissingExtra: tracing needs a package that is not installed.
         """
         self._url = None if url is None else settled_url(url)
         self._defaults = TaskDefaults(
@@ -156,6 +163,9 @@ class App(AppWorkflows, AppCompute, AppLimits):
         self._client = Client(self._connect, signing_key=self._find_signing_key)
         self._tasks: dict[str, Task[..., Any]] = {}
         self._workflows: dict[str, Workflow[..., Any]] = {}
+        if tracing:
+            self._client.tracing = _new_tracing(None if tracing is True else tracing)
+            self.middleware(self._client.tracing)
         for one in middleware:
             self.middleware(one)
 
@@ -306,6 +316,8 @@ class App(AppWorkflows, AppCompute, AppLimits):
         if not isinstance(one, Middleware):
             raise InvalidOption(f"middleware: expected an instance of Middleware, got {one!r}")
         self._client.middleware.append(one)
+        if type(one).enqueue is not Middleware.enqueue:
+            self._client.enqueue_hooks.append(one)
         return one
 
     # ---------------------------------------------------------------------------------------------- jobs
@@ -620,3 +632,13 @@ def _check_timezone(timezone: str) -> str:
 
         find_zone(timezone)
     return timezone
+
+
+def _new_tracing(provider: TracerProvider | None) -> Tracing:
+    try:
+        from windlass.telemetry import Tracing
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "opentelemetry":
+            raise
+        raise MissingExtra("tracing needs the package opentelemetry-api: pip install windlass[otel]") from error
+    return Tracing(provider)

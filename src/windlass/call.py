@@ -13,7 +13,6 @@ from msgspec.structs import replace
 from windlass import blocking
 from windlass.choices import Choices, check_headers
 from windlass.client import Client
-from windlass.context import Middleware
 from windlass.core.errors import CapabilityMissing, DuplicateJob, UnknownParent
 from windlass.core.foreign import enc_hook
 from windlass.core.ids import new_id, to_text
@@ -55,20 +54,19 @@ class Recipe:
         )
         return replace(self._template, payload=payload, unique=unique, limit_key=limit_key or self._template.limit_key)
 
-    def new_job(self, payload: bytes, limit_key: str | None = None) -> NewJob:
-        """Make a job with a fresh id. ``limit_key``: the one that its arguments make, if they make one."""
+    def new_job(self, payload: bytes, limit_key: str | None = None, id: bytes | None = None) -> NewJob:
+        """Make a job. ``limit_key``: the one that its arguments make, if there is one; ``id``: default: a fresh one."""
         template = self._template
-        if self.client.middleware:
-            template = replace(template, options=self._with_hooks())
+        job_id = new_id() if id is None else id
+        if self._adds_headers():
+            template = replace(
+                template, options=encode_options(self._choices.for_worker(self._headers(job_id), self.spec))
+            )
         if self._choices.unique is True:
             template = replace(template, unique=self._choices.unique_for(self._key_of(payload)))
         if limit_key is not None:
-            return replace(template, id=new_id(), payload=payload, limit_key=limit_key)
-        return replace(template, id=new_id(), payload=payload)
-
-    def run_job(self, id: bytes, payload: bytes) -> NewJob:
-        """Make the job that starts a run of a workflow."""
-        return replace(self.new_job(payload), id=id)
+            return replace(template, id=job_id, payload=payload, limit_key=limit_key)
+        return replace(template, id=job_id, payload=payload)
 
     def step_job(
         self, id: bytes, payload: bytes, limit_key: str | None, parents: tuple[Parent, ...], info: StepInfo
@@ -78,16 +76,16 @@ class Recipe:
             self._template,
             id=id,
             payload=payload,
-            options=self.step_options(info),
+            options=self.step_options(info, id),
             unique=None,
             limit_key=limit_key or self._template.limit_key,
             parents=parents,
         )
 
-    def step_options(self, info: StepInfo) -> bytes | None:
-        """The options of the job of a step."""
+    def step_options(self, info: StepInfo, id: bytes | None = None) -> bytes | None:
+        """The options of the job of a step; of a map's items, which have ids only later."""
         choices = self._choices
-        headers = choices.headers if not self.client.middleware else self._headers()
+        headers = self._headers(id) if self._adds_headers() else choices.headers
         return encode_options(replace(choices.for_worker(headers, self.spec), step=info))
 
     def _key_of(self, payload: bytes) -> str:
@@ -96,21 +94,22 @@ class Recipe:
         arguments = msgspec.json.encode(self.spec.signature.decode(payload), enc_hook=enc_hook, order="deterministic")
         return hashlib.blake2b(arguments, digest_size=16).hexdigest()
 
-    def _with_hooks(self) -> bytes | None:
-        """Let middleware add headers."""
-        if all(type(one).enqueue is Middleware.enqueue for one in self.client.middleware):
-            return self._template.options
-        return encode_options(self._choices.for_worker(self._headers(), self.spec))
+    def _adds_headers(self) -> bool:
+        """Whether there is anybody now who has something to send along."""
+        client = self.client
+        return bool(client.enqueue_hooks) or (client.tracing is not None and client.tracing.in_trace())
 
-    def _headers(self) -> dict[str, str]:
-        hooks = [one for one in self.client.middleware if type(one).enqueue is not Middleware.enqueue]
+    def _headers(self, id: bytes | None) -> dict[str, str]:
         headers = dict(self._choices.headers or {})
-        for hook in hooks:
+        for hook in self.client.enqueue_hooks:
             try:
                 hook.enqueue(self.spec.name, headers)
             except Exception:
                 log.exception("middleware %s failed before enqueueing %s", type(hook).__name__, self.spec.name)
-        return check_headers(headers)
+        headers = check_headers(headers)
+        if self.client.tracing is not None and self.client.tracing.in_trace():
+            self.client.tracing.created(self.spec.name, self._template.queue, id, headers)
+        return headers
 
     def job(self, new: NewJob, answer: EnqueueAnswer) -> Job[object]:
         """Turn the store's answer into a `Job`. Raises `DuplicateJob` if asked to, and `UnknownParent`."""

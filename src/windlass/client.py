@@ -9,7 +9,7 @@ import weakref
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from windlass.context import Middleware
 from windlass.core.errors import BlockingCallInLoop
@@ -18,6 +18,9 @@ from windlass.core.task import TaskSpec
 from windlass.engine.enqueuer import Enqueuer
 from windlass.engine.waiting import ResultWaiter
 from windlass.store.port import Store
+
+if TYPE_CHECKING:
+    from windlass.telemetry import Tracing
 
 
 class Inline(Protocol):
@@ -54,6 +57,10 @@ class Client:
     tasks: dict[str, TaskSpec] = field(default_factory=dict)
     """By name and by alias."""
     middleware: list[Middleware] = field(default_factory=list)
+    enqueue_hooks: list[Middleware] = field(default_factory=list)
+    """Those of the middleware that hear of jobs about to be stored."""
+    tracing: Tracing | None = None
+    """One of the middleware, if the app makes spans."""
     working_loops: set[asyncio.AbstractEventLoop] = field(default_factory=set)
     """Loops on which a worker of the app runs beside other code."""
     builtins: dict[str, Any] = field(default_factory=dict)
@@ -109,7 +116,7 @@ class Client:
         with self._lock:
             opened = self._by_loop.get(loop)
             if opened is None:
-                store = origin.twin()
+                store = origin.twin() if self.tracing is None else self.tracing.traced(origin.twin())
                 opened = self._by_loop[loop] = Opened(store, Enqueuer(store), ResultWaiter(store))
             return opened
 

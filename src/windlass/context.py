@@ -13,6 +13,7 @@ from windlass.core.clock import to_datetime
 from windlass.core.errors import UsageError
 from windlass.core.model import ClaimedJob
 from windlass.core.options import decode_options
+from windlass.core.traceparent import trace_id_of
 
 
 class NoteSink(Protocol):
@@ -57,6 +58,22 @@ class Current:
         """When the job's schedule was due, in UTC: which may be long ago."""
         at = decode_options(self._job.options).fire_time
         return None if at is None else to_datetime(at)
+
+    @property
+    def run(self) -> str | None:
+        """Id of the run of a workflow that the job is a step of, if it is one."""
+        step = decode_options(self._job.options).step
+        return None if step is None else str(UUID(bytes=step.run))
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Text that travels with the job, for middleware."""
+        return dict(decode_options(self._job.options).headers or {})
+
+    @property
+    def trace_id(self) -> str | None:
+        """The trace that the job belongs to, 32 hexadecimal digits, if its headers name one."""
+        return trace_id_of(decode_options(self._job.options).headers)
 
     @property
     def attempt(self) -> int:

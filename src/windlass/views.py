@@ -19,6 +19,7 @@ from windlass.core.lifecycle import State
 from windlass.core.model import ErrorRecord
 from windlass.core.options import decode_options
 from windlass.core.records import JobRecord, QueueRecord, Reason, SessionRecord
+from windlass.core.traceparent import trace_id_of
 from windlass.limits import limit_info
 
 HIDDEN = "***"
@@ -100,6 +101,7 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     unique_key: str | None
     limit_key: str | None
     session: str | None
+    trace_id: str | None
     parents_open: int
     progress: float | None
     message: str | None
@@ -137,6 +139,7 @@ def job_view(job: JobRecord, hide: Callable[[str], bool] | None = None) -> JobVi
         unique_key=job.unique_key,
         limit_key=job.limit_key,
         session=job.session.hex() if job.session and job.state >= State.RUNNING else None,
+        trace_id=trace_id_of(decode_options(job.options).headers),
         parents_open=job.parents_open,
         progress=job.progress,
         message=job.message,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from windlass.core.ids import to_text
+from windlass.core.options import decode_options
 from windlass.core.records import JobRecord, Reason
 from windlass.core.text import shorten
+from windlass.core.traceparent import trace_id_of
 from windlass.views import ErrorView, error_view, iso, job_view, shown_arguments
 
 SHOWN = 4000
@@ -41,6 +43,7 @@ def fields(job: JobRecord) -> list[tuple[str, object]]:
         ("snoozes", job.snoozes or None),
         ("unique key", job.unique_key),
         ("limit key", job.limit_key),
+        ("trace", trace_id_of(decode_options(job.options).headers)),
         ("waits for", f"{job.parents_open} parents" if job.parents_open else None),
         ("progress", None if job.progress is None else f"{job.progress:.0%} {job.message or ''}".strip()),
         *((name.removesuffix("_at"), iso(getattr(job, name))) for name in _TIMES),

@@ -66,7 +66,8 @@ def _of_attempt() -> dict[str, object]:
     attempt = attempt_in(copy_context())
     if attempt is None:
         return {}
-    return {"job": attempt.job_id, "task": attempt.task, "queue": attempt.queue, "attempt": attempt.attempt}
+    said = {"job": attempt.job_id, "task": attempt.task, "queue": attempt.queue, "attempt": attempt.attempt}
+    return said | ({} if attempt.trace_id is None else {"trace_id": attempt.trace_id})
 
 
 def configure_logs(level: str, form: str = "plain") -> None:

@@ -175,7 +175,7 @@ class Executor(FuturesExecutor):
         self, recipe: Recipe, number: int, payload: bytes, key: str | None, takes: list[tuple[Path, JobFuture[Any]]]
     ) -> NewJob:
         if not takes:
-            return msgspec.structs.replace(recipe.new_job(payload, key), id=self._family.id(number), unique=None)
+            return msgspec.structs.replace(recipe.new_job(payload, key, self._family.id(number)), unique=None)
         inputs = tuple(Input(path, ((future.number, future.number),)) for path, future in takes)
         info = StepInfo(run=self._root, number=number, name=recipe.spec.function.__name__, inputs=inputs)
         parents = tuple(Parent(job_id) for job_id in dict.fromkeys(future.job_id for _, future in takes))

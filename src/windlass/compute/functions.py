@@ -14,8 +14,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from windlass.call import Recipe
 from windlass.choices import choose
 from windlass.client import Client
@@ -163,7 +161,7 @@ class Function:
         """The job that does it. Raises `PayloadTooLarge`."""
         purpose = _purpose(self.client, job_id, self.spec.name)
         sealed = self._key.seal("to the worker", purpose, int(time.time()) + LIFETIME, body)
-        return msgspec.structs.replace(self._recipe.new_job(self.spec.signature.encode((sealed,), {})), id=job_id)
+        return self._recipe.new_job(self.spec.signature.encode((sealed,), {}), id=job_id)
 
     def values(self, job_id: bytes, result: bytes) -> tuple[list[Any], float]:
         """The results of the rows, and how long they took. Raises `InvalidSignature`, having unpickled nothing."""

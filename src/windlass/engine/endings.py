@@ -8,8 +8,10 @@ from windlass.core.clock import SECOND
 from windlass.core.ids import to_text
 from windlass.core.lifecycle import Outcome
 from windlass.core.model import ClaimedJob, Settlement
+from windlass.core.options import decode_options
 from windlass.core.remote import decode_error
 from windlass.core.text import indented, printable, shorten
+from windlass.core.traceparent import trace_id_of
 
 log = logging.getLogger("windlass.engine")
 
@@ -27,7 +29,9 @@ def log_ending(job: ClaimedJob, settlement: Settlement, *, ran: bool = True) -> 
     if error.message:
         what += f": {printable(shorten(error.message, _LONGEST))}"
     which = printable(job.task), to_text(job.id)
-    about = {"windlass": {"job": which[1], "task": job.task, "queue": job.queue, "attempt": job.attempt}}
+    known = {"job": which[1], "task": job.task, "queue": job.queue, "attempt": job.attempt}
+    trace_id = trace_id_of(decode_options(job.options).headers)
+    about = {"windlass": known | ({} if trace_id is None else {"trace_id": trace_id})}
     if settlement.outcome is Outcome.DEAD:
         trace = indented(error.traceback) if ran else ""
         log.error("%s %s is dead after attempt %d: %s%s", *which, job.attempt, what, trace, extra=about)

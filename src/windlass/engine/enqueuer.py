@@ -15,6 +15,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
 from dataclasses import dataclass
 
 from windlass.core.clock import SECOND, Instant
@@ -149,7 +150,10 @@ class Enqueuer:
 
     def _start_flusher(self) -> None:
         if self._flusher is None:
-            self._flusher = asyncio.get_running_loop().create_task(self._flush_all(), name="windlass-enqueue")
+            # In a context of its own: what goes together may come from anywhere, and is no part of one caller's trace.
+            self._flusher = asyncio.get_running_loop().create_task(
+                self._flush_all(), name="windlass-enqueue", context=Context()
+            )
 
     async def _flush_all(self) -> None:
         batch: list[_Call] = []

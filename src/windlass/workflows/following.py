@@ -31,7 +31,7 @@ async def follow(client: Client, job: ClaimedJob, spec: TaskSpec) -> RunResult:
     if start is None:
         headers = decode_options(job.options).headers
         recipe = Recipe(client, spec, Choices(queue=job.queue, priority=job.priority, headers=headers))
-        await send(client, (recipe.run_job(run, job.payload),), len(job.payload))
+        await send(client, (recipe.new_job(job.payload, id=run),), len(job.payload))
         raise Snooze(FIRST_LOOK)
     status = run_status(start, end)
     if status in UNFINISHED:

@@ -436,7 +436,7 @@ class Run(Generic[R_co]):
         encoded = [((name,), spec.signature.encode_one(name, value)) for name, value in changes.items()]
         payload = put(start.payload, encoded)
         spec.signature.decode(payload)  # as another version may have stored it
-        job = Recipe(self._client, spec, NONE).run_job(new_run_id(), payload)
+        job = Recipe(self._client, spec, NONE).new_job(payload, id=new_run_id())
         await send(self._client, (job,), len(payload))
         if self._client.inline is not None:
             await self._client.inline.run()

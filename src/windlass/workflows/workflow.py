@@ -65,7 +65,7 @@ class Workflow(Generic[P, R_co]):
             StoreError: the store could not store it.
         """
         payload = self._check(args, kwargs)
-        job = self._recipe.run_job(new_run_id(), payload)
+        job = self._recipe.new_job(payload, id=new_run_id())
         client = self._recipe.client
         self._recipe.job(job, (await send(client, (job,), len(payload)))[0])
         if client.inline is not None:
@@ -75,7 +75,7 @@ class Workflow(Generic[P, R_co]):
     def start_sync(self, *args: P.args, **kwargs: P.kwargs) -> Run[R_co]:
         """As `start`, blocking."""
         payload = self._check(args, kwargs)
-        job = self._recipe.run_job(new_run_id(), payload)
+        job = self._recipe.new_job(payload, id=new_run_id())
         client = self._recipe.client
         self._recipe.job(job, blocking.run(lambda: send(client, (job,), len(payload)))[0])
         if client.inline is not None:

@@ -179,11 +179,9 @@ def _timeline(job: JobView) -> list[tuple[str, str]]:
 
 
 def _trace_url(console: Console, job: JobView) -> str | None:
-    trace = job.options.get("traceparent", "") if isinstance(job.options, dict) else ""
-    parts = str(trace).split("-")
-    if console.trace_url is None or len(parts) != 4:
+    if console.trace_url is None or job.trace_id is None:
         return None
-    return console.trace_url.replace("{trace_id}", parts[1])
+    return console.trace_url.replace("{trace_id}", job.trace_id)
 
 
 HANDLERS = (jobs, act_on_jobs, job)

@@ -1,0 +1,71 @@
+"""What tracing costs where it is on: outside of traces, and where the sampler wants none."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from bench import drain, enqueue
+from bench.figure import Aim, Group, Metric, Probe
+
+
+def traced_drain(folder: Path, *, jobs: int, sampler: str = "out") -> dict[str, float]:
+    """Jobs per second of a worker that traces. ``sampler``: ``out``: no trace is recorded; ``all``: each is."""
+    os.environ["BENCH_TRACING"] = sampler
+    return drain.sqlite(folder, jobs=jobs)
+
+
+def traced_bulk(folder: Path, *, jobs: int) -> dict[str, float]:
+    """Jobs per second of `App.enqueue_many` with tracing, outside of any trace."""
+    os.environ["BENCH_TRACING"] = "all"
+    return enqueue.bulk(folder, jobs=jobs)
+
+
+def unsampled_bulk(folder: Path, *, jobs: int) -> dict[str, float]:
+    """The same within a trace that is not sampled."""
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+
+    os.environ["BENCH_TRACING"] = "out"
+    with TracerProvider(sampler=ALWAYS_OFF).get_tracer("bench").start_as_current_span("request"):
+        return enqueue.bulk(folder, jobs=jobs)
+
+
+def _group(name: str, metric: Metric, ours: Probe, reference: str) -> Group:
+    return Group(
+        name=name,
+        store="sqlite",
+        metrics=(metric,),
+        ours=ours,
+        reference=Probe(reference),
+        scale={"jobs": 80_000},
+        quick={"jobs": 5_000},
+    )
+
+
+GROUPS = [
+    _group(
+        "traced-drain",
+        Metric("drain", "drain, traces sampled out", "jobs/s", Aim(share=0.95)),
+        Probe("bench.tracing:traced_drain"),
+        "bench.drain:sqlite",
+    ),
+    _group(
+        "traced-drain-all",
+        Metric("drain", "drain, each trace recorded", "jobs/s"),
+        Probe("bench.tracing:traced_drain", {"sampler": "all"}),
+        "bench.drain:sqlite",
+    ),
+    _group(
+        "traced-bulk",
+        Metric("bulk", "enqueue_many, on, outside of traces", "jobs/s", Aim(share=0.95)),
+        Probe("bench.tracing:traced_bulk"),
+        "bench.enqueue:bulk",
+    ),
+    _group(
+        "unsampled-bulk",
+        Metric("bulk", "enqueue_many, in an unsampled trace", "jobs/s"),
+        Probe("bench.tracing:unsampled_bulk"),
+        "bench.enqueue:bulk",
+    ),
+]

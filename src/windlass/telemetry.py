@@ -1,0 +1,149 @@
+"""Spans of OpenTelemetry: for each job that is enqueued, each attempt, and what they ask of the store.
+
+Names are those of the semantic conventions for messaging and databases (opentelemetry-semantic-conventions 0.66b2).
+They are written out here, since that package is no dependency of the API.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any, cast
+
+from opentelemetry import propagate, trace
+from opentelemetry.context import Context, attach, detach
+from opentelemetry.trace import SpanKind, Status, StatusCode
+
+from windlass.context import Current, Middleware
+from windlass.core.ids import to_text
+
+if TYPE_CHECKING:
+    from contextvars import Token
+
+    from opentelemetry.trace import Span, Tracer, TracerProvider
+    from opentelemetry.util.types import AttributeValue
+
+    from windlass.store.port import Store
+
+MOST_BAGGAGE = 1024
+"""Bytes of baggage that travel with a job; what is larger stays behind, and the trace goes on without it."""
+_SYSTEMS = {"postgres": "postgresql", "rediss": "redis", "unix": "redis", "valkey": "redis", "valkeys": "redis"}
+"""URL schemes whose database has another name in the conventions."""
+_LIFE = frozenset({"connect", "aclose", "migrate"})
+"""Coroutines of a store that are no verbs."""
+
+
+class Tracing(Middleware):
+    """Makes the spans of one app. It is the first of the middleware, so that the other hooks run inside the span.
+
+    Args:
+        provider: makes the tracer; ``None``: the global one, whenever it is set.
+    """
+
+    def __init__(self, provider: TracerProvider | None = None) -> None:
+        self._tracer = trace.get_tracer("windlass", tracer_provider=provider)
+        self._open: dict[Current, tuple[Span, Token[Context]]] = {}
+
+    def in_trace(self) -> bool:
+        """Whether a job that is enqueued here and now belongs to a trace."""
+        return trace.get_current_span().get_span_context().is_valid
+
+    def created(self, task: str, queue: str, job_id: bytes | None, headers: dict[str, str]) -> None:
+        """Make the span of a job that is about to be stored, and have its context travel in ``headers``. Where the
+        trace is not sampled there is only the context. Only where `in_trace`."""
+        if not trace.get_current_span().get_span_context().trace_flags.sampled:
+            _inject(headers, None)
+            return
+        attributes = _messaging("create", task, queue)
+        if job_id is not None:
+            attributes["messaging.message.id"] = to_text(job_id)
+        span = self._tracer.start_span(f"create {queue}", kind=SpanKind.PRODUCER, attributes=attributes)
+        _inject(headers, trace.set_span_in_context(span))
+        span.end()
+
+    def before(self, attempt: Current, headers: dict[str, str]) -> None:
+        """Begin the span of an attempt, as a child of the job's: whatever context the worker itself was started in."""
+        context = propagate.extract(headers, Context()) if headers else Context()
+        span = self._begin(attempt, context)
+        self._open[attempt] = span, attach(trace.set_span_in_context(span, context))
+
+    def _begin(self, attempt: Current, context: Context) -> Span:
+        parent = trace.get_current_span(context)
+        said = parent.get_span_context()
+        if said.is_valid and not said.trace_flags.sampled:
+            return parent  # as samplers decide that heed their parents; asking them costs more than many tasks
+        span = self._tracer.start_span(f"process {attempt.queue}", context, SpanKind.CONSUMER)
+        if span.is_recording():
+            span.set_attributes(_messaging("process", attempt.task, attempt.queue))
+            span.set_attributes({"messaging.message.id": attempt.job_id, "windlass.attempt": attempt.attempt})
+            if (run := attempt.run) is not None:
+                span.set_attribute("messaging.message.conversation_id", run)
+        return span
+
+    def failed(self, attempt: Current, error: BaseException, *, dead: bool) -> None:
+        """Say in the span why the attempt failed. One whose process died has left no span: it gets one now."""
+        opened = self._open.get(attempt)
+        span = self._begin(attempt, propagate.extract(attempt.headers, Context())) if opened is None else opened[0]
+        if span.is_recording():
+            kind = type(error)
+            span.set_attribute("error.type", f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins."))
+            span.set_attribute("windlass.dead", dead)
+            span.record_exception(error)
+            span.set_status(Status(StatusCode.ERROR, str(error)))
+        if opened is None:
+            span.end()
+
+    def after(self, attempt: Current, error: BaseException | None) -> None:  # noqa: ARG002 - `failed` has said it
+        """End the span."""
+        opened = self._open.pop(attempt, None)
+        if opened is not None:  # it was cancelled before its first step
+            span, token = opened
+            span.end()
+            detach(token)
+
+    def traced(self, store: Store) -> Store:
+        """The same store, with a span for each verb that is called where a span is being recorded."""
+        return cast("Store", _TracedStore(store, self._tracer))
+
+
+class _TracedStore:
+    """A store whose verbs make spans."""
+
+    def __init__(self, store: Store, tracer: Tracer) -> None:
+        self._store = store
+        self._tracer = tracer
+        scheme = store.url.partition(":")[0]
+        self._system = _SYSTEMS.get(scheme, scheme)
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._store, name)
+        if not inspect.iscoroutinefunction(found) or name in _LIFE:
+            return found
+        attributes: dict[str, AttributeValue] = {"db.system.name": self._system, "db.operation.name": name}
+
+        async def traced(*args: Any, **kwargs: Any) -> Any:
+            if not trace.get_current_span().is_recording():
+                return await found(*args, **kwargs)
+            kind, said = SpanKind.CLIENT, f"{name} {self._system}"
+            with self._tracer.start_as_current_span(said, kind=kind, attributes=attributes):
+                return await found(*args, **kwargs)
+
+        setattr(self, name, traced)
+        return traced
+
+
+def _inject(headers: dict[str, str], context: Context | None) -> None:
+    carrier: dict[str, str] = {}
+    propagate.inject(carrier, context)
+    if len(carrier.get("baggage", "")) > MOST_BAGGAGE:
+        del carrier["baggage"]
+    headers.update(carrier)
+
+
+def _messaging(operation: str, task: str, queue: str) -> dict[str, AttributeValue]:
+    return {
+        "messaging.system": "windlass",
+        "messaging.operation.name": operation,
+        "messaging.operation.type": operation,
+        "messaging.destination.name": queue,
+        "windlass.task": task,
+    }
