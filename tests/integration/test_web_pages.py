@@ -136,6 +136,32 @@ def test_every_page_is_accessible_in_light_and_dark(page: Page, site: tuple[App,
             assert said == [], f"{path} in {theme}"
 
 
+def test_pages_fit_a_phone(browser: Browser, site: tuple[App, str]) -> None:
+    context = browser.new_context(base_url=site[1], viewport={"width": 390, "height": 844}, is_mobile=True)
+    page = context.new_page()
+    run = httpx.get(f"{site[1]}/api/v1/runs").json()[0]["id"]
+    for path in (*PAGES, f"/runs/{run}", "/schedules?edit=noon"):
+        page.goto(path)
+        expect(page.locator("h1")).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") == 390, f"{path} is wider than the screen"
+        tallest = "Math.max(0, ...Array.from(document.querySelectorAll('input, button'), one => one.offsetHeight))"
+        assert page.evaluate(tallest) < 60, f"{path} has a field that fills the screen"
+    context.close()
+
+
+def test_what_is_not_there_is_said_on_a_page(browser: Browser, site: tuple[App, str]) -> None:
+    page = browser.new_page(base_url=site[1])
+    for path, said in (
+        ("/jobs/01890a5d-ac96-774b-bcce-b302099a8057", "there is no job"),
+        ("/jobs/x", "expected something like"),
+        ("/runs/01890a5d-ac96-774b-bcce-b302099a8057", "is the id of a job"),
+    ):
+        page.goto(path)
+        expect(page.get_by_role("alert")).to_contain_text(said)
+        expect(page.get_by_role("link", name="Overview")).to_be_visible()
+    page.close()
+
+
 def test_what_jobs_carry_is_text_and_nothing_else(page: Page, site: tuple[App, str]) -> None:
     """A script in a name, an argument, an error or the log would say something: see `page`."""
     for path in PAGES:

@@ -7,15 +7,19 @@ nothing is inline.
 
 from pathlib import Path
 
+from litestar import Router
+from litestar.exceptions import HTTPException
 from litestar.static_files import create_static_files_router
 
-from windlass.web.pages import dead, jobs, login, overview, queues, runs, schedules, settings
+from windlass.core.errors import WindlassError
+from windlass.web.pages import dead, jobs, login, overview, queues, runs, schedules, settings, trouble
 
+_NOUNS = (overview, jobs, queues, schedules, runs, dead, settings, login)
 PAGES = (
-    *(
-        handler
-        for noun in (overview, jobs, queues, schedules, runs, dead, settings, login)
-        for handler in noun.HANDLERS
+    Router(
+        "/",
+        route_handlers=[handler for noun in _NOUNS for handler in noun.HANDLERS],
+        exception_handlers={WindlassError: trouble.on_windlass_error, HTTPException: trouble.on_http_error},
     ),
     create_static_files_router(
         path="/static",

@@ -14,6 +14,7 @@ from litestar.params import Body
 from windlass.core.ids import from_text, to_text
 from windlass.core.lifecycle import State
 from windlass.core.records import JobFilter, JobRecord, Reason, ReplayAnswer
+from windlass.core.steps import FINISH_RUN
 from windlass.core.text import shorten
 from windlass.store.port import Store
 from windlass.views import error_view, iso
@@ -53,13 +54,16 @@ class Kind(msgspec.Struct, kw_only=True):
 
 
 async def read_kinds(store: Store, cursor: str | None) -> tuple[list[Kind], str | None]:
-    """Dead jobs by kind, the largest first: the newest, or those before the cursor; and where to go on."""
+    """Dead jobs by kind, the largest first: the newest, or those before the cursor; and where to go on.
+
+    Without those that end runs: they die of a step, which is there for itself.
+    """
     kinds: dict[str, Kind] = {}
     looked, at = 0, None if cursor is None else from_text(cursor)
     for _ in range(LOOKS):
         some = await store.list_jobs(JobFilter(states=(State.DEAD,)), limit=500, cursor=at)
         for job in await store.get_jobs([one.id for one in some.jobs]):
-            if job is not None and job.state is State.DEAD:
+            if job is not None and job.state is State.DEAD and job.task != FINISH_RUN:
                 _sort(kinds, job)
         looked += len(some.jobs)
         at = some.cursor

@@ -174,7 +174,7 @@ def _timeline(job: JobView) -> list[tuple[str, str]]:
     what: list[tuple[str, str | None]] = [("enqueued", job.enqueued_at), ("due", job.due_at)]
     what += [(f"attempt {one.attempt} failed: {one.type}", one.at) for one in job.errors if isinstance(one.at, str)]
     what += [("last started", job.started_at), (job.state, job.finished_at)]
-    what += [("expires, if it has not started", job.expires_at), ("deleted", job.purge_at)]
+    what += [("expires, if it has not started", job.expires_at), ("to be deleted", job.purge_at)]
     return sorted(((text, at) for text, at in what if at is not None), key=lambda one: one[1])
 
 

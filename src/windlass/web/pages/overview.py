@@ -11,6 +11,7 @@ from windlass.core.clock import MINUTE, SECOND, Instant
 from windlass.core.errors import StoreError
 from windlass.core.lifecycle import State
 from windlass.core.records import JobFilter
+from windlass.core.steps import FINISH_RUN
 from windlass.doctor import Finding, examine
 from windlass.engine.minutes import Minute, read_minutes
 from windlass.views import JobSummary, job_summary
@@ -53,8 +54,9 @@ async def overview(console: TheConsole, request: AnyRequest) -> Response[str]:
 async def _read(console: Console) -> tuple[dict[Instant, Minute], Instant, list[JobSummary]]:
     store = await console.store()
     now = await store.now()
-    dead = await store.list_jobs(JobFilter(states=(State.DEAD,)), limit=5)
-    return await read_minutes(store, now - SHOWN * MINUTE), now, [job_summary(job) for job in dead.jobs]
+    dead = await store.list_jobs(JobFilter(states=(State.DEAD,)), limit=20)
+    died = [job_summary(job) for job in dead.jobs if job.task != FINISH_RUN]  # runs die of a step, which is there too
+    return await read_minutes(store, now - SHOWN * MINUTE), now, died[:5]
 
 
 def _succeeded(minute: Minute) -> float:
