@@ -87,7 +87,7 @@
   // ------------------------------------------------------------------------------------------------ charts
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const minutes = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
-  const seconds = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  const seconds = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
   const clock = (_, times, __, ___, step) => times.map((time) => (step < 60 ? seconds : minutes).format(new Date(time * 1000)));
   function draw(element, data, series) {
     const axis = { stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false } };
