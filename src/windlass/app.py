@@ -159,6 +159,7 @@ class App(AppWorkflows, AppCompute, AppLimits):
         self.version = version
         self._timezone = _check_timezone(timezone)
         self._declared: dict[str, Definition] = {}
+        self._notes_deaths = False
         self._signing_key = None if signing_key is None else SigningKey(signing_key, "signing_key")
         self._client = Client(self._connect, signing_key=self._find_signing_key)
         self._tasks: dict[str, Task[..., Any]] = {}
@@ -588,10 +589,16 @@ class App(AppWorkflows, AppCompute, AppLimits):
             version=self.version,
             children=children or ChildProcesses(),
             schedules=self.declared,
+            note_deaths=self._notes_deaths,
             place=find_place(self, self._client.tasks.values(), known_as),
             offer=offer(resources, labels, share),
             **options,
         )
+
+    def note_deaths(self) -> None:
+        """Have workers of this app write down which jobs are about to die, for who tells others: see
+        `windlass.webhooks`."""
+        self._notes_deaths = True
 
     def runnable(self) -> tuple[Mapping[str, TaskSpec], Sequence[Middleware]]:
         """The tasks by name and alias, their hints resolved, and the middleware: what it takes to run them. Raises

@@ -44,6 +44,8 @@ class WorkerConfig:
     """Where a child process finds the app; ``None``: this worker can run no process tasks."""
     schedules: Mapping[str, Definition] = field(default_factory=dict)
     """What the application declares, by name: those that the store does not have are made when the worker starts."""
+    note_deaths: bool = False
+    """Write down which jobs are about to die: see `windlass.engine.deaths`."""
     grace: float = DEFAULT_GRACE
     """How long running attempts may go on once the worker is told to stop."""
     alone: bool = False

@@ -27,9 +27,10 @@ from windlass.core.model import (
     Settled,
     Settlement,
 )
+from windlass.engine.deaths import note_settlements, note_suspects
 from windlass.engine.holding import Holding
 from windlass.engine.signals import Signals
-from windlass.store.port import JobStore
+from windlass.store.port import JobStore, Store
 
 log = logging.getLogger("windlass.engine")
 
@@ -134,12 +135,15 @@ class Pump:
 
     def __init__(
         self,
-        store: JobStore,
+        store: Store,
         holding: Callable[[], Holding],
         next_claim: Callable[[], ClaimRequest | None],
         signals: Signals,
+        *,
+        note_deaths: bool = False,
     ) -> None:
         self._store = store
+        self._note_deaths = note_deaths
         self._holding = holding
         self._next_claim = next_claim
         self._signals = signals
@@ -224,6 +228,8 @@ class Pump:
         if claim is not None:
             holding.unanswered = claim.number
         if batch:
+            if self._note_deaths:
+                await note_settlements(self._store, batch)
             result = await self._store.settle(holding.session, batch, claim)
             del self.outbox.waiting[: len(batch)]
             self._settled(holding, batch, result.answers)
@@ -234,6 +240,8 @@ class Pump:
             assert claim is not None
             answer = await self._store.claim(holding.session, claim)
         if claim is not None and answer is not None:
+            if self._note_deaths and claim.alone:
+                await note_suspects(self._store, answer.jobs)
             self._claimed(holding, claim, answer)
         return answer
 

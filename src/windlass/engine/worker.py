@@ -134,7 +134,13 @@ class Worker:
             ),
         )
         self._finder = LaneFinder(self._store, self._config.queues, self._lanes.counted, self._serve_more)
-        self._pump = Pump(self._store, lambda: self._holding, self._next_claim, self._signals)
+        self._pump = Pump(
+            self._store,
+            lambda: self._holding,
+            self._next_claim,
+            self._signals,
+            note_deaths=self._config.note_deaths,
+        )
         self._runner = Runner(
             self._tasks,
             slots=self._slots,
