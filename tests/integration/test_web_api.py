@@ -214,6 +214,18 @@ def test_queues_tasks_and_limits(api: httpx.Client) -> None:
     assert "add" in ok(api.get("/tasks"))
 
 
+def test_names_may_have_slashes(api: httpx.Client) -> None:
+    for name, quoted in (("mail/bulk", "mail%2Fbulk"), ("a/b/c", "a%2fb%2Fc")):
+        assert ok(api.post(f"/queues/{quoted}/pause")) == {"scope": "queue", "name": name, "paused": True}
+    assert {queue["queue"] for queue in ok(api.get("/queues"))} == {"mail/bulk", "a/b/c"}
+    ok(api.put("/limits", json={"scope": "key", "name": "customer:%2F/x", "concurrency": 1}))
+    ok(api.delete("/limits/key/customer%3A%252F%2Fx"), 204)
+    assert [one["name"] for one in ok(api.get("/limits")) if one["scope"] == "key"] == []
+    problem(api.post("/queues/mail/bulk/pause"), 404)
+    [entry, *_] = [one for one in ok(api.get("/audit")) if one["path"].endswith("%2Fx") or "customer" in one["path"]]
+    assert entry["status"] == 204
+
+
 def test_workers_are_told(api: httpx.Client, url: str) -> None:
     with make_app(url).start_worker_thread(queues=["none"]):
         [worker] = ok(api.get("/workers"))

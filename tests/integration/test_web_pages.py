@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, sync_playwright
 
 from tests.conftest import skip_or_fail
 from tests.integration.web_harness import site_of
@@ -250,6 +250,20 @@ def test_what_changes_is_seen_without_loading_the_page_again(page: Page, site: t
     expect(page.locator("[data-chart] canvas")).to_have_count(2)
 
 
+def test_only_a_tab_that_is_looked_at_listens(page: Page) -> None:
+    hide = """hidden => {
+        Object.defineProperty(document, "hidden", {value: hidden, configurable: true});
+        document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    page.goto("/queues")
+    expect(page.locator("#connection.on")).to_be_visible(timeout=15_000)
+    page.evaluate(hide, True)
+    expect(page.locator("#connection.on")).to_have_count(0)
+    with page.expect_request("**/api/v1/events"):
+        page.evaluate(hide, False)
+    expect(page.locator("#connection.on")).to_be_visible(timeout=15_000)
+
+
 def test_whoever_looks_keeps_their_place_when_things_change(page: Page, site: tuple[App, str]) -> None:
     page.goto("/jobs?queue=night")
     marked = page.locator("tbody tr[data-at]")
@@ -329,6 +343,51 @@ def test_a_run_is_drawn(page: Page) -> None:
     expect(page.locator("svg.gantt rect")).to_have_count(2)
     steps.first.click()
     expect(page.locator("h1")).to_have_text("windlass.map")
+
+
+def test_what_admins_delete_is_gone(page: Page, site: tuple[App, str]) -> None:
+    def rows(text: str) -> Locator:
+        return page.locator("tbody tr", has_text=text)
+
+    with httpx.Client(base_url=f"{site[1]}/api/v1") as api:
+        api.put("/limits", json={"scope": "key", "name": f"g:{EVIL}", "concurrency": 2}).raise_for_status()
+        weekly = {"task": "double", "arguments": [1], "when": {"every": 604800}}
+        api.put("/schedules/once%2Fweek", json=weekly).raise_for_status()
+    page.goto("/queues")
+    expect(rows(EVIL)).to_contain_text("2")
+    rows(EVIL).get_by_role("button", name="Remove limits").click()
+    expect(rows(EVIL)).to_have_count(0)
+    page.goto("/schedules")
+    rows("once/week").first.get_by_role("button", name="Delete").click()
+    expect(rows("once/week")).to_have_count(0)
+
+
+def test_a_run_is_paused_resumed_and_cancelled(page: Page, site: tuple[App, str]) -> None:
+    with httpx.Client(base_url=f"{site[1]}/api/v1") as api:
+        run = api.post("/workflows/doubles/runs", json={"arguments": [2]}).raise_for_status().json()["id"]
+    page.goto(f"/runs/{run}")
+    for button, status in (("Pause", "paused"), ("Resume", "starting"), ("Cancel", "cancelled")):
+        page.get_by_role("button", name=button).click()
+        expect(page.locator("#live .tag").first).to_have_text(status)
+    expect(page.get_by_role("button", name="Retry from here")).to_be_visible()
+
+
+def test_a_traced_job_leads_to_its_trace(browser: Browser, tmp_path: Path) -> None:
+    app = make_app(f"sqlite:///{tmp_path / 'jobs.db'}")
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    with site_of(app, trace_url="https://traces.example/{trace_id}") as where:
+        headers = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+        run_apart(lambda: _enqueue_with(app.url, headers))
+        page = browser.new_page(base_url=where)
+        page.goto("/jobs")
+        page.locator("tbody a").click()
+        expect(page.get_by_role("link", name="Trace")).to_have_attribute("href", f"https://traces.example/{trace}")
+        page.close()
+
+
+async def _enqueue_with(url: str, headers: dict[str, str]) -> None:
+    async with make_app(url) as app:
+        await app.find_task("double").options(headers=headers).enqueue(1)
 
 
 def test_roles_and_logging_in(browser: Browser, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from windlass.web.access.roles import Visitor
 from windlass.web.api import access, events, jobs, queues, schedules, schema, workers, workflows
 from windlass.web.console import Console
 from windlass.web.pages import PAGES
+from windlass.web.slashes import keep_slashes, restore_slashes
 
 MAX_BODY = 2_000_000
 """Bytes of a request."""
@@ -92,6 +93,7 @@ def site(
             RecursionError: problems.on_depth,
             Exception: problems.on_any_error,
         },
+        before_request=restore_slashes,
         before_send=[forget],
         response_headers=_HEADERS,
         request_max_body_size=MAX_BODY,
@@ -99,7 +101,9 @@ def site(
         logging_config=None,
         openapi_config=schema.config(),
     )
-    return Gate(cast(ASGI, inner), console.store, who=who, is_local=open_on_this_machine, stop=console.live.stop)
+    return Gate(
+        keep_slashes(cast(ASGI, inner)), console.store, who=who, is_local=open_on_this_machine, stop=console.live.stop
+    )
 
 
 @get("/healthz", include_in_schema=False)

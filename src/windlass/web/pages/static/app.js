@@ -71,18 +71,28 @@
   const pause = () => ("still" in $("#live").dataset ? 30000 : 1800);
   const dot = $("#connection");
   let last = 0;
-  if ($("#live")) {
-    const source = new EventSource(`${root}/api/v1/events`);
+  // Only a tab that is looked at listens: of one site a browser opens six connections, whatever the number of tabs.
+  let source = null;
+  function show(state, why) { dot.className = `dot ${state}`; dot.title = why; }
+  function listen() {
+    if (source || document.hidden || !$("#live")) return;
+    source = new EventSource(`${root}/api/v1/events`);
     source.addEventListener("pulse", (event) => {
       const pulse = JSON.parse(event.data);
-      dot.className = pulse.error ? "dot off" : "dot on";
-      dot.title = pulse.error || "live";
+      show(pulse.error ? "off" : "on", pulse.error || "live");
       backlog(pulse);
-      if (idle() && Date.now() - last > pause()) { last = Date.now(); htmx.trigger(document.body, "refresh"); }
+      if (idle() && Date.now() - last > pause()) { last = Date.now(); refresh(); }
     });
-    source.onerror = () => { dot.className = "dot off"; dot.title = "the server cannot be reached"; };
-    addEventListener("pagehide", () => source.close());
+    source.onerror = () => show("off", "the server cannot be reached");
   }
+  function rest() {
+    if (source) source.close();
+    source = null;
+    show("", "at rest");
+  }
+  document.addEventListener("visibilitychange", () => (document.hidden ? rest() : listen()));
+  addEventListener("pagehide", rest);
+  addEventListener("pageshow", listen);
 
   // ------------------------------------------------------------------------------------------------ charts
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
