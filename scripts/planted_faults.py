@@ -69,6 +69,7 @@ HEALTH = (
     "tests/system/test_systemd.py",
 )
 LAG = ("tests/unit/test_lag.py", "tests/system/test_event_loop_lag.py")
+WEB = ("tests/integration/test_web_api.py",)
 DOCUMENTS = ("tests/conformance", "-k", "documents")
 SCHEDULES = ("tests/conformance", "-k", "schedules or retention")
 HISTORIES = ("tests/property/test_schedule_histories.py",)
@@ -1639,6 +1640,70 @@ MUTANTS: list[Mutant] = [
         old="AS o (id, token, outcome, result, keep) ORDER BY o.id",
         new="AS o (id, token, outcome, result, keep)",
         tests=("tests/integration/test_postgres_faults.py", "-k", "lock_each_other"),
+    ),
+    Mutant(
+        name="web: viewers may do what operators may",
+        breaks="a viewer changes nothing",
+        file="web/api/common.py",
+        old="if visitor.role < role:",
+        new="if visitor.role < role and role is Role.ADMIN:",
+        tests=WEB,
+    ),
+    Mutant(
+        name="web: an origin is not looked at",
+        breaks="another site changes nothing",
+        file="web/access/gate.py",
+        old="if origin is not None and urlsplit(origin).netloc",
+        new="if origin is None and urlsplit(origin).netloc",
+        tests=WEB,
+    ),
+    Mutant(
+        name="web: pages need not say what they were given",
+        breaks="another site changes nothing",
+        file="web/access/gate.py",
+        old='if not hmac.compare_digest(headers.get("x-csrf-token", "").encode(), visitor.csrf.encode()):',
+        new="if False:",
+        tests=WEB,
+    ),
+    Mutant(
+        name="web: whatever a proxy passes on is from this machine",
+        breaks="nobody comes in from elsewhere without a token",
+        file="web/access/gate.py",
+        old="and not any(name in headers for name in proxied)",
+        new="",
+        tests=WEB,
+    ),
+    Mutant(
+        name="web: any name for this machine will do",
+        breaks="a name that somebody lets point here lets nobody in",
+        file="web/access/gate.py",
+        old="        and host in _THIS_MACHINE\n",
+        new="",
+        tests=WEB,
+    ),
+    Mutant(
+        name="web: everybody listens for themselves",
+        breaks="fifty listeners cost what one costs",
+        file="web/live.py",
+        old="if self._looking is None or self._looking.done():",
+        new="if True:",
+        tests=WEB,
+    ),
+    Mutant(
+        name="web: what is written into a page is markup",
+        breaks="what jobs carry is text and nothing else",
+        file="web/pages/frame.py",
+        old="autoescape=True",
+        new="autoescape=False",
+        tests=("tests/integration/test_web_pages.py", "-k", "text_and_nothing"),
+    ),
+    Mutant(
+        name="web: wrong passwords are not counted",
+        breaks="guessing passwords is slowed down",
+        file="web/pages/login.py",
+        old="if wait := console.attempts.begin(*tried):",
+        new="if wait := 0:",
+        tests=("tests/integration/test_web_pages.py", "-k", "guessing"),
     ),
     Mutant(
         name="documents: redis shows what is over",
