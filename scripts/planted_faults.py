@@ -2272,6 +2272,8 @@ MUTANTS: list[Mutant] = [
         old="        return self.last_item_at or self.job.finished_at",
         new="        return self.job.finished_at",
         tests=("tests/integration/test_workflows.py", "-k", "last_item"),
+    ),
+    Mutant(
         name="tracing: a worker draws jobs into its own trace",
         breaks="a job's trace is its creator's",
         file="telemetry.py",
