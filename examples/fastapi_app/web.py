@@ -6,7 +6,8 @@
     uvicorn web:web
     curl localhost:8000/texts --json '{"text": "to be or not to be"}'
 
-The answer names the job; GET /texts/<job> tells its state, and at last the statistics.
+The answer names the job; GET /texts/<job> tells its state, and at last the statistics. The web UI is under /windlass,
+for those whom `windlass users add NAME` lets in.
 """
 
 from collections.abc import AsyncIterator
@@ -19,6 +20,7 @@ from pydantic import BaseModel
 from tasks import Statistics, Text, analyse, app
 
 from windlass import JobNotFound, StoreUnavailable
+from windlass.web import site
 
 
 @asynccontextmanager
@@ -29,6 +31,7 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
 
 
 web = FastAPI(lifespan=lifespan)
+web.mount("/windlass", site(app))
 
 
 class State(BaseModel):

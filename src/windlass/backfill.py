@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from datetime import datetime
 from itertools import islice
 from typing import Any, NamedTuple
@@ -61,7 +61,7 @@ class Backfill:
         """The fire times, from ``start``, which may be one, until ``end``, which is none."""
         return (instant(at, "fire time") for at in self._definition.trigger.fire_times(self._start, self._end))
 
-    async def __aiter__(self) -> AsyncIterator[BackfillProgress]:
+    async def __aiter__(self) -> AsyncGenerator[BackfillProgress, None]:
         opened = await self._client.opened()
         enqueued = 0
         behind: list[bytes] = []

@@ -259,6 +259,38 @@ def test_schedules(api: httpx.Client) -> None:
     assert problem(api.get("/schedules/noon"), 404)
 
 
+def test_past_fire_times_have_jobs_once(api: httpx.Client) -> None:
+    body = {"task": "add", "named": {"a": 1, "b": 2}, "when": {"every": 3600}}
+    ok(api.put("/schedules/hourly", json=body))
+    year = ok(api.get("/schedules/hourly"))["next"][:4]
+    past = {"start": f"{int(year) - 1}-01-01", "end": f"{int(year) - 1}-01-02", "parallel": 2}
+    for _ in range(2):
+        assert ok(api.post("/schedules/hourly/backfill", json=past), 201) == {"enqueued": 24}
+    states = [job["state"] for job in ok(api.get("/jobs"))["jobs"]]
+    assert sorted(states) == ["ready"] * 2 + ["waiting"] * 22
+    assert "10,000" in problem(api.post("/schedules/hourly/backfill", json=past | {"end": "3000-01-01"}), 400)
+    assert "start" in problem(api.post("/schedules/hourly/backfill", json=past | {"start": "soon"}), 400)
+
+
+def test_the_app_s_declarations_are_deployed(api: httpx.Client, app: App) -> None:
+    app.schedule("declared", app.find_task("add").bind(1, 2), Every(hours=1))
+    assert ok(api.post("/deploy", json={})) == [{"name": "declared", "action": "made"}]
+    assert ok(api.post("/deploy", json={})) == [{"name": "declared", "action": "unchanged"}]
+
+
+def test_users_are_let_in_changed_and_removed(api: httpx.Client) -> None:
+    admin = bearer(ok(api.post("/tokens", json={"name": "t", "role": "admin"}), 201)["token"])
+    assert api.post("/users", json={"name": "ada", "password": PASSWORD}, headers=admin).status_code == 204
+    change = {"role": "operator", "password": "another one"}
+    assert api.post("/users/ada/change", json=change, headers=admin).status_code == 204
+    [ada] = ok(api.get("/users", headers=admin))
+    assert (ada["name"], ada["role"]) == ("ada", "operator")
+    assert ok(api.get("/audit", headers=admin))[0]["what"] == "role operator, password"
+    assert "no user" in problem(api.post("/users/eve/change", json={}, headers=admin), 400)
+    assert api.delete("/users/ada", headers=admin).status_code == 204
+    assert ok(api.get("/users", headers=admin)) == []
+
+
 def test_runs(api: httpx.Client, url: str) -> None:
     assert ok(api.get("/workflows")) == ["sum"]
     run = ok(api.post("/workflows/sum/runs", json={"arguments": [1]}), 201)["id"]
@@ -280,6 +312,9 @@ def test_runs(api: httpx.Client, url: str) -> None:
 def test_the_doctor_explains(api: httpx.Client) -> None:
     ok(api.post("/jobs", json={"task": "later", "arguments": [1]}), 201)
     assert any("slow" in finding["sentence"] for finding in ok(api.get("/doctor")))
+    later = ok(api.post("/jobs", json={"task": "add", "arguments": [1, 2], "delay": 600}), 201)["id"]
+    assert ok(api.get(f"/jobs/{later}/doctor"))["kind"] == "later"
+    assert problem(api.get(f"/jobs/{NOBODY}/doctor"), 404)
 
 
 # ------------------------------------------------------------------------------------------------ who may

@@ -18,6 +18,7 @@ def serving(server: uvicorn.Server) -> Iterator[str]:
     """Let a server serve on a free port of this machine; gives its address."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
+    listener.listen()  # who comes before the server is ready waits
     thread = threading.Thread(target=server.run, args=([listener],), name="site")
     thread.start()
     try:

@@ -1,6 +1,7 @@
 """The web examples, as somebody would run them: a server, a worker, a SQLite file, and requests over loopback."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -18,6 +19,18 @@ import pytest
 from tests.system.supervised import PATIENCE, Supervised, worker_command
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+LOG_IN = """
+from django.contrib.auth.models import User
+from django.contrib.auth import HASH_SESSION_KEY, BACKEND_SESSION_KEY, SESSION_KEY
+from django.contrib.sessions.backends.db import SessionStore
+user = User.objects.create(username="{name}", is_staff=True, is_superuser={superuser})
+session = SessionStore()
+session[SESSION_KEY] = str(user.pk)
+session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
+session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+session.save()
+print(session.session_key)
+"""
 UVICORN = [sys.executable, "-m", "uvicorn", "--port", "0"]
 
 
@@ -44,10 +57,26 @@ class Site:
         """Start workers, and wait for the first."""
         self.start(worker_command("--app", app)).ready()
 
-    def ask(self, method: str, path: str, body: bytes | None = None, kind: str = "text/plain") -> tuple[int, Any]:
+    def run(self, *command: str) -> str:
+        """Run something to its end, and answer what it says."""
+        done = subprocess.run(
+            [sys.executable, *command],
+            cwd=self._folder,
+            env=os.environ | self._env,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def ask(
+        self, method: str, path: str, body: bytes | None = None, kind: str = "text/plain", **headers: str
+    ) -> tuple[int, Any]:
         """Send a request; answers the status and the decoded JSON."""
         url = self._address + path
-        request = urllib.request.Request(url, body, {"Content-Type": kind}, method=method)
+        request = urllib.request.Request(url, body, {"Content-Type": kind, **headers}, method=method)
         try:
             with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
                 return answer.status, _decoded(answer.read())
@@ -101,6 +130,10 @@ def test_fastapi(site: Site) -> None:
     assert site.ask("GET", f"/texts/{cancelled}")[1]["status"] == "cancelled"
     assert site.ask("GET", f"/texts/{uuid.uuid4()}") == (404, {"detail": "no such job"})
     assert site.ask("GET", "/texts/nonsense")[0] == 422
+    assert site.ask("GET", "/windlass/api/v1/jobs")[0] == 401
+    token = site.run("-m", "windlass", "tokens", "add", "test").strip()
+    status, page = site.ask("GET", "/windlass/api/v1/jobs", Authorization=f"Bearer {token}")
+    assert (status, [job["state"] for job in page["jobs"]]) == (200, ["cancelled", "succeeded"])
     site.stop()
 
 
@@ -135,6 +168,12 @@ def test_django(site: Site) -> None:
     assert status == 202
     assert site.until(f"/counts/{counting['job']}", "status", "succeeded")["orders"] == 10
     assert site.ask("GET", f"/counts/{uuid.uuid4()}")[0] == 404
+    assert site.ask("GET", "/windlass/api/v1/me")[0] == 401
+    for role, superuser in (("operator", False), ("admin", True)):
+        session = site.run("manage.py", "shell", "-c", LOG_IN.format(superuser=superuser, name=role)).split()[-1]
+        status, me = site.ask("GET", "/windlass/api/v1/me", Cookie=f"sessionid={session}")
+        assert (status, me["name"], me["role"], me["how"]) == (200, role, role, "host")
+    assert site.ask("GET", "/windlass/api/v1/me", Cookie="sessionid=guessed")[0] == 401
     site.stop()
 
 

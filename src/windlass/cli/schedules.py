@@ -15,6 +15,7 @@ from windlass.cli.enqueue import SPAN, parse_argument, parse_named
 from windlass.cli.errors import WrongUsage
 from windlass.cli.output import note, say, say_fields, say_json, say_table
 from windlass.cli.target import APP, JSON, STORE, find_app, means_app, open_app, with_app
+from windlass.core.moments import read_time
 from windlass.progress_bar import bar
 from windlass.views import stamp
 
@@ -183,18 +184,7 @@ def _trigger(cron: str | None, every: float | None, at: str | None, tz: str | No
         if tz is not None:
             raise WrongUsage("--tz says whose clocks --cron and --at mean; --every has none")
         return Every(seconds=every)
-    return At(parse_time(at or "", "--at", tz or app_tz))
-
-
-def parse_time(text: str, what: str, tz: str) -> datetime:
-    """Read a time; one without an offset is meant by the clocks of ``tz``. Raises `WrongUsage` and `InvalidOption`."""
-    from windlass.core.walltime import find_zone, first_instant
-
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise WrongUsage(f"{what} {text!a}: expected a time such as 2026-12-31T23:59:00+01:00") from None
-    return found if found.tzinfo is not None else first_instant(found, find_zone(tz))
+    return At(read_time(at or "", "--at", tz or app_tz))
 
 
 @command(NAME, *STORE, examples=[("windlass schedules pause nightly", "Until it is resumed.")])
@@ -248,7 +238,7 @@ def backfill(
     They are others than the schedule's own, and the same command again goes on with the same jobs. Times without an
     offset are meant by the app's clocks; without --app, in UTC."""
     zone = find_app(app).timezone if means_app(app, url) else "UTC"
-    begin, until = parse_time(start, "--from", zone), parse_time(end, "--until", zone)
+    begin, until = read_time(start, "--from", zone), read_time(end, "--until", zone)
 
     async def act(schedules: Schedules) -> tuple[int, int]:
         work = await schedules.backfill(name, begin, until, parallel=parallel)

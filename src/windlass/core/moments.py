@@ -37,3 +37,15 @@ def read_moment(text: str) -> Moment:
             f"{text[:40]!a}: expected a time such as 2026-01-31T12:00 (UTC unless it says otherwise), or an age such "
             "as 90s, 30m, 2h or 7d"
         ) from None
+
+
+def read_time(text: str, what: str, tz: str) -> datetime:
+    """Read a time; one without an offset is meant by the clocks of ``tz``. Raises `InvalidOption`, which calls it
+    ``what``."""
+    from windlass.core.walltime import find_zone, first_instant
+
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidOption(f"{what} {text!a}: expected a time such as 2026-12-31T23:59:00+01:00") from None
+    return found if found.tzinfo is not None else first_instant(found, find_zone(tz))

@@ -8,6 +8,7 @@
 """
 
 from windlass.web.access.roles import Role, Visitor
+from windlass.web.mounting import mounted
 from windlass.web.site import site
 
-__all__ = ["Role", "Visitor", "site"]
+__all__ = ["Role", "Visitor", "mounted", "site"]

@@ -17,14 +17,14 @@ from windlass.core.errors import WindlassError
 from windlass.web import problems
 from windlass.web.access.gate import ASGI, HARMLESS, VISITOR, Gate, Who
 from windlass.web.access.roles import Visitor
-from windlass.web.api import access, events, jobs, queues, schedules, schema, workers, workflows
+from windlass.web.api import access, backfill, deploy, events, jobs, queues, schedules, schema, workers, workflows
 from windlass.web.console import Console
 from windlass.web.pages import PAGES
 from windlass.web.slashes import keep_slashes, restore_slashes
 
 MAX_BODY = 2_000_000
 """Bytes of a request."""
-_NOUNS = (jobs, queues, workers, schedules, workflows, access, events)
+_NOUNS = (jobs, queues, workers, schedules, backfill, deploy, workflows, access, events)
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",

@@ -62,6 +62,7 @@ class Gate:
         self._find = find
         self._vault = Vault(find)
         self._who = who
+        self._free = FREE if who is None else FREE - {"/login"}
         self._is_local = is_local
         self._csrf = secrets.token_urlsafe(32)
 
@@ -72,7 +73,7 @@ class Gate:
             return
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
-        free = path in FREE or path.startswith(FREE_BELOW)
+        free = path in self._free or path.startswith(FREE_BELOW)
         try:
             visitor = await self._identify(scope, headers)
             changes = scope["method"] not in HARMLESS

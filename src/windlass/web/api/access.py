@@ -76,6 +76,13 @@ class NewUser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     role: str = "viewer"
 
 
+class ChangedUser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is to be different about a user."""
+
+    password: Annotated[str, msgspec.Meta(max_length=1000)] | None = None
+    role: str | None = None
+
+
 class NewToken(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A token to be made."""
 
@@ -109,6 +116,14 @@ async def add_user(console: TheConsole, request: AnyRequest, data: JSONBody[NewU
     """With a password of 8 characters or more."""
     note(request, f"{data.name} {data.role}")
     await console.vault.add_user(data.name, data.password, read_role(data.role))
+
+
+@post("/users/{name:str}/change", summary="Give a user another password or role", guards=RULE, status_code=204)
+async def change_user(console: TheConsole, request: AnyRequest, name: InPath, data: JSONBody[ChangedUser]) -> None:
+    """Another password ends what was logged in with the old one."""
+    note(request, f"role {data.role}" if data.password is None else f"role {data.role}, password")
+    role = None if data.role is None else read_role(data.role)
+    await console.vault.change_user(name, password=data.password, role=role)
 
 
 @delete("/users/{name:str}", summary="Let a user in no more", guards=RULE, status_code=204)
@@ -149,4 +164,4 @@ async def list_audit(console: TheConsole, limit: Count = 100, before: Word = Non
     return [audit_entry(key, one) for key, one in entries]
 
 
-HANDLERS = (me, list_users, add_user, remove_user, list_tokens, add_token, remove_token, list_audit)
+HANDLERS = (me, list_users, add_user, change_user, remove_user, list_tokens, add_token, remove_token, list_audit)

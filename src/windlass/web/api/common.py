@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any, TypeAlias
+from collections.abc import Callable, Iterable
+from heapq import nsmallest
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 from litestar import Request
 from litestar.connection import ASGIConnection
@@ -22,6 +23,7 @@ from windlass.web.access.gate import VISITOR, WHAT
 from windlass.web.access.roles import Role, Visitor
 from windlass.web.console import Console
 
+T = TypeVar("T")
 TheConsole: TypeAlias = NamedDependency[Console]
 TheVisitor: TypeAlias = NamedDependency[Visitor]
 InPath: TypeAlias = Annotated[str, PathParameter(min_length=1, max_length=500)]
@@ -31,6 +33,9 @@ States: TypeAlias = Annotated[
     list[str] | None, QueryParameter(name="state", description="Only in these states.", max_items=7)
 ]
 Word: TypeAlias = Annotated[str | None, QueryParameter(max_length=500)]
+Above: TypeAlias = Annotated[
+    str | None, QueryParameter(max_length=500, description="Only those behind this one, the last of an earlier page.")
+]
 Cursor: TypeAlias = Annotated[str | None, QueryParameter(max_length=100, description="Where an earlier page ended.")]
 
 
@@ -94,3 +99,9 @@ def first_of(cursor: str | None) -> bytes:
         return FIRST_RUN_ID if cursor is None else from_text(cursor)
     except UsageError:
         raise UsageError(f"cursor {cursor!a:.60}: expected what an earlier page said") from None
+
+
+def page_of(items: Iterable[T], key: Callable[[T], str], *, above: str | None, limit: int) -> list[T]:
+    """Some of them, in the order of their keys: names may be many."""
+    behind = (one for one in items if above is None or key(one) > above)
+    return nsmallest(limit, behind, key=key)

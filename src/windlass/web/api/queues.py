@@ -12,7 +12,7 @@ from windlass.core.names import check_queue, check_task
 from windlass.core.records import LimitScope
 from windlass.limits import LimitInfo, limit_record, read_limits
 from windlass.views import QueueView, queue_view
-from windlass.web.api.common import LOOK, STEER, AnyRequest, InPath, TheConsole, note
+from windlass.web.api.common import LOOK, STEER, Above, AnyRequest, Count, InPath, TheConsole, note, page_of
 
 
 class Paused(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,10 +23,11 @@ class Paused(msgspec.Struct, frozen=True, kw_only=True):
     paused: bool
 
 
-@get("/queues", summary="List queues", guards=LOOK)
-async def list_queues(console: TheConsole) -> list[QueueView]:
+@get("/queues", summary="List queues, by name", guards=LOOK)
+async def list_queues(console: TheConsole, limit: Count = 1000, above: Above = None) -> list[QueueView]:
     """Those that have unfinished jobs or a record."""
-    return [queue_view(queue) for queue in await (await console.store()).queues()]
+    queues = await (await console.store()).queues()
+    return [queue_view(queue) for queue in page_of(queues, lambda one: one.name, above=above, limit=limit)]
 
 
 @get("/tasks", summary="List the app's tasks", guards=LOOK)
@@ -68,9 +69,10 @@ async def resume_task(console: TheConsole, name: InPath) -> Paused:
 
 
 @get("/limits", summary="List limits", guards=LOOK)
-async def list_limits(console: TheConsole) -> list[LimitInfo]:
-    """With what runs under them now."""
-    return await read_limits(await console.store())
+async def list_limits(console: TheConsole, limit: Count = 1000, above: Above = None) -> list[LimitInfo]:
+    """With what runs under them now, by scope and name; ``above`` is ``queue:mail``, say."""
+    limits = await read_limits(await console.store())
+    return page_of(limits, lambda one: f"{one.scope}:{one.name}", above=above, limit=limit)
 
 
 class LimitRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

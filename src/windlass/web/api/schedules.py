@@ -13,11 +13,11 @@ from windlass.app import App
 from windlass.core.clock import instant, to_datetime
 from windlass.core.errors import InvalidOption
 from windlass.core.firing import following
+from windlass.core.moments import read_time
 from windlass.core.triggers import At, Cron, Every, Trigger
-from windlass.core.walltime import find_zone, first_instant
 from windlass.schedules import ScheduleInfo
 from windlass.views import stamp
-from windlass.web.api.common import LOOK, RULE, STEER, AnyRequest, InPath, TheConsole, note
+from windlass.web.api.common import LOOK, RULE, STEER, Above, AnyRequest, Count, InPath, TheConsole, note, page_of
 from windlass.web.api.jobs import Stored
 
 Times: TypeAlias = Annotated[int, QueryParameter(ge=1, le=1000)]
@@ -89,15 +89,7 @@ class When(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             if self.tz is not None:
                 raise InvalidOption("tz says whose clocks cron and at mean; every has none")
             return Every(seconds=self.every)
-        return At(_time(self.at or "", self.tz or app.timezone))
-
-
-def _time(text: str, tz: str) -> datetime:
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise InvalidOption(f"at {text!a}: expected a time such as 2026-12-31T23:59:00+01:00") from None
-    return found if found.tzinfo is not None else first_instant(found, find_zone(tz))
+        return At(read_time(self.at or "", "at", self.tz or app.timezone))
 
 
 class Preview(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,9 +125,10 @@ def preview_of(trigger: Trigger, times: list[datetime]) -> Preview:
 
 
 @get("/schedules", summary="List schedules, by name", guards=LOOK)
-async def list_schedules(console: TheConsole) -> list[ScheduleView]:
+async def list_schedules(console: TheConsole, limit: Count = 1000, above: Above = None) -> list[ScheduleView]:
     """With their next fire times."""
-    return [schedule_view(one, console) for one in await console.app.schedules.all()]
+    some = page_of(await console.app.schedules.all(), lambda one: one.name, above=above, limit=limit)
+    return [schedule_view(one, console) for one in some]
 
 
 @get("/schedules/{name:str}", summary="Show a schedule", guards=LOOK)
@@ -239,4 +232,6 @@ async def remove(console: TheConsole, name: InPath) -> None:
     await console.app.schedules.delete(name)
 
 
-HANDLERS = (list_schedules, show_schedule, show_next, preview, put_schedule, change, pause, resume, fire, remove)
+HANDLERS = (
+    list_schedules, show_schedule, show_next, preview, put_schedule, change, pause, resume, fire, remove,
+)  # fmt: skip

@@ -5,11 +5,12 @@ from __future__ import annotations
 import msgspec
 from litestar import get, post
 
-from windlass.core.errors import UsageError
+from windlass.core.errors import JobNotFound, UsageError
+from windlass.core.ids import from_text
 from windlass.core.model import DRAIN, STOP
-from windlass.doctor import Finding, examine
+from windlass.doctor import Finding, examine, examine_job
 from windlass.views import WorkerView, worker_view
-from windlass.web.api.common import LOOK, STEER, InPath, TheConsole
+from windlass.web.api.common import LOOK, STEER, Above, Count, InPath, TheConsole, page_of
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,11 +22,12 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @get("/workers", summary="List workers", guards=LOOK)
-async def list_workers(console: TheConsole) -> list[WorkerView]:
-    """Those that the store knows, oldest first."""
+async def list_workers(console: TheConsole, limit: Count = 1000, above: Above = None) -> list[WorkerView]:
+    """Those that the store knows, by session."""
     store = await console.store()
     now = await store.now()
-    return [worker_view(record, now) for record in await store.sessions()]
+    some = page_of(await store.sessions(), lambda one: one.session.id.hex(), above=above, limit=limit)
+    return [worker_view(record, now) for record in some]
 
 
 async def tell(console: TheConsole, session: str, word: str) -> Told:
@@ -57,4 +59,13 @@ async def doctor(console: TheConsole) -> list[Finding]:
     return await examine(await console.store())
 
 
-HANDLERS = (list_workers, drain, stop, doctor)
+@get("/jobs/{id:str}/doctor", summary="Explain why a job is where it is", guards=LOOK)
+async def doctor_of_job(console: TheConsole, id: InPath) -> Finding:
+    """Takes two seconds if a worker ought to claim it at once, to see whether one does."""
+    finding = await examine_job(await console.store(), from_text(id))
+    if finding is None:
+        raise JobNotFound(f"there is no job {id}")
+    return finding
+
+
+HANDLERS = (list_workers, drain, stop, doctor, doctor_of_job)

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from litestar import Response
+from litestar import MediaType, Response
 
 from windlass.core.clock import Instant, to_datetime
 from windlass.views import stamp
@@ -64,12 +64,12 @@ def page(request: AnyRequest, template: str, /, *, status: int = 200, **known: A
             navigation=NAVIGATION,
         )
     )
-    return Response(text, media_type="text/html; charset=utf-8", status_code=status)
+    return Response(text, media_type=MediaType.HTML, status_code=status)
 
 
 def bare(template: str, /, **known: Any) -> Response[str]:
     """A page for somebody who is not known."""
-    return Response(_environment().get_template(template).render(known), media_type="text/html; charset=utf-8")
+    return Response(_environment().get_template(template).render(known), media_type=MediaType.HTML)
 
 
 def changed(message: str) -> Response[None]:

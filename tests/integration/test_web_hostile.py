@@ -1,0 +1,140 @@
+"""What strangers send to the site, and what it shows of itself when something fails."""
+
+import asyncio
+import http.client
+import itertools
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import psutil
+import pytest
+
+from tests.integration.test_web_api import make_app, ok, problem
+from tests.integration.web_harness import site_of
+from windlass.store.memory import MemoryStore
+from windlass.store.sqlite import SQLiteStore
+from windlass.web import live
+from windlass.web.shared import Shared
+
+
+@pytest.fixture(scope="module")
+def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A site that nobody may enter."""
+    app = make_app(f"sqlite:///{tmp_path_factory.mktemp('hostile') / 'jobs.db'}")
+    with site_of(app, open_on_this_machine=False) as where:
+        yield where
+
+
+def raw(where: str, path: str) -> tuple[int, bytes]:
+    """Ask for a path just as it is written."""
+    connection = http.client.HTTPConnection(urlsplit(where).netloc, timeout=20)
+    try:
+        connection.putrequest("GET", path, skip_accept_encoding=True)
+        connection.endheaders()
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+def test_files_beside_the_static_ones_are_not_served(closed: str) -> None:
+    assert raw(closed, "/static/app.css")[0] == 200
+    for path in (
+        "../site.py",
+        "%2e%2e/frame.py",
+        "..%2fframe.py",
+        "%2e%2e%2f%2e%2e%2fsite.py",
+        "..\\frame.py",
+        "/etc/passwd",
+    ):
+        status, body = raw(closed, f"/static/{path}")
+        assert status in {400, 401, 404}, path
+        assert b"import" not in body
+        assert b"root:" not in body
+    assert raw(closed, "/static/%00")[0] in {400, 404}
+
+
+def test_no_spelling_of_a_path_gets_past_the_gate(closed: str) -> None:
+    for path in (
+        "/static/../api/v1/jobs", "/static/..%2fapi/v1/jobs", "//api/v1/jobs", "/api/v1/jobs/", "/API/V1/jobs", "/./api/v1/jobs",
+        "/login/../api/v1/jobs", "/healthz/../api/v1/jobs", "/%61pi/v1/jobs", "/api/v1/jobs;x", "/static//api/v1/jobs", "/jobs", "/",
+        "/api/v1/openapi.json", "/api/v1/events",
+    ):  # fmt: skip
+        assert raw(closed, path)[0] in {401, 404}, path
+
+
+def test_faults_of_ours_are_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fails(_: SQLiteStore) -> None:
+        raise RuntimeError("secret of ours")
+
+    monkeypatch.setattr(SQLiteStore, "queues", fails)
+    with site_of(make_app(f"sqlite:///{tmp_path / 'jobs.db'}")) as where:
+        answer = httpx.get(f"{where}/api/v1/queues")
+    assert problem(answer, 500) == "this failed; the server's log says why"
+    for word in ("secret of ours", "Traceback", "RuntimeError", ".py"):
+        assert word not in answer.text
+
+
+def test_a_store_that_cannot_be_reached_is_named_without_its_password() -> None:
+    with site_of(make_app("redis://:s3cret@127.0.0.1:1/0"), open_on_this_machine=True) as where:
+        answer = httpx.get(f"{where}/api/v1/queues", timeout=60)
+        assert "s3cret" not in answer.text
+        assert problem(answer, 503)
+        assert httpx.get(f"{where}/readyz", timeout=60).status_code == 503
+
+
+def test_names_without_end_come_in_pages(tmp_path: Path) -> None:
+    with (
+        site_of(make_app(f"sqlite:///{tmp_path / 'jobs.db'}")) as where,
+        httpx.Client(base_url=f"{where}/api/v1", timeout=30) as api,
+    ):
+        for n in range(5):
+            ok(api.post(f"/queues/q{n}/pause"))
+            ok(api.put(f"/schedules/s{n}", json={"task": "later", "arguments": [n], "when": {"every": 60}}))
+        for path, names in (("/queues", "queue"), ("/limits", "name"), ("/schedules", "name")):
+            first = ok(api.get(path, params={"limit": 3}))
+            last = f"queue:{first[-1]['name']}" if path == "/limits" else first[-1][names]
+            rest = ok(api.get(path, params={"limit": 3, "above": last}))
+            assert [one[names][1:] for one in first + rest] == ["0", "1", "2", "3", "4"], path
+        assert problem(api.get("/queues", params={"limit": 1001}), 400)
+
+
+def test_the_command_listens_to_this_machine_only_unless_told(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "windlass", "ui", "--url", f"sqlite:///{tmp_path / 'jobs.db'}", "--listen"]
+    subprocess.run([*command[:3], "migrate", *command[4:6]], check=True, capture_output=True, timeout=50)
+    refused = subprocess.run([*command, "0.0.0.0:0"], capture_output=True, text=True, timeout=50, check=False)
+    assert refused.returncode == 2
+    assert "windlass users add" in refused.stderr
+    with subprocess.Popen([*command, "0"], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        where = process.stdout.readline().strip()
+        assert httpx.get(f"{where}healthz").text == "ok"
+        listeners = [one.laddr for one in psutil.Process(process.pid).net_connections("inet") if one.status == "LISTEN"]
+        assert [one.ip for one in listeners] == ["127.0.0.1"]
+        process.terminate()
+        assert process.wait(20) == 0
+
+
+async def test_who_listens_slowly_misses_some_and_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "EVERY", 0.0)
+    store = MemoryStore()
+
+    async def find() -> MemoryStore:
+        return store
+
+    looks = itertools.count()
+    monkeypatch.setattr(live, "iso", lambda _: next(looks))
+    watch = live.Live(find, Shared(fresh=-1.0))
+    slow, quick = watch.listen(), watch.listen()
+    assert (await anext(slow)).now == 0
+    seen = [(await anext(quick)).now for _ in range(50)]
+    assert seen[-1] in {49, 50}
+    assert (await anext(slow)).now in {seen[-1], next(looks) - 1}, "the newest, and not all that it missed"
+    for one in (slow, quick):
+        await one.aclose()
+    await watch.aclose()
+    assert len(asyncio.all_tasks()) == 1
