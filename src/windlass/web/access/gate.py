@@ -73,6 +73,9 @@ class Gate:
             return
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
+        if "\0" in path:  # no name has one, of a file or of anything else
+            await problem(scope, 404, "Not Found")(scope, receive, send)
+            return
         free = path in self._free or path.startswith(FREE_BELOW)
         try:
             visitor = await self._identify(scope, headers)
