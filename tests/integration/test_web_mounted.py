@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+import uvicorn
 from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
@@ -17,6 +18,12 @@ from tests.integration.web_harness import serving
 from windlass.web import Role, mounted, site
 
 ROOT = "/ops/windlass"
+
+
+def server_of(application: Any) -> uvicorn.Server:
+    """As the application's own people serve it."""
+    config = uvicorn.Config(application, log_config=None, access_log=False, timeout_graceful_shutdown=1)
+    return uvicorn.Server(config)
 
 
 async def by_header(scope: Any) -> tuple[str, Role] | None:
@@ -44,7 +51,7 @@ def twins(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[str]]
     """Addresses of two processes of one application, as far as the site can tell."""
     with ExitStack() as stack:
         apps = [make_app(f"sqlite:///{tmp_path / 'jobs.db'}") for _ in range(2)]
-        yield [stack.enter_context(serving(request.param(site(app, who=by_header)))) for app in apps]
+        yield [stack.enter_context(serving(server_of(request.param(site(app, who=by_header))))) for app in apps]
         for app in apps:
             app.close_sync()
 
@@ -77,7 +84,7 @@ def test_it_works_below_a_path_for_those_whom_the_application_knows(twins: list[
 
 def test_what_is_not_below_the_path_is_the_application_s_own(tmp_path: Path) -> None:
     app = make_app(f"sqlite:///{tmp_path / 'jobs.db'}")
-    with serving(_by_path(site(app, who=by_header))) as where:
+    with serving(server_of(_by_path(site(app, who=by_header)))) as where:
         for path in ("/", "/ops", "/ops/windlassed", "/x/ops/windlass/api/v1/me"):
             assert httpx.get(where + path).text == "mine"
         assert problem(httpx.get(f"{where}{ROOT}"), 401)
