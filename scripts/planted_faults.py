@@ -1706,6 +1706,14 @@ MUTANTS: list[Mutant] = [
         tests=("tests/integration/test_web_pages.py", "-k", "guessing"),
     ),
     Mutant(
+        name="minutes: what the store refused is counted",
+        breaks="a minute has what ended",
+        file="engine/minutes.py",
+        old=" if answer is _APPLIED)",
+        new=")",
+        tests=("tests/unit/test_minutes.py",),
+    ),
+    Mutant(
         name="documents: redis shows what is over",
         breaks="a document ends when its time is over",
         file="store/lua/_document.lua",
