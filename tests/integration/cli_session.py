@@ -48,7 +48,7 @@ _PLACE = re.compile(r"(?<=worker )\d+ on [\w.-]+")
 _LAYOUT = re.compile(r"(?<=Windlass needs )\d+|(?<=Windlass knows )\d+")
 _SPAN = re.compile(r"(?<=for )\d+(\.\d)? s\b|\d+(\.\d)? s(?= ago)")
 _TOKEN = re.compile(r"wl_[\w-]{43}")
-_TOKEN_ID = re.compile(r"(?<![0-9a-f-])[0-9a-f]{12}(?![0-9a-f-])")
+_TOKEN_ID = re.compile(r"(?<![0-9a-f.-])[0-9a-f]{12}(?![0-9a-f-])")
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
 _BAR = re.compile(r"^.*\x1b\[2K", re.MULTILINE | re.DOTALL)
 """All that a bar ever showed, up to where its line is wiped for the last time."""
