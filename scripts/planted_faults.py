@@ -1714,6 +1714,22 @@ MUTANTS: list[Mutant] = [
         tests=("tests/unit/test_minutes.py",),
     ),
     Mutant(
+        name="minutes: the one before is forgotten as it ends",
+        breaks="the end of a minute is written after it",
+        file="engine/minutes.py",
+        old="if len(self._minutes) > MOST:",
+        new="if len(self._minutes) > 1:",
+        tests=("tests/unit/test_minutes.py",),
+    ),
+    Mutant(
+        name="minutes: a write that failed is done with",
+        breaks="what could not be written is written later",
+        file="engine/minutes.py",
+        old='could not be written: %s", error)\n            return\n',
+        new='could not be written: %s", error)\n',
+        tests=("tests/unit/test_minutes.py",),
+    ),
+    Mutant(
         name="documents: redis shows what is over",
         breaks="a document ends when its time is over",
         file="store/lua/_document.lua",

@@ -95,13 +95,13 @@ async def test_many_queues_make_no_more_figures() -> None:
 
 async def test_what_was_done_in_the_last_whole_minute() -> None:
     store = env()
-    for start, session, minute in (
-        (0, b"a", Minute(started=2, wait=3.0, longest_wait=2.5, succeeded=5, failed=1)),
-        (0, b"b", Minute(started=2, wait=1.0, longest_wait=1.0, succeeded=1, dead=2)),
-        (MINUTE, b"a", Minute(succeeded=99)),
+    for start, minute in (
+        (0, Minute(started=2, wait=3.0, longest_wait=2.5, succeeded=5, failed=1)),
+        (0, Minute(started=2, wait=1.0, longest_wait=1.0, succeeded=1, dead=2)),
+        (MINUTE, Minute(succeeded=99)),
     ):
         at = await store.now() // MINUTE * MINUTE + start
-        minutes = Minutes(store.store, lambda session=session: session, lambda at=at: at)  # type: ignore[misc]
+        minutes = Minutes(store.store, lambda at=at: at)  # type: ignore[misc]
         minutes._of(at).add(minute)
         await minutes.write()
     await store.advance(MINUTE)

@@ -14,6 +14,7 @@ import msgspec
 from windlass.core.clock import DAY, MINUTE, SECOND, Instant, Span
 from windlass.core.documents import NewDocument
 from windlass.core.errors import StoreError
+from windlass.core.ids import new_id
 from windlass.core.lifecycle import Outcome
 from windlass.core.model import ClaimedJob, Settled, Settlement
 from windlass.store.port import DocumentStore
@@ -23,6 +24,8 @@ log = logging.getLogger("windlass.engine")
 KEEP: Span = 2 * DAY
 EVERY = 10.0
 """Seconds between writes, where there is anything new."""
+MOST = 60
+"""Minutes that a worker remembers: as long as the store may be away without a gap in the figures."""
 _KIND = "minute"
 _APPLIED = Settled.APPLIED
 
@@ -59,17 +62,17 @@ class Minutes:
 
     Args:
         store: where to.
-        session: of the worker, as it is then: each writes documents of its own.
         clock: gives the time, in microseconds.
     """
 
-    def __init__(self, store: DocumentStore, session: Callable[[], bytes], clock: Callable[[], Instant]) -> None:
+    def __init__(self, store: DocumentStore, clock: Callable[[], Instant]) -> None:
         self._store = store
-        self._session = session
         self._clock = clock
-        self._at: Instant = 0
-        self._minute = Minute()
-        self._changed = False
+        self._id = new_id().hex()
+        """Who writes: not the session, of which a worker may have several in a minute."""
+        self._minutes: dict[Instant, Minute] = {}
+        """The last ones, oldest first."""
+        self._unwritten: set[Instant] = set()
 
     def claimed(self, jobs: Sequence[ClaimedJob]) -> None:
         """Count jobs that are about to start."""
@@ -91,11 +94,15 @@ class Minutes:
         minute.cancelled += counts[Outcome.CANCELLED]
 
     def _of(self, now: Instant) -> Minute:
-        self._changed = True
         at = now // MINUTE * MINUTE
-        if at != self._at:
-            self._at, self._minute = at, Minute()
-        return self._minute
+        self._unwritten.add(at)
+        if at not in self._minutes:
+            self._minutes[at] = Minute()
+            if len(self._minutes) > MOST:
+                oldest = min(self._minutes)
+                del self._minutes[oldest]
+                self._unwritten.discard(oldest)
+        return self._minutes[at]
 
     async def run(self) -> None:
         """Write down what is new, again and again."""
@@ -104,17 +111,23 @@ class Minutes:
             await self.write()
 
     async def write(self) -> None:
-        """Write down what is new."""
-        if not self._changed:
+        """Write down what is new. What could not be written is written the next time."""
+        bodies = {at: msgspec.json.encode(self._minutes[at]) for at in sorted(self._unwritten)}
+        if not bodies:
             return
-        self._changed = False
-        key = f"{self._at:020}/{self._session().hex()}"
         try:
             await self._store.put_documents(
-                [NewDocument(kind=_KIND, key=key, body=msgspec.json.encode(self._minute), keep=KEEP)]
+                [
+                    NewDocument(kind=_KIND, key=f"{at:020}/{self._id}", body=body, keep=KEEP)
+                    for at, body in bodies.items()
+                ]
             )
         except StoreError as error:
-            log.debug("the minute could not be written: %s", error)
+            log.debug("the minutes could not be written: %s", error)
+            return
+        for at, body in bodies.items():
+            if at in self._minutes and msgspec.json.encode(self._minutes[at]) == body:  # nothing came meanwhile
+                self._unwritten.discard(at)
 
 
 async def read_minutes(store: DocumentStore, since: Instant) -> dict[Instant, Minute]:

@@ -155,7 +155,7 @@ class Worker:
         self._janitor = Janitor(self._store, self._signals)
         self._scheduler = Scheduler(self._store, self._signals, self._config.schedules)
         self._pump.take = self._take
-        self._minutes = Minutes(self._store, lambda: self._holding.session, by_this_machine)
+        self._minutes = Minutes(self._store, by_this_machine)
         self._pump.heard = self._settled
         self._pump.more_edges = self._janitor.edges_waiting
         self._suspects = SuspectTurn(self._config)
