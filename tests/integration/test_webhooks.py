@@ -123,11 +123,12 @@ async def test_a_receiver_that_does_not_answer_is_given_up(tmp_path: Path, monke
     silent.close()
 
 
-async def test_a_fire_time_without_a_job_is_told_of(tmp_path: Path, receiver: Receiver) -> None:
+@pytest.mark.parametrize("name", ["busy", "\u65e5" * 200], ids=["short", "as long as names may be"])
+async def test_a_fire_time_without_a_job_is_told_of(tmp_path: Path, receiver: Receiver, name: str) -> None:
     app = new_app(tmp_path, receiver, "schedule.missed")
     may_end = asyncio.Event()
 
-    @app.scheduled(Every(seconds=0.5), name="busy", overlap="skip")
+    @app.scheduled(Every(seconds=0.5), name=name, overlap="skip")
     async def busy() -> None:
         await may_end.wait()
 
@@ -136,7 +137,7 @@ async def test_a_fire_time_without_a_job_is_told_of(tmp_path: Path, receiver: Re
         may_end.set()
     await app.aclose()
     assert said["type"] == "schedule.missed"
-    assert said["data"]["schedule"] == "busy"
+    assert said["data"]["schedule"] == name
     assert said["data"]["missed"] >= 1
 
 

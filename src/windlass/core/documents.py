@@ -11,8 +11,8 @@ from windlass.core.clock import Instant, Span
 
 MAX_BODY = 65_536
 """Bytes of a body."""
-MAX_KEY = 200
-"""Bytes of a key, in UTF-8."""
+MAX_KEY = 800
+"""Bytes of a key, in UTF-8: whatever is a name in Windlass is one (`windlass.core.names.MAX_NAME`)."""
 PAST_ALL_KEYS = "\U0010ffff" * (MAX_KEY // 4 + 1)
 """Text behind every key."""
 
