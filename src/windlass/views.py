@@ -1,4 +1,4 @@
-"""Records of the store as JSON values: what ``--json`` on the command line and the HTTP API show alike.
+"""What is in a store, as JSON values: what ``--json`` on the command line and the HTTP API show alike.
 
 Times are text, in UTC, with milliseconds. Secret arguments are ``***``.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -21,6 +21,11 @@ from windlass.core.options import decode_options
 from windlass.core.records import JobRecord, QueueRecord, Reason, SessionRecord
 from windlass.core.traceparent import trace_id_of
 from windlass.limits import limit_info
+
+if TYPE_CHECKING:
+    from windlass.schedules import ScheduleInfo
+    from windlass.workflows.run import Run, StepStatus
+    from windlass.workflows.runs import RunInfo
 
 HIDDEN = "***"
 
@@ -266,3 +271,130 @@ def worker_view(record: SessionRecord, now: Instant) -> WorkerView:
 def queues_of(record: SessionRecord) -> list[str]:
     """Each queue of a worker once, however many lanes of it the worker serves."""
     return list(dict.fromkeys(lane.queue for lane in record.session.lanes))
+
+
+class ScheduleView(msgspec.Struct, frozen=True, kw_only=True):
+    """A schedule, at one moment."""
+
+    name: str
+    task: str
+    arguments: dict[str, Any]
+    queue: str
+    trigger: Any
+    policies: Any
+    paused: bool
+    next: str | None
+    last: str | None
+    fired: int
+    skipped: int
+    last_job: str | None
+    declared: bool
+    edited: bool
+    changed_at: str
+    description: str
+
+
+def schedule_view(one: ScheduleInfo, hide: Callable[[str], bool] | None = None) -> ScheduleView:
+    """A schedule. ``hide``: as of `job_view`."""
+    arguments = {name: HIDDEN if hide is not None and hide(name) else value for name, value in one.arguments.items()}
+    return ScheduleView(
+        name=one.name,
+        task=one.task,
+        arguments=arguments,
+        queue=one.queue,
+        trigger=msgspec.to_builtins(one.trigger),
+        policies=msgspec.to_builtins(one.policies),
+        paused=one.paused,
+        next=None if one.next is None else stamp(one.next),
+        last=None if one.last is None else stamp(one.last),
+        fired=one.fired,
+        skipped=one.skipped,
+        last_job=one.last_job,
+        declared=one.declared,
+        edited=one.edited,
+        changed_at=stamp(one.changed_at),
+        description=one.description,
+    )
+
+
+class RunView(msgspec.Struct, frozen=True, kw_only=True):
+    """A run, without its steps."""
+
+    id: str
+    workflow: str
+    status: str
+    enqueued_at: str
+    finished_at: str | None
+
+
+class StepView(msgspec.Struct, frozen=True, kw_only=True):
+    """How a step stands."""
+
+    name: str
+    task: str
+    status: str
+    job_id: str
+    items: dict[str, int] | None
+    error: str | None
+    started_at: str | None
+    finished_at: str | None
+    parents: list[str]
+
+
+class RunDetail(msgspec.Struct, frozen=True, kw_only=True):
+    """A run, with its steps."""
+
+    id: str
+    status: str
+    done: int
+    total: int
+    steps: list[StepView]
+    stuck: list[str]
+    """What keeps it from going on that will not pass by itself."""
+
+
+def run_view(one: RunInfo) -> RunView:
+    """A run, as lists show it."""
+    return RunView(
+        id=one.id,
+        workflow=one.workflow,
+        status=one.status,
+        enqueued_at=stamp(one.enqueued_at),
+        finished_at=None if one.finished_at is None else stamp(one.finished_at),
+    )
+
+
+def step_view(step: StepStatus) -> StepView:
+    """How a step stands, as it is shown."""
+    return StepView(
+        name=step.name,
+        task=step.task,
+        status=step.status,
+        job_id=step.job_id,
+        items=step.items,
+        error=step.error,
+        started_at=None if step.started_at is None else stamp(step.started_at),
+        finished_at=None if step.finished_at is None else stamp(step.finished_at),
+        parents=list(step.parents),
+    )
+
+
+async def read_run(run: Run[Any]) -> RunDetail:
+    """A run with its steps. Raises `JobNotFound`."""
+    status = await run.status()
+    steps = await run.steps()
+    done, total = await run.progress()
+    stuck = await run.audit() if status in ("starting", "running") else []
+    return RunDetail(
+        id=run.id,
+        status=status,
+        done=done,
+        total=total,
+        steps=[step_view(step) for step in steps],
+        stuck=[finding.sentence for finding in stuck],
+    )
+
+
+def items_text(items: dict[str, int] | None) -> str:
+    """How the items of a map stand, in a line; nothing of a step that is no map."""
+    return "" if items is None else ", ".join(f"{count} {word}" for word, count in items.items()) or "0"

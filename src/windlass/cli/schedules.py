@@ -17,7 +17,7 @@ from windlass.cli.output import note, say, say_fields, say_json, say_table
 from windlass.cli.target import APP, JSON, STORE, find_app, means_app, open_app, with_app
 from windlass.core.moments import read_time
 from windlass.progress_bar import bar
-from windlass.views import stamp
+from windlass.views import schedule_view, stamp
 
 if TYPE_CHECKING:
     from windlass.core.triggers import Trigger
@@ -276,9 +276,8 @@ def _time(when: datetime | None) -> str | None:
 
 
 def _record(one: ScheduleInfo) -> dict[str, object]:
-    found: dict[str, object] = msgspec.to_builtins(one)
-    times = {name: _time(getattr(one, name)) for name in ("next", "last", "changed_at")}
-    return found | times | {"description": one.description}
+    found: dict[str, object] = msgspec.to_builtins(schedule_view(one))
+    return found
 
 
 COMMAND = Group(

@@ -15,14 +15,13 @@ from windlass.cli.errors import CommandFailed, WrongUsage
 from windlass.cli.output import note, say, say_fields, say_json, say_table
 from windlass.cli.target import APP, JSON, STORE, find_app, open_app, with_app
 from windlass.core.text import printable
-from windlass.views import stamp
+from windlass.views import RunView, items_text, read_run, run_view
 
 if TYPE_CHECKING:
     from windlass.app import App
     from windlass.core.drawing import DrawnStep
     from windlass.doctor import Finding
     from windlass.workflows.run import Run, StepStatus
-    from windlass.workflows.runs import RunInfo
     from windlass.workflows.workflow import Workflow
 
 T = TypeVar("T")
@@ -113,32 +112,23 @@ def list_all(
     """List runs, the newest first."""
     found = open_app(app, url, create=False)
 
-    async def act() -> list[RunInfo]:
-        return await found.runs(workflow, limit=limit, before=before)
+    async def act() -> list[RunView]:
+        return [run_view(one) for one in await found.runs(workflow, limit=limit, before=before)]
 
     runs = with_app(found, act)
     if as_json:
-        say_json([_record(run) for run in runs])
+        say_json([msgspec.to_builtins(run) for run in runs])
         return
     if not runs:
         note("no runs")
         return
     say_table(
         ("id", "workflow", "status", "enqueued", "ended"),
-        ((run.id, run.workflow, run.status, stamp(run.enqueued_at), _time(run)) for run in runs),
+        ((run.id, run.workflow, run.status, run.enqueued_at, run.finished_at) for run in runs),
         whole=("id",),
     )
     if len(runs) == limit:
         note(f"there may be more: --before {runs[-1].id}")
-
-
-def _time(run: RunInfo) -> str | None:
-    return None if run.finished_at is None else stamp(run.finished_at)
-
-
-def _record(run: RunInfo) -> dict[str, object]:
-    found: dict[str, object] = msgspec.to_builtins(run)
-    return found | {"enqueued_at": stamp(run.enqueued_at), "finished_at": _time(run)}
 
 
 @command(RUN, *STORE, examples=[("windlass workflows show 81a219f2-1925-7074-b946-6ef8842d1b4b", "All its steps.")])
@@ -148,41 +138,21 @@ def show(*, run: str, app: str | None, url: str | None, as_json: bool) -> None:
     If something keeps it from going on that will not pass by itself, that is said too.
     """
 
-    async def act(one: Run[Any]) -> tuple[dict[str, object], list[StepStatus], list[str]]:
-        status = await one.status()
-        steps = await one.steps()
-        done, total = await one.progress()
-        stuck = await one.audit() if status in ("starting", "running") else []
-        fields = {"id": one.id, "status": status, "done": done, "total": total}
-        return fields, steps, [finding.sentence for finding in stuck]
-
-    fields, steps, stuck = _with(app, url, run, act)
+    found = _with(app, url, run, read_run)
     if as_json:
-        say_json(fields | {"steps": [_step_record(step) for step in steps], "stuck": stuck})
+        say_json(msgspec.to_builtins(found))
         return
-    progress = f"{fields['done']}/{fields['total']} done"
-    say_fields([("id", fields["id"]), ("status", fields["status"]), ("steps", progress)])
+    say_fields([("id", found.id), ("status", found.status), ("steps", f"{found.done}/{found.total} done")])
 
-    if steps:
+    if found.steps:
         say("")
         say_table(
             ("step", "task", "status", "items", "error"),
-            ((one.name, one.task, one.status, _items(one), one.error) for one in steps),
+            ((one.name, one.task, one.status, items_text(one.items), one.error) for one in found.steps),
             whole=("step",),
         )
-    for sentence in stuck:
+    for sentence in found.stuck:
         note(f"stuck: {printable(sentence)}")
-
-
-def _items(step: StepStatus) -> str:
-    return "" if step.items is None else ", ".join(f"{count} {status}" for status, count in step.items.items()) or "0"
-
-
-def _step_record(step: StepStatus) -> dict[str, object]:
-    times = {
-        name: None if (when := getattr(step, name)) is None else stamp(when) for name in ("started_at", "finished_at")
-    }
-    return {**step._asdict(), **times}
 
 
 @command(
@@ -248,7 +218,7 @@ def _drawn(app: str | None, url: str | None, run: str) -> list[DrawnStep]:
         return await one.steps()
 
     steps = _with(app, url, run, act)
-    return [DrawnStep(step.name, step.parents, step.status, _items(step)) for step in steps]
+    return [DrawnStep(step.name, step.parents, step.status, items_text(step.items)) for step in steps]
 
 
 # ------------------------------------------------------------------------------------------------------- acting

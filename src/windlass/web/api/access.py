@@ -12,6 +12,7 @@ from windlass.core.clock import DAY
 from windlass.views import iso
 from windlass.web.access import audit
 from windlass.web.access.roles import read_role
+from windlass.web.access.vault import Token, User
 from windlass.web.api.common import LOOK, RULE, AnyRequest, Count, InPath, TheConsole, TheVisitor, Word, note
 
 
@@ -55,6 +56,17 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     what: str
     status: int
     """Of the answer; 0: there was none."""
+
+
+def user_view(one: User) -> UserView:
+    """A user, as they are shown."""
+    return UserView(name=one.name, role=one.role, created_at=iso(one.created_at))
+
+
+def token_view(one: Token) -> TokenView:
+    """A token, as it is shown."""
+    created_at, expires_at = iso(one.created_at), iso(one.expires_at)
+    return TokenView(id=one.id, name=one.name, role=one.role, created_at=created_at, expires_at=expires_at)
 
 
 def audit_entry(key: str, one: audit.Entry) -> AuditEntry:
@@ -107,8 +119,7 @@ async def me(visitor: TheVisitor) -> Me:
 @get("/users", summary="List users", guards=RULE)
 async def list_users(console: TheConsole) -> list[UserView]:
     """By name."""
-    users = await console.vault.users()
-    return [UserView(name=one.name, role=one.role, created_at=iso(one.created_at)) for one in users]
+    return [user_view(one) for one in await console.vault.users()]
 
 
 @post("/users", summary="Let a user in", guards=RULE, status_code=204)
@@ -135,12 +146,7 @@ async def remove_user(console: TheConsole, name: InPath) -> None:
 @get("/tokens", summary="List tokens", guards=RULE)
 async def list_tokens(console: TheConsole) -> list[TokenView]:
     """Without what lets anybody in."""
-    return [
-        TokenView(
-            id=one.id, name=one.name, role=one.role, created_at=iso(one.created_at), expires_at=iso(one.expires_at)
-        )
-        for one in await console.vault.tokens()
-    ]
+    return [token_view(one) for one in await console.vault.tokens()]
 
 
 @post("/tokens", summary="Make a token", guards=RULE, status_code=201)

@@ -16,56 +16,16 @@ from windlass.core.firing import following
 from windlass.core.moments import read_time
 from windlass.core.triggers import At, Cron, Every, Trigger
 from windlass.schedules import ScheduleInfo
-from windlass.views import stamp
+from windlass.views import ScheduleView, schedule_view, stamp
 from windlass.web.api.common import LOOK, RULE, STEER, Above, AnyRequest, Count, InPath, TheConsole, note, page_of
 from windlass.web.api.jobs import Stored
 
 Times: TypeAlias = Annotated[int, QueryParameter(ge=1, le=1000)]
 
 
-class ScheduleView(msgspec.Struct, frozen=True, kw_only=True):
-    """A schedule, at one moment."""
-
-    name: str
-    task: str
-    arguments: dict[str, Any]
-    queue: str
-    trigger: Any
-    policies: Any
-    paused: bool
-    next: str | None
-    last: str | None
-    fired: int
-    skipped: int
-    last_job: str | None
-    declared: bool
-    edited: bool
-    changed_at: str
-    description: str
-
-
-def schedule_view(one: ScheduleInfo, console: TheConsole) -> ScheduleView:
-    """A schedule, as it is shown."""
-    hide = console.hide(one.task)
-    arguments = {name: "***" if hide is not None and hide(name) else value for name, value in one.arguments.items()}
-    return ScheduleView(
-        name=one.name,
-        task=one.task,
-        arguments=arguments,
-        queue=one.queue,
-        trigger=msgspec.to_builtins(one.trigger),
-        policies=msgspec.to_builtins(one.policies),
-        paused=one.paused,
-        next=None if one.next is None else stamp(one.next),
-        last=None if one.last is None else stamp(one.last),
-        fired=one.fired,
-        skipped=one.skipped,
-        last_job=one.last_job,
-        declared=one.declared,
-        edited=one.edited,
-        changed_at=stamp(one.changed_at),
-        description=one.description,
-    )
+def shown(console: TheConsole, one: ScheduleInfo) -> ScheduleView:
+    """A schedule, without arguments that this site does not show."""
+    return schedule_view(one, console.hide(one.task))
 
 
 class When(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -128,13 +88,13 @@ def preview_of(trigger: Trigger, times: list[datetime]) -> Preview:
 async def list_schedules(console: TheConsole, limit: Count = 1000, above: Above = None) -> list[ScheduleView]:
     """With their next fire times."""
     some = page_of(await console.app.schedules.all(), lambda one: one.name, above=above, limit=limit)
-    return [schedule_view(one, console) for one in some]
+    return [shown(console, one) for one in some]
 
 
 @get("/schedules/{name:str}", summary="Show a schedule", guards=LOOK)
 async def show_schedule(console: TheConsole, name: InPath) -> ScheduleView:
     """All about one."""
-    return schedule_view(await console.app.schedules.get(name), console)
+    return shown(console, await console.app.schedules.get(name))
 
 
 @get("/schedules/{name:str}/next", summary="Show the next fire times", guards=LOOK)
@@ -187,7 +147,7 @@ async def put_schedule(
     one = await app.schedules.add(
         name, call, data.when.trigger(app), paused=data.paused, replace=data.replace, **data.policies
     )
-    return schedule_view(one, console)
+    return shown(console, one)
 
 
 @post(
@@ -199,19 +159,19 @@ async def put_schedule(
 async def change(console: TheConsole, request: AnyRequest, name: InPath, data: JSONBody[When]) -> ScheduleView:
     """Fire times that are past stay past."""
     note(request, msgspec.json.encode(data).decode())
-    return schedule_view(await console.app.schedules.change(name, trigger=data.trigger(console.app)), console)
+    return shown(console, await console.app.schedules.change(name, trigger=data.trigger(console.app)))
 
 
 @post("/schedules/{name:str}/pause", summary="Pause a schedule", guards=STEER, status_code=200)
 async def pause(console: TheConsole, name: InPath) -> ScheduleView:
     """Jobs that it has enqueued run."""
-    return schedule_view(await console.app.schedules.pause(name), console)
+    return shown(console, await console.app.schedules.pause(name))
 
 
 @post("/schedules/{name:str}/resume", summary="Resume a schedule", guards=STEER, status_code=200)
 async def resume(console: TheConsole, name: InPath) -> ScheduleView:
     """From its next fire time on."""
-    return schedule_view(await console.app.schedules.resume(name), console)
+    return shown(console, await console.app.schedules.resume(name))
 
 
 @post(

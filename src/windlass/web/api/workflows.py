@@ -11,88 +11,8 @@ from litestar.params import FromPath, FromQuery, JSONBody
 from windlass.core import drawing
 from windlass.core.errors import UsageError
 from windlass.doctor import Finding
-from windlass.views import stamp
+from windlass.views import RunDetail, RunView, StepView, items_text, read_run, run_view, step_view
 from windlass.web.api.common import LOOK, STEER, AnyRequest, Count, InPath, TheConsole, Word, note
-from windlass.workflows.run import Run, StepStatus
-from windlass.workflows.runs import RunInfo
-
-
-class RunView(msgspec.Struct, frozen=True, kw_only=True):
-    """A run, without its steps."""
-
-    id: str
-    workflow: str
-    status: str
-    enqueued_at: str
-    finished_at: str | None
-
-
-class StepView(msgspec.Struct, frozen=True, kw_only=True):
-    """How a step stands."""
-
-    name: str
-    task: str
-    status: str
-    job_id: str
-    items: dict[str, int] | None
-    error: str | None
-    started_at: str | None
-    finished_at: str | None
-    parents: list[str]
-
-
-class RunDetail(msgspec.Struct, frozen=True, kw_only=True):
-    """A run, with its steps."""
-
-    id: str
-    status: str
-    done: int
-    total: int
-    steps: list[StepView]
-    stuck: list[str]
-    """What keeps it from going on that will not pass by itself."""
-
-
-def run_view(one: RunInfo) -> RunView:
-    """A run, as lists show it."""
-    return RunView(
-        id=one.id,
-        workflow=one.workflow,
-        status=one.status,
-        enqueued_at=stamp(one.enqueued_at),
-        finished_at=None if one.finished_at is None else stamp(one.finished_at),
-    )
-
-
-def step_view(step: StepStatus) -> StepView:
-    """How a step stands, as it is shown."""
-    return StepView(
-        name=step.name,
-        task=step.task,
-        status=step.status,
-        job_id=step.job_id,
-        items=step.items,
-        error=step.error,
-        started_at=None if step.started_at is None else stamp(step.started_at),
-        finished_at=None if step.finished_at is None else stamp(step.finished_at),
-        parents=list(step.parents),
-    )
-
-
-async def read_run(run: Run[Any]) -> RunDetail:
-    """A run with its steps. Raises `JobNotFound`."""
-    status = await run.status()
-    steps = await run.steps()
-    done, total = await run.progress()
-    stuck = await run.audit() if status in ("starting", "running") else []
-    return RunDetail(
-        id=run.id,
-        status=status,
-        done=done,
-        total=total,
-        steps=[step_view(step) for step in steps],
-        stuck=[finding.sentence for finding in stuck],
-    )
 
 
 def drawn(steps: list[StepView]) -> list[drawing.DrawnStep]:
@@ -102,7 +22,7 @@ def drawn(steps: list[StepView]) -> list[drawing.DrawnStep]:
             step.name,
             tuple(step.parents),
             step.status,
-            "" if step.items is None else ", ".join(f"{count} {word}" for word, count in step.items.items()) or "0",
+            items_text(step.items),
         )
         for step in steps
     ]

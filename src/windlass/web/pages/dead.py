@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import Annotated
 
 import msgspec
 from litestar import Response, get, post
-from litestar.enums import RequestEncodingType
-from litestar.params import Body
 
 from windlass.core.ids import from_text, to_text
 from windlass.core.lifecycle import State
@@ -19,7 +16,7 @@ from windlass.core.text import shorten
 from windlass.store.port import Store
 from windlass.views import error_view, iso
 from windlass.web.api.common import LOOK, STEER, AnyRequest, Cursor, TheConsole, note
-from windlass.web.pages.frame import changed, page
+from windlass.web.pages.frame import Form, changed, page
 
 LOOKED = 2000
 """Dead jobs that one page sorts, at most."""
@@ -111,7 +108,7 @@ async def dead(console: TheConsole, request: AnyRequest, cursor: Cursor = None) 
 async def replay_kind(
     console: TheConsole,
     request: AnyRequest,
-    data: Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)],
+    data: Form,
 ) -> Response[None]:
     """Run all of a kind again that one page shows, the oldest first."""
     store = await console.store()

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from litestar import MediaType, Response
+from litestar.enums import RequestEncodingType
+from litestar.params import Body
 
 from windlass.core.clock import Instant, to_datetime
 from windlass.views import stamp
 from windlass.web.access.roles import Role, Visitor
 from windlass.web.api.common import AnyRequest, visitor_of
 
+Form: TypeAlias = Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)]
+"""What a form of a page sends."""
 NAVIGATION = (
     ("", "Overview", "o"),
     ("jobs", "Jobs", "j"),

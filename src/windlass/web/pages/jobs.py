@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
 from litestar import Response, get, post
-from litestar.enums import RequestEncodingType
-from litestar.params import Body
 from litestar.response import Redirect
 
 from windlass.core.errors import JobNotFound, UsageError
@@ -34,7 +32,7 @@ from windlass.web.api.common import (
 )
 from windlass.web.api.jobs import BulkRequest, do_bulk, read_page
 from windlass.web.console import Console
-from windlass.web.pages.frame import changed, page, root_of
+from windlass.web.pages.frame import Form, changed, page, root_of
 
 WORDS = ("waiting", "scheduled", "ready", "running", "succeeded", "dead", "cancelled")
 SHOWN = 50
@@ -130,7 +128,7 @@ async def act_on_jobs(
     console: TheConsole,
     request: AnyRequest,
     visitor: TheVisitor,
-    data: Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)],
+    data: Form,
 ) -> Response[None]:
     """Do something to all jobs that fit."""
     fields: dict[str, Any] = {name: value for name, value in data.items() if name in BulkRequest.__struct_fields__}

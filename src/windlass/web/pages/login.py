@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from math import ceil
-from typing import Annotated
 
 from litestar import Response, get, post
 from litestar.datastructures import Cookie
-from litestar.enums import RequestEncodingType
-from litestar.params import Body
 from litestar.response import Redirect
 
 from windlass.core.clock import SECOND
@@ -17,7 +14,7 @@ from windlass.web.access.gate import COOKIE
 from windlass.web.access.vault import KEEP_SESSION
 from windlass.web.api.common import LOOK, AnyRequest, TheConsole, Word
 from windlass.web.console import Console
-from windlass.web.pages.frame import bare, root_of
+from windlass.web.pages.frame import Form, bare, root_of
 
 
 def local_path(target: str) -> str:
@@ -36,7 +33,7 @@ async def login(request: AnyRequest, next: Word = None) -> Response[str]:
 async def log_in(
     console: TheConsole,
     request: AnyRequest,
-    data: Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)],
+    data: Form,
 ) -> Response[str] | Redirect:
     """Begin a session."""
     name, root, target = data.get("name", "")[:60], root_of(request), local_path(data.get("next", "/"))

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from itertools import groupby
-from typing import Annotated
 
 import msgspec
 from litestar import Response, get, post
-from litestar.enums import RequestEncodingType
-from litestar.params import Body
 
 from windlass.core.errors import InvalidOption
 from windlass.core.lifecycle import State
@@ -18,9 +15,8 @@ from windlass.limits import LimitInfo, limit_record, read_limits
 from windlass.views import JobSummary, QueueView, WorkerView, job_summary, queue_view, worker_view
 from windlass.web.api.common import LOOK, STEER, AnyRequest, TheConsole, note
 from windlass.web.console import Console
-from windlass.web.pages.frame import changed, page
+from windlass.web.pages.frame import Form, changed, page
 
-Form = Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)]
 MOST = 500
 """Queues, limits, workers and running jobs that a page shows."""
 

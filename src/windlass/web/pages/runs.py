@@ -11,9 +11,9 @@ from markupsafe import Markup
 from windlass.core import drawing
 from windlass.core.ids import from_text
 from windlass.core.records import JobRecord
-from windlass.views import shown_arguments
+from windlass.views import RunDetail, RunView, StepView, read_run, run_view, shown_arguments
 from windlass.web.api.common import LOOK, AnyRequest, InPath, TheConsole, Word
-from windlass.web.api.workflows import RunDetail, RunView, StepView, drawn, read_run, run_view
+from windlass.web.api.workflows import drawn
 from windlass.web.console import Console
 from windlass.web.pages.frame import page, root_of
 

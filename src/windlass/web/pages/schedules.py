@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
 
 import msgspec
 from litestar import Response, get, post
-from litestar.enums import RequestEncodingType
-from litestar.params import Body
 
 from windlass.core.clock import to_datetime
 from windlass.core.errors import InvalidOption, UsageError
 from windlass.schedules import ScheduleInfo
 from windlass.web.api.common import LOOK, STEER, AnyRequest, TheConsole, Word, note
-from windlass.web.api.schedules import When, fire_times, preview_of, schedule_view
+from windlass.web.api.schedules import When, fire_times, preview_of, shown
 from windlass.web.console import Console
-from windlass.web.pages.frame import changed, page
+from windlass.web.pages.frame import Form, changed, page
 
 DAYS = 7
 MOST_FIRES = 4000
@@ -34,7 +31,7 @@ async def schedules(console: TheConsole, request: AnyRequest, edit: Word = None)
     return page(
         request,
         "schedules.html",
-        schedules=[(schedule_view(one, console), _zoned(one)) for one in found],
+        schedules=[(shown(console, one), _zoned(one)) for one in found],
         days=days,
         cut=cut,
         editing=editing,
@@ -112,7 +109,7 @@ async def preview(
 async def change(
     console: TheConsole,
     request: AnyRequest,
-    data: Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)],
+    data: Form,
 ) -> Response[None]:
     """Have a schedule fire at other times."""
     note(request, msgspec.json.encode(data).decode())

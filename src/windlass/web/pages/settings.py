@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from litestar import Response, get, post
-from litestar.enums import RequestEncodingType
-from litestar.params import Body
 
 from windlass.core.clock import DAY
 from windlass.core.errors import InvalidOption
-from windlass.views import iso
 from windlass.web.access import audit
 from windlass.web.access.roles import Role, read_role
-from windlass.web.api.access import AuditEntry, TokenView, UserView, audit_entry
+from windlass.web.api.access import AuditEntry, TokenView, UserView, audit_entry, token_view, user_view
 from windlass.web.api.common import LOOK, RULE, AnyRequest, TheConsole, note, visitor_of
-from windlass.web.pages.frame import changed, page
+from windlass.web.pages.frame import Form, changed, page
 
-Form = Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)]
 MOST_DAYS = 3650
 
 
@@ -28,16 +22,8 @@ async def settings(console: TheConsole, request: AnyRequest) -> Response[str]:
     users: list[UserView] = []
     entries: list[AuditEntry] = []
     if visitor_of(request).role >= Role.ADMIN:
-        tokens = [
-            TokenView(
-                id=one.id, name=one.name, role=one.role, created_at=iso(one.created_at), expires_at=iso(one.expires_at)
-            )
-            for one in await console.vault.tokens()
-        ]
-        users = [
-            UserView(name=one.name, role=one.role, created_at=iso(one.created_at))
-            for one in await console.vault.users()
-        ]
+        tokens = [token_view(one) for one in await console.vault.tokens()]
+        users = [user_view(one) for one in await console.vault.users()]
         entries = [audit_entry(key, one) for key, one in await audit.read(await console.store(), limit=50)]
     return page(request, "settings.html", store=console.app.url, tokens=tokens, users=users, entries=entries)
 
