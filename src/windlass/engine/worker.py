@@ -120,6 +120,26 @@ class Worker:
 
     async def _start(self) -> None:
         await self._store.connect()
+        self._assemble()
+        await asyncio.gather(self._finder.look(), self._runner.paused_runs.refresh())
+        await self._open_session()
+        wear = Wear(self._config.recycle, time.monotonic(), random.random())  # noqa: S311 - no secret
+        self._successor = Successor(wear, self._config.on_worn, self._config.on_recycle)
+        self._show_vitals()  # the heartbeat goes on with it: there is something to see before anybody looks
+        self._services = [
+            Service("claim", self._run),
+            Service("janitor", self._janitor.run),
+            Service("scheduler", self._scheduler.run),
+            Service("lanes", self._finder.run),
+            Service("paused", self._runner.paused_runs.run),
+            Service("minutes", self._minutes.run),
+        ]
+        self._heartbeat.start()
+        for service in self._services:
+            service.start()
+
+    def _assemble(self) -> None:
+        """Make the parts, and let them know of each other. Nothing runs yet."""
         children = self._config.children
         has_processes = any(spec.executor == "process" for spec in self._tasks.values())
         self._lanes = WorkerLanes(
@@ -170,22 +190,6 @@ class Worker:
             is_lost=self._is_lost,
             on_hung=self._config.on_hung,
         )
-        await asyncio.gather(self._finder.look(), self._runner.paused_runs.refresh())
-        await self._open_session()
-        wear = Wear(self._config.recycle, time.monotonic(), random.random())  # noqa: S311 - no secret
-        self._successor = Successor(wear, self._config.on_worn, self._config.on_recycle)
-        self._show_vitals()  # the heartbeat goes on with it: there is something to see before anybody looks
-        self._services = [
-            Service("claim", self._run),
-            Service("janitor", self._janitor.run),
-            Service("scheduler", self._scheduler.run),
-            Service("lanes", self._finder.run),
-            Service("paused", self._runner.paused_runs.run),
-            Service("minutes", self._minutes.run),
-        ]
-        self._heartbeat.start()
-        for service in self._services:
-            service.start()
 
     async def stop(self, grace: float | None = None) -> None:
         """Stop claiming, let running attempts go on for ``grace`` seconds (``None``: as configured), give the rest

@@ -28,7 +28,12 @@ class Shared:
         and not remembered."""
         now = time.monotonic()
         found = self._kept.get(key)
-        if found is None or found[0] + self._fresh < now or _failed(found[1]) or found[1].get_loop() is not _loop():
+        if (
+            found is None
+            or found[0] + self._fresh < now
+            or _failed(found[1])
+            or found[1].get_loop() is not asyncio.get_running_loop()
+        ):
             task = asyncio.ensure_future(_started(ask))
             self._kept[key] = found = (now, task)
             self._kept.move_to_end(key)
@@ -48,7 +53,3 @@ async def _started(ask: Callable[[], Awaitable[T]]) -> T:
 
 def _failed(task: asyncio.Task[Any]) -> bool:
     return task.done() and (task.cancelled() or task.exception() is not None)
-
-
-def _loop() -> asyncio.AbstractEventLoop:
-    return asyncio.get_running_loop()

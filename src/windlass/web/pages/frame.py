@@ -12,8 +12,6 @@ from litestar import MediaType, Response
 from litestar.enums import RequestEncodingType
 from litestar.params import Body
 
-from windlass.core.clock import Instant, to_datetime
-from windlass.views import stamp
 from windlass.web.access.roles import Role, Visitor
 from windlass.web.api.common import AnyRequest, visitor_of
 
@@ -79,8 +77,3 @@ def bare(template: str, /, **known: Any) -> Response[str]:
 def changed(message: str) -> Response[None]:
     """The answer to a form that changed something: the page says so, and shows how things are now."""
     return Response(None, status_code=204, headers={"HX-Trigger": json.dumps({"said": message})})
-
-
-def when(at: Instant | None) -> str | None:
-    """An instant for a ``time`` element."""
-    return None if at is None else stamp(to_datetime(at))
