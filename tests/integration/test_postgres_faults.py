@@ -1,10 +1,11 @@
 """What can go wrong between a store object and its server: on a real one, connection by connection."""
 
 import asyncio
+import gc
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 from uuid import UUID
 
@@ -131,6 +132,21 @@ async def test_a_cancelled_call_leaves_no_connection_in_doubt(url: str) -> None:
         assert (await store.get_jobs([job_id]))[0] is not None
         # The server heard of each, and none of its processes waits for ever.
         await until(lambda: _fewer(admin, 4), "the server's processes to end")
+
+
+async def test_the_opening_of_a_connection_may_be_cancelled_at_any_moment(url: str) -> None:
+    """And asyncio has nothing to complain of, which every test looks at in its end."""
+    async with opened(url) as store, administrator(url) as admin:
+        address = store._link.address
+        for steps in range(60):
+            opening = asyncio.create_task(pool.open_connection(address))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            opening.cancel()
+            with suppress(asyncio.CancelledError):
+                (await opening).terminate()
+        gc.collect()
+        await until(lambda: _fewer(admin, 1), "the server's processes to end")
 
 
 async def _fewer(connection: Any, than: int) -> bool:

@@ -19,6 +19,8 @@ from windlass.store.postgres.failures import DRIVER, may_be_repeated, translate
 
 CONNECT_PATIENCE = 8.0
 """Seconds in which a connection must be there."""
+_NEAR = 1.0
+"""Seconds that the opening of a connection is waited for by who wants it no more."""
 PATIENCE = 10.0
 """Seconds in which a verb must be answered, waiting for a connection included."""
 LONG_PATIENCE = 60.0
@@ -43,11 +45,32 @@ async def _open(address: Address, dsn: str, prepared: int) -> asyncpg.Connection
     more: dict[str, Any] = {} if address.tls is None else {"ssl": address.tls}
     try:
         async with asyncio.timeout(CONNECT_PATIENCE):
-            return await asyncpg.connect(dsn, statement_cache_size=prepared, timeout=CONNECT_PATIENCE, **more)
+            return await _connect(dsn, statement_cache_size=prepared, timeout=CONNECT_PATIENCE, **more)
     except (*DRIVER, ValueError) as error:
         spent = time.monotonic() - began
         said = " ".join(str(error).split()) or type(error).__name__
         raise StoreUnavailable(f"cannot reach {address.shown} ({spent:.1f} s): {said}") from error
+
+
+async def _connect(dsn: str, **options: Any) -> asyncpg.Connection[Any]:
+    """As `asyncpg.connect`, but for being cancelled: cut off between its first two steps, it leaves behind a future
+    with an error that nobody can retrieve, of which asyncio complains. So it may come to its end first, if that is
+    near."""
+    opening = asyncio.ensure_future(asyncpg.connect(dsn, **options))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(_throw_away)
+        try:
+            await asyncio.wait([opening], timeout=_NEAR)
+        finally:
+            opening.cancel()
+        raise
+
+
+def _throw_away(opening: asyncio.Future[asyncpg.Connection[Any]]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().terminate()
 
 
 async def is_pooled(connection: asyncpg.Connection[Any]) -> bool:
