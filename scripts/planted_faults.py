@@ -2252,7 +2252,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="web: what was read before a change is shown after it",
         breaks="pages show what their buttons did",
-        file="web/site.py",
+        file="web/application.py",
         old="            console.shared.forget()",
         new="            pass",
         tests=("tests/integration/test_web_pages.py", "-k", "one_job"),

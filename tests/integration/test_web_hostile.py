@@ -44,10 +44,10 @@ def raw(where: str, path: str) -> tuple[int, bytes]:
 def test_files_beside_the_static_ones_are_not_served(closed: str) -> None:
     assert raw(closed, "/static/app.css")[0] == 200
     for path in (
-        "../site.py",
+        "../application.py",
         "%2e%2e/frame.py",
         "..%2fframe.py",
-        "%2e%2e%2f%2e%2e%2fsite.py",
+        "%2e%2e%2f%2e%2e%2fapplication.py",
         "..\\frame.py",
         "/etc/passwd",
     ):

@@ -13,6 +13,7 @@ import re
 import secrets
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import TypeVar
 
 import msgspec
@@ -32,8 +33,6 @@ _USER, _TOKEN, _SESSION, _SECRET = "user", "token", "session", "secret"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,59}")
 _PREFIX = "wl_"
 _hasher = PasswordHasher()
-_NOBODY = _hasher.hash(secrets.token_hex())
-"""Is tried where there is no such user, so that both take as long."""
 _threads = ThreadPoolExecutor(2, "windlass-passwords")
 """Each hash takes 64 MiB for a moment: not as many at once as strangers like."""
 T = TypeVar("T")
@@ -154,9 +153,8 @@ class Vault:
         store = await self._find()
         (document,) = await store.get_documents(_USER, [name]) if _NAME.fullmatch(name) else [None]
         user = None if document is None else msgspec.json.decode(document.body, type=_User)
-        good = len(password) <= MOST_PASSWORD and await _in_thread(
-            _verify, _NOBODY if user is None else user.password, password
-        )
+        hashed = None if user is None else user.password
+        good = len(password) <= MOST_PASSWORD and await _in_thread(_verify, hashed, password)
         if not good or user is None:
             return None
         cookie = secrets.token_urlsafe(32)
@@ -240,12 +238,19 @@ class Vault:
         return Visitor(name=token.name, role=read_role(token.role), how="token")
 
 
-def _verify(hashed: str, password: str) -> bool:
+@cache
+def _nobodys() -> str:
+    return _hasher.hash(secrets.token_hex())
+
+
+def _verify(hashed: str | None, password: str) -> bool:
+    """Whether this is the password; ``None``: there is no such user, which takes as long to find out."""
+    nobodys = _nobodys()
     try:
-        return _hasher.verify(hashed, password)
+        return _hasher.verify(nobodys if hashed is None else hashed, password)
     except (VerificationError, InvalidHashError, UnicodeError):
         return False
 
 
-async def _in_thread(function: Callable[..., T], *arguments: str) -> T:
+async def _in_thread(function: Callable[..., T], *arguments: str | None) -> T:
     return await asyncio.get_running_loop().run_in_executor(_threads, function, *arguments)
