@@ -3,6 +3,7 @@
 import asyncio
 import re
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from tests.conftest import skip_or_fail
 from tests.integration.web_harness import site_of
 from tests.servers.database import run_apart
 from windlass import App, Cron, Retry, current
+from windlass.core.lifecycle import State
 from windlass.web.access.roles import Role
 from windlass.web.access.vault import Vault
 
@@ -78,10 +80,10 @@ async def fill(app: App) -> None:
         async with app.worker(queues=["mail", "evil", "payments", "slow", "default"], grace=0.1):
             store = await app.store()
             while True:
-                counts: dict[int, int] = {}
+                unfinished = Counter[State]()
                 for (_, state), count in (await store.counts()).items():
-                    counts[state] = counts.get(state, 0) + count
-                if counts.get(2) == 1 and counts.get(3) == 1:  # one nobody serves, one that runs on
+                    unfinished[State(state)] += 0 if State(state).is_finished else count
+                if +unfinished == {State.READY: 1, State.RUNNING: 1}:  # one nobody serves, one that runs on
                     break
                 await asyncio.sleep(0.02)
 
