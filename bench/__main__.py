@@ -35,7 +35,7 @@ MODULES = (
     "memory",
     "pages",
     "on_redis",
-    "tracing",
+    "watched",
 )
 """In the order in which they run."""
 

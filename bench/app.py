@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def _tracing() -> TracerProvider | bool:
-    """What ``BENCH_TRACING`` says: see `bench.tracing`."""
+    """What ``BENCH_TRACING`` says: see `bench.watched`."""
     sampler = os.environ.get("BENCH_TRACING")
     if sampler is None:
         return False

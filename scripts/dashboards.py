@@ -38,6 +38,15 @@ def _lines(title: str, about: str, *queries: tuple[str, str], unit: str = "short
     return panel
 
 
+def _share(share: float, name: str, label: str, which: str = "") -> str:
+    buckets = f"sum by (le, {label}) (rate({name}_bucket{{{which}}}[$__rate_interval]))"
+    return f"histogram_quantile({share}, {buckets})"
+
+
+def _mean(name: str) -> str:
+    return f"sum(rate({name}_sum[$__rate_interval])) / (sum(rate({name}_count[$__rate_interval])) > 0)"
+
+
 def make() -> str:
     """The dashboard, as JSON."""
     made = (
@@ -133,6 +142,82 @@ def make() -> str:
                 ("max(windlass_schedule_lateness_seconds)", "seconds"),
                 ("sum(windlass_schedules_due)", "due"),
                 span=8,
+            )
+        )
+        .with_row(dashboard.Row("What workers count (--metrics)"))
+        .with_panel(
+            _lines(
+                "Attempts a second",
+                "By task and how they ended",
+                (
+                    f"sum by (task, outcome) (rate(windlass_attempts_total{{{BY_QUEUE}}}[$__rate_interval])) > 0",
+                    "{{task}} {{outcome}}",
+                ),
+            )
+        )
+        .with_panel(
+            _lines(
+                "How long attempts take",
+                "19 of 20 take less, by task",
+                (_share(0.95, "windlass_run_seconds", "task", BY_QUEUE), "{{task}}"),
+                unit="s",
+            )
+        )
+        .with_panel(
+            _lines(
+                "From enqueued to claimed",
+                "19 of 20 wait less, by queue; delays are part of it",
+                (_share(0.95, "windlass_wait_seconds", "queue", BY_QUEUE), "{{queue}}"),
+                unit="s",
+            )
+        )
+        .with_panel(
+            _lines(
+                "Calls of the store",
+                "19 of 20 take less, by verb",
+                (_share(0.95, "windlass_store_seconds", "verb"), "{{verb}}"),
+                unit="s",
+            )
+        )
+        .with_panel(
+            _lines(
+                "Jobs in one call",
+                "On average",
+                (_mean("windlass_claimed_batch_jobs"), "claimed"),
+                (_mean("windlass_settled_batch_jobs"), "settled"),
+                span=8,
+            )
+        )
+        .with_panel(
+            _lines(
+                "Lag of event loops",
+                "99 of 100 looks find less",
+                (_share(0.99, "windlass_loop_lag_seconds", "instance"), "{{instance}}"),
+                unit="s",
+                span=8,
+            )
+        )
+        .with_panel(
+            _lines(
+                "Memory of workers",
+                "Resident",
+                ("sum by (instance) (windlass_process_resident_memory_bytes)", "{{instance}}"),
+                unit="bytes",
+                span=8,
+            )
+        )
+        .with_panel(
+            _lines(
+                "What went wrong",
+                "In a second; each should be 0",
+                ("sum(rate(windlass_store_errors_total[$__rate_interval]))", "calls of the store failed"),
+                (
+                    "sum(rate(windlass_lost_attempts_total[$__rate_interval]))",
+                    "attempts were somebody else's by their end",
+                ),
+                ("sum(rate(windlass_lost_leases_total[$__rate_interval]))", "leases were lost"),
+                ("sum(rate(windlass_process_deaths_total[$__rate_interval]))", "processes died"),
+                span=24,
             )
         )
         .with_row(dashboard.Row("The exporter"))

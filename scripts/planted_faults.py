@@ -47,6 +47,7 @@ STEPS = ("tests/unit/test_steps.py",)
 GRAPHS = ("tests/property/test_workflow_graphs.py",)
 COUNTED = ("tests/unit/test_counted_lanes.py",)
 RESOURCES = ("tests/integration/test_resources.py", "-k", "memory or sqlite")
+WORKER_METRICS = ("tests/system/test_worker_metrics.py",)
 WORKFLOWS = ("tests/integration/test_workflows.py", "-k", "sqlite")
 COMPUTE = ("tests/integration/test_compute.py", "-k", "sqlite")
 FUNCTIONS = ("tests/unit/test_signing.py", "tests/integration/test_functions.py", "-k", "not redis and not postgres")
@@ -2172,18 +2173,50 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="metrics: any token will do",
         breaks="who does not show the token sees nothing",
-        file="metrics/serving.py",
-        old='        return hmac.compare_digest(shown, f"Bearer {self.token}".encode())',
-        new="        return bool(shown)",
+        file="metrics/visitors.py",
+        old='    return hmac.compare_digest(shown, f"Bearer {token}".encode())',
+        new="    return bool(shown)",
         tests=("tests/integration/test_metrics.py", "-k", "token"),
     ),
     Mutant(
         name="metrics: everybody may look",
         breaks="other machines need a token",
-        file="metrics/serving.py",
-        old="        if token is None and not is_loopback(host):",
-        new="        if False:",
+        file="metrics/visitors.py",
+        old="    if token is None and not is_loopback(host):",
+        new="    if False:",
         tests=("tests/integration/test_metrics.py", "-k", "token"),
+    ),
+    Mutant(
+        name="metrics: the dead are forgotten",
+        breaks="what a killed process had counted stays",
+        file="engine/report.py",
+        old="        add(self._gone, {name: numbers for name, numbers in counted.items() if name != NOW})",
+        new="        add(self._gone, {})",
+        tests=WORKER_METRICS,
+    ),
+    Mutant(
+        name="metrics: slots of the dead count",
+        breaks="what a process is, and not what it did, ends with it",
+        file="engine/report.py",
+        old=" if name != NOW})",
+        new="})",
+        tests=WORKER_METRICS,
+    ),
+    Mutant(
+        name="metrics: any worker shows its figures to anybody",
+        breaks="other machines need a token, at a worker's endpoint too",
+        file="metrics/workers.py",
+        old='    if not is_welcome(os.environ.get(TOKEN) or None, headers.get("authorization")):',
+        new="    if False:",
+        tests=WORKER_METRICS,
+    ),
+    Mutant(
+        name="metrics: each task has its own row",
+        breaks="rows of a tally are bounded",
+        file="engine/counts.py",
+        old="            if len(self._tasks) >= MOST_TASKS:",
+        new="            if False:",
+        tests=("tests/unit/test_counts.py",),
     ),
     Mutant(
         name="metrics: each queue has its own label",

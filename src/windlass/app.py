@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from windlass.core.definition import Coalesce, Definition, Overlap
     from windlass.core.triggers import Trigger
     from windlass.declared import PolicyOptions
+    from windlass.engine.tally import Tally
     from windlass.engine.worker import Worker
     from windlass.schedules import Schedules
     from windlass.telemetry import Tracing
@@ -473,6 +474,7 @@ class App(AppWorkflows, AppCompute, AppLimits):
         children: ChildProcesses | None = None,
         resources: Resources | None = None,
         labels: Iterable[str] = (),
+        tally: Tally | None = None,
     ) -> AsyncIterator[Worker]:
         """Run a worker on this event loop, as long as the block runs: ``async with app.worker(): ...``.
 
@@ -490,6 +492,7 @@ class App(AppWorkflows, AppCompute, AppLimits):
             resources: what this worker has for tasks that ask for resources, such as ``{"gpu": 1, "memory": "4GiB"}``;
                 ``cpu`` and ``memory`` are found out where they are not given.
             labels: what it is, for tasks that ask for labels.
+            tally: where it counts what it does, for `windlass.metrics.workers.WorkerCollector`; ``None``: nowhere.
         """
         config = self.worker_config(
             queues,
@@ -500,6 +503,7 @@ class App(AppWorkflows, AppCompute, AppLimits):
             children=children,
             resources=resources,
             labels=labels,
+            tally=tally,
         )
         worker = self.new_worker(config)
         await worker.start()
@@ -534,6 +538,7 @@ class App(AppWorkflows, AppCompute, AppLimits):
         children: ChildProcesses | None = None,
         resources: Resources | None = None,
         labels: Iterable[str] = (),
+        tally: Tally | None = None,
     ) -> WorkerThread:
         """Run a worker in a thread of this process, with an event loop of its own; returns when it has started.
 
@@ -551,6 +556,7 @@ class App(AppWorkflows, AppCompute, AppLimits):
             children=children,
             resources=resources,
             labels=labels,
+            tally=tally,
         )
         return WorkerThread(self._client, config)
 

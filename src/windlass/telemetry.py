@@ -6,7 +6,6 @@ They are written out here, since that package is no dependency of the API.
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Any, cast
 
 from opentelemetry import propagate, trace
@@ -15,6 +14,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from windlass.context import Current, Middleware
 from windlass.core.ids import to_text
+from windlass.engine.wrapped_store import Verb, WrappedStore
 
 if TYPE_CHECKING:
     from contextvars import Token
@@ -28,8 +28,6 @@ MOST_BAGGAGE = 1024
 """Bytes of baggage that travel with a job; what is larger stays behind, and the trace goes on without it."""
 _SYSTEMS = {"postgres": "postgresql", "rediss": "redis", "unix": "redis", "valkey": "redis", "valkeys": "redis"}
 """URL schemes whose database has another name in the conventions."""
-_LIFE = frozenset({"connect", "aclose", "migrate"})
-"""Coroutines of a store that are no verbs."""
 
 
 class Tracing(Middleware):
@@ -105,29 +103,26 @@ class Tracing(Middleware):
         return cast("Store", _TracedStore(store, self._tracer))
 
 
-class _TracedStore:
+class _TracedStore(WrappedStore):
     """A store whose verbs make spans."""
 
     def __init__(self, store: Store, tracer: Tracer) -> None:
-        self._store = store
+        super().__init__(store)
         self._tracer = tracer
         scheme = store.url.partition(":")[0]
         self._system = _SYSTEMS.get(scheme, scheme)
 
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._store, name)
-        if not inspect.iscoroutinefunction(found) or name in _LIFE:
-            return found
+    def around(self, name: str, verb: Verb) -> Verb:
+        """Make a span of it, where one is being recorded."""
         attributes: dict[str, AttributeValue] = {"db.system.name": self._system, "db.operation.name": name}
 
         async def traced(*args: Any, **kwargs: Any) -> Any:
             if not trace.get_current_span().is_recording():
-                return await found(*args, **kwargs)
+                return await verb(*args, **kwargs)
             kind, said = SpanKind.CLIENT, f"{name} {self._system}"
             with self._tracer.start_as_current_span(said, kind=kind, attributes=attributes):
-                return await found(*args, **kwargs)
+                return await verb(*args, **kwargs)
 
-        setattr(self, name, traced)
         return traced
 
 

@@ -25,6 +25,7 @@ from tests.servers.postgres import PostgresServer
 from tests.servers.prometheus import PrometheusServer
 from tests.servers.redis import RedisServer
 from tests.servers.server import find_binary
+from tests.system.supervised import Supervised
 from windlass import App
 from windlass.metrics import figures
 
@@ -57,6 +58,36 @@ def served(url: str, *arguments: str, **env: str) -> Iterator[str]:
         process.stdout.close()
 
 
+SHOP = """\
+import asyncio
+from windlass import App, Retry
+
+app = App("sqlite:///w.db", lease=1)
+
+
+@app.task(name="nap", queue="naps")
+async def nap(seconds: float = 0.0) -> None:
+    await asyncio.sleep(seconds)
+
+
+@app.task(name="fail", queue="naps", retry=Retry(attempts=2, delay=0.01))
+async def fail() -> None:
+    raise ValueError
+"""
+
+
+@contextmanager
+def worked(folder: Path, *arguments: str, **env: str) -> Iterator[str]:
+    """Run workers of `SHOP`; gives where they show what they have counted."""
+    command = windlass("worker", "--app", "shop:app", "--health", "127.0.0.1:0", "--metrics", *arguments)
+    with Supervised(command, folder, env) as supervisor:
+        found = supervisor.next(r"answers (http://\S+)/healthz, /readyz and /metrics")
+        supervisor.ready()
+        yield f"{found[1]}/metrics"
+        supervisor.signal(signal.SIGTERM)
+        assert supervisor.ended() == 0
+
+
 def fetch(address: str, token: str | None = None) -> dict[str, float]:
     """The figures: value by name and labels, as Prometheus writes them."""
     request = urllib.request.Request(address, headers={} if token is None else {"Authorization": f"Bearer {token}"})
@@ -66,19 +97,19 @@ def fetch(address: str, token: str | None = None) -> dict[str, float]:
     return {name: float(value) for name, value in pairs}
 
 
-def wait_for(check: Callable[[], bool]) -> None:
+def wait_for(check: Callable[[], bool], what: str = "it") -> None:
     """Ask until the answer is yes: Prometheus looks once a second."""
     end = time.monotonic() + 30
     while not check():
-        assert time.monotonic() < end, "it did not come"
+        assert time.monotonic() < end, f"{what} did not come"
         time.sleep(0.1)
 
 
-def enqueue(url: str, count: int, queue: str = "default") -> None:
-    """Store some jobs that nobody runs."""
+def enqueue(url: str, count: int, queue: str = "default", task: str = "nothing") -> None:
+    """Store some jobs."""
     app = App(url)
 
-    @app.task(name="nothing", queue=queue)
+    @app.task(name=task, queue=queue)
     async def nothing() -> None: ...
 
     async def store() -> None:
@@ -98,7 +129,7 @@ def url(tmp_path: Path) -> str:
 def test_prometheus_scrapes_a_store_and_evaluates_every_rule(url: str) -> None:
     with (
         served(url, WINDLASS_METRICS_TOKEN=TOKEN) as address,
-        PrometheusServer(address.split("/")[2], RULES, token=TOKEN) as prometheus,
+        PrometheusServer(address.split("/")[2], rules=RULES, token=TOKEN) as prometheus,
     ):
         wait_for(lambda: prometheus.query("queue:windlass_jobs_ready:sum") == {"queue=default": 3})
         assert prometheus.query("windlass_up") == {"": 1}
@@ -117,23 +148,26 @@ def panels() -> list[dict[str, Any]]:
     return [panel for panel in json.loads(DASHBOARD.read_text())["panels"] if panel["type"] != "row"]
 
 
-def test_prometheus_evaluates_every_panel_of_the_dashboard(url: str) -> None:
-    app = App(url)
-
-    @app.task(name="nothing")
-    async def nothing() -> None: ...
-
+def test_prometheus_evaluates_every_panel_of_the_dashboard(url: str, tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(SHOP)
     with (
-        app.start_worker_thread(queues=["other"]),
+        worked(tmp_path) as at_work,
         served(url) as address,
-        PrometheusServer(address.split("/")[2], RULES) as prometheus,
+        PrometheusServer(address.split("/")[2], at_work.split("/")[2], rules=RULES) as prometheus,
     ):
         wait_for(lambda: prometheus.query("windlass:slots_used:ratio") != {})
+
+        def says_something(asked: str) -> bool:
+            enqueue(url, 1, queue="naps", task="nap")  # a rate is of what changes
+            return prometheus.query(asked) != {}
+
+        wait_for(lambda: says_something('rate(windlass_attempts_total{queue="naps"}[10s]) > 0'))
         for panel in panels():
             for target in panel["targets"]:
-                assert prometheus.query(target["expr"].replace("$queue", ".*")) != {}, target["expr"]
-        labels = prometheus.get("label/queue/values")
-    assert labels == ["default"], "what the variable offers"
+                asked = target["expr"].replace("$queue", ".*").replace("$__rate_interval", "10s")
+                wait_for(lambda asked=asked: says_something(asked), asked)
+        offered = {"match[]": "windlass_jobs"}  # by the variable
+        wait_for(lambda: prometheus.get("label/queue/values", **offered) == ["default", "naps"])
 
 
 def test_the_dashboard_is_what_grafana_reads() -> None:
@@ -253,9 +287,10 @@ def test_many_visitors_cost_the_store_one_reading(url: str) -> None:
     assert len(readings) < 10
 
 
-def test_the_rules_name_figures_that_there_are(url: str) -> None:
-    with served(url) as address:
-        there = {name.partition("{")[0] for name in fetch(address)}
+def test_the_rules_name_figures_that_there_are(url: str, tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(SHOP)
+    with served(url) as address, worked(tmp_path) as at_work:
+        there = {name.partition("{")[0] for name in (*fetch(address), *fetch(at_work))}
     said = re.findall(r"(?<![:\w])windlass_\w+", RULES.read_text())
     assert len(said) > 10
     assert set(said) <= there

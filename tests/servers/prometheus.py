@@ -12,22 +12,22 @@ from tests.servers.server import Server, find_binary
 
 
 class PrometheusServer(Server):
-    """A private Prometheus that scrapes one target each second.
+    """A private Prometheus that scrapes its targets each second.
 
     Args:
-        target: ``host:port`` of what it scrapes.
-        rules: files of rules.
+        targets: ``host:port`` of what it scrapes.
+        rules: a file of rules.
         token: what it shows there.
     """
 
-    def __init__(self, target: str, *rules: Path, token: str | None = None) -> None:
+    def __init__(self, *targets: str, rules: Path, token: str | None = None) -> None:
         self._program = find_binary("prometheus", "prometheus")
         super().__init__()
         authorization = {} if token is None else {"authorization": {"credentials": token}}
-        job = {"job_name": "windlass", "static_configs": [{"targets": [target]}], **authorization}
+        job = {"job_name": "windlass", "static_configs": [{"targets": targets}], **authorization}
         settings = {
             "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-            "rule_files": [str(path) for path in rules],
+            "rule_files": [str(rules)],
             "scrape_configs": [job],
         }
         (self.folder / "prometheus.yml").write_text(json.dumps(settings))  # JSON is YAML, too

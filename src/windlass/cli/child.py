@@ -1,5 +1,5 @@
-"""One worker process: ``python -m windlass.cli.child OPTIONS [--alone] STATUS-FD CONTROL-FD PAGE-FD``, for the
-supervisor to start.
+"""One worker process: ``python -m windlass.cli.child OPTIONS [--alone] STATUS-FD CONTROL-FD PAGE-FD [TALLY-FD]``,
+for the supervisor to start.
 
 Exit codes: 0 stopped as told (or, alone, nothing left to do), 78 it could not begin for a reason that starting again
 does not change (the app, the store's URL or its layout), 1 anything else.
@@ -29,6 +29,7 @@ from windlass.engine.process_pool.config import ChildProcesses, usable_cores
 from windlass.engine.processes import DRAIN, HUNG, MISCONFIGURED, QUIT, READY, RECYCLE, STOP, STOP_NOW, SUSPECTS, WORN
 from windlass.engine.recycling import SPREAD, RecycleAt, resident_memory
 from windlass.engine.supervisor import MARGIN
+from windlass.engine.tally import Tally
 from windlass.engine.vitals import Page
 
 if TYPE_CHECKING:
@@ -64,16 +65,21 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     max_jobs_per_child: int | None = None
     max_memory_per_child: int | None = None
     memory_limit_per_child: int | None = None
+    metrics: bool = False
+    """Count what is done: there is a descriptor more."""
 
 
 class Line:
-    """The two pipes to the supervisor, and the page that it reads."""
+    """The two pipes to the supervisor, and the memory that it reads."""
 
-    def __init__(self, status: int, control: int, page: int) -> None:
+    def __init__(self, status: int, control: int, page: int, tally: int | None = None) -> None:
         self._status = status
         self.control = control
         self.page = Page(page)
         os.close(page)
+        self.tally = None if tally is None else Tally(tally)
+        if tally is not None:
+            os.close(tally)
         for descriptor in (status, control):
             os.set_inheritable(descriptor, False)  # what tasks start has no business with it
 
@@ -164,7 +170,7 @@ class WorkerProcess:
 def main(arguments: list[str]) -> int:
     """Run one worker process; answers its exit code."""
     options = msgspec.json.decode(arguments[0], type=Options)
-    line = Line(*map(int, arguments[-3:]))
+    line = Line(*map(int, arguments[-4 if options.metrics else -3 :]))
     configure_logs(options.log_level, options.log_format)
     try:
         app = _load(options.app)
@@ -235,6 +241,7 @@ def _configure(app: App, options: Options, line: Line, *, alone: bool) -> Worker
         on_recycle=lambda: line.say(RECYCLE),
         lag_warning=options.lag_warning,
         on_vitals=line.page.write,
+        tally=line.tally,
         # One that runs suspects alone lives too shortly to wear out.
         recycle=RecycleAt(jobs=options.recycle_jobs, age=options.recycle_age, memory=options.recycle_memory),
         on_worn=None if alone else lambda: line.say(WORN),

@@ -7,13 +7,18 @@ import json
 import os
 import re
 import sys
+from importlib.util import find_spec
 
 from windlass.cli.arguments import Argument, between, command, endpoint, seconds
 from windlass.cli.errors import WrongUsage
 from windlass.cli.target import APP, app_place
+from windlass.core.errors import MissingExtra
 from windlass.core.names import check_queue
 from windlass.core.requirements import Offer
+from windlass.metrics.visitors import TOKEN, check_token
 
+FIGURES = "windlass.metrics.workers"
+"""What makes up the figures that the workers count."""
 _WEIGHTED = re.compile(r"(.+):([0-9]+)")
 _MEMORY = re.compile(r"([0-9]{1,7}(?:\.[0-9]{1,3})?)([KMG])(I?B)?", re.IGNORECASE)
 _UNITS = {"K": 1, "M": 2, "G": 3}
@@ -132,6 +137,12 @@ def _lag(text: str) -> float:
         help="Answer /healthz and /readyz over HTTP there. Without HOST only to this machine; 0.0.0.0:8080 to all.",
     ),
     Argument(
+        "--metrics",
+        action="store_true",
+        help="Answer /metrics there too: what these workers have counted, for Prometheus. To other machines only with "
+        "a token in $WINDLASS_METRICS_TOKEN, which they show as `Authorization: Bearer`.",
+    ),
+    Argument(
         "--lag-warning",
         type=_lag,
         default=0.5,
@@ -183,6 +194,7 @@ def worker(
     recycle_age: float | None,
     recycle_memory: int | None,
     health: str | None,
+    metrics: bool,
     lag_warning: float,
     log_level: str,
     log_format: str,
@@ -207,12 +219,25 @@ def worker(
         "lag_warning": lag_warning,
         "log_level": _level(log_level),
         "log_format": log_format,
+        "metrics": metrics,
     }
     supervisor = ["windlass.engine.supervisor", str(processes), str(grace), f"--log-level={_level(log_level)}"]
     supervisor.append(f"--log-format={log_format}")
     if health:
         supervisor.append(f"--health={health}")
+    if metrics:
+        _check_metrics(health)
+        supervisor.append(f"--metrics={FIGURES}")
     _become([*supervisor, "windlass.cli.child", json.dumps(options)])
+
+
+def _check_metrics(health: str | None) -> None:
+    """Raise `WrongUsage`, `MissingExtra` or `InvalidOption` if figures cannot be shown at the endpoint."""
+    if health is None:
+        raise WrongUsage("--metrics: where? Say --health [HOST:]PORT too")
+    if find_spec("prometheus_client") is None:
+        raise MissingExtra("--metrics needs prometheus-client: pip install windlass[metrics]")
+    check_token(health.rpartition(":")[0], os.environ.get(TOKEN) or None)
 
 
 def parse_queues(given: list[str]) -> dict[str, int]:

@@ -13,6 +13,7 @@ from windlass.core.requirements import Offer
 from windlass.engine.process_pool.config import ChildProcesses
 from windlass.engine.process_pool.place import Place
 from windlass.engine.recycling import NEVER, RecycleAt
+from windlass.engine.tally import Tally
 from windlass.engine.vitals import Vitals
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ class WorkerConfig:
     """Called when a limit of `recycle` is reached: as `on_recycle`, but there is no hurry."""
     lag_warning: float = DEFAULT_LAG_WARNING
     """How long the event loop may be blocked before a warning in the log names the task that blocks it; 0: for ever."""
+    tally: Tally | None = None
+    """Where to count what is done, for `windlass.metrics.workers`; ``None``: nowhere."""
     on_vitals: Callable[[Vitals], None] | None = None
     """Called several times each second, in the heartbeat's thread."""
 

@@ -10,6 +10,7 @@ STALLED_AFTER = 30.0
 LATE_AFTER = 10.0
 """Seconds without a turn, or without the store's answer, after which a worker process does not count as ready: no less
 than one lease, since one that holds all it can speaks to the store with each renewal only."""
+STATES = ("starting", "working", "leaving", "suspects")
 
 
 def stalled(slots: list[Slot], now: float, patience: float) -> list[str]:
@@ -48,8 +49,13 @@ def not_ready(slots: list[Slot], now: float) -> list[str]:
 
 def describe(slots: list[Slot], now: float) -> list[dict[str, object]]:
     """All processes in numbers; ages in seconds."""
+    return [{"pid": process.pid, "state": state, **_ages(process, now)} for state, process in states(slots)]
+
+
+def states(slots: list[Slot]) -> list[tuple[str, Process]]:
+    """All processes, each with its state: one of `STATES`."""
     return [
-        {"pid": process.pid, "state": _state(slot, process), **_ages(process, now)}
+        (_state(slot, process), process)
         for slot in slots
         for process in (slot.process, slot.incoming, *slot.leaving)
         if process is not None

@@ -20,12 +20,18 @@ BACKLOG = 128
 DEAF = 1.0
 """Seconds without visitors when the system has no room for another."""
 
-Answer = Callable[[str], "tuple[int, dict[str, object]] | None"]
-"""From a path to a status and a body; ``None``: there is no such page."""
+Headers = dict[str, str]
+"""By names in lower case."""
+Reply = tuple[int, str, bytes]
+"""Status, type and content."""
+Answer = Callable[[str, Headers], "Reply | None"]
+"""From a path and headers to a reply; ``None``: there is no such page."""
+JSON = "application/json"
 
 _PHRASES = {
     200: "OK",
     400: "Bad Request",
+    401: "Unauthorized",
     404: "Not Found",
     405: "Method Not Allowed",
     431: "Request Header Fields Too Large",
@@ -148,30 +154,37 @@ class HealthServer:
         visitor.line.close()
 
     def _reply(self, asked: bytes) -> bytes:
-        words = asked.split(b"\n", 1)[0].decode("latin-1").split()
+        first, *lines = asked.decode("latin-1").splitlines()
+        words = first.split()
         if len(words) != 3 or not words[2].startswith("HTTP/1."):
             return _refuse(400, "not a request of HTTP/1")
         method, target, _ = words
         if method not in ("GET", "HEAD"):
             return _refuse(405, "only GET and HEAD")
-        found = self._answer(target.partition("?")[0])
+        fields = (line.partition(":") for line in lines if line)
+        found = self._answer(target.partition("?")[0], {name.lower(): value.strip() for name, _, value in fields})
         if found is None:
             return _refuse(404, "there are /healthz and /readyz")
         return _page(*found, head=method == "HEAD")
 
 
+def as_json(body: dict[str, object]) -> bytes:
+    """The content of a page for programs."""
+    return json.dumps(body).encode() + b"\n"
+
+
 def _refuse(status: int, why: str) -> bytes:
-    return _page(status, {"error": why})
+    return _page(status, JSON, as_json({"error": why}))
 
 
-def _page(status: int, body: dict[str, object], *, head: bool = False) -> bytes:
-    content = json.dumps(body).encode() + b"\n"
+def _page(status: int, kind: str, content: bytes, *, head: bool = False) -> bytes:
     lines = [
         f"HTTP/1.1 {status} {_PHRASES[status]}",
-        "Content-Type: application/json",
+        f"Content-Type: {kind}",
         f"Content-Length: {len(content)}",
         "Cache-Control: no-store",
         "Connection: close",
         *(["Allow: GET, HEAD"] if status == 405 else []),
+        *(["WWW-Authenticate: Bearer"] if status == 401 else []),
     ]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + (b"" if head else content)

@@ -34,12 +34,19 @@ class LoopWatch:
     """Watches the loop on which it is made. `look` is to be called each `pause` seconds by another thread."""
 
     def __init__(
-        self, patience: float, on_look: Callable[[], None], clock: Callable[[], float] = time.monotonic
+        self,
+        patience: float,
+        on_look: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        on_turn: Callable[[float], None] = lambda _: None,
     ) -> None:
-        """``patience``: seconds that the loop may stand still before it is reported; 0: for ever."""
+        """``patience``: seconds that the loop may stand still before it is reported; 0: for ever. ``on_turn`` is called
+        on the loop, when it turns after a look, with the seconds that this took."""
         self._clock = clock
         self._patience = patience or float("inf")
         self._on_look = on_look
+        self._on_turn = on_turn
         self.pause = min(self._patience / 2, LONGEST_PAUSE)
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
@@ -77,6 +84,7 @@ class LoopWatch:
     def _tick(self) -> None:
         self.ticked_at = self._clock()
         self._answered = True
+        self._on_turn(self.ticked_at - self._sent_at)
 
     def _report(self, seconds: float) -> None:
         self._culprit = who_has(self._loop)

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 
+from windlass.engine.tally import Reading, Tally, new_tally
 from windlass.engine.vitals import Page, Vitals, new_page
 
 READY = b"R"
@@ -42,10 +43,10 @@ class Process:
     terminal's Ctrl-C at all.
     """
 
-    __slots__ = ("_page", "control", "drains", "kill_at", "pid", "quits", "ready_at", "status")
+    __slots__ = ("_page", "_tally", "control", "drains", "kill_at", "pid", "quits", "ready_at", "status")
 
-    def __init__(self, command: list[str], environment: dict[str, str]) -> None:
-        """Start it. Raises `OSError` if the system has no room for another process."""
+    def __init__(self, command: list[str], environment: dict[str, str], *, counts: bool = False) -> None:
+        """Start it; ``counts``: what it does. Raises `OSError` if the system has no room for another process."""
         opened: list[int] = []
         try:
             opened += os.pipe()
@@ -53,11 +54,16 @@ class Process:
             opened.append(new_page())
             self.status, status_end, control_end, self.control, page = opened
             self._page = Page(page)
-            self.pid = _spawn(command, environment, [status_end, control_end, page])
+            shared = [page]
+            if counts:
+                shared.append(new_tally())
+                opened.append(shared[1])
+            self._tally = Tally(shared[1]) if counts else None
+            self.pid = _spawn(command, environment, [status_end, control_end, *shared])
         except OSError:
             _close(opened)
             raise
-        _close([status_end, control_end, page])
+        _close([status_end, control_end, *shared])
         os.set_blocking(self.status, False)
         self.ready_at: float | None = None
         self.kill_at: float | None = None
@@ -68,6 +74,10 @@ class Process:
     def vitals(self) -> Vitals:
         """How it says that it is."""
         return self._page.read()
+
+    def counted(self) -> Reading:
+        """What it has counted; nothing, where it was not told to."""
+        return {} if self._tally is None else self._tally.read()
 
     def read(self) -> bytes | None:
         """What it has said since the last call; ``None``: it will say no more."""
@@ -96,6 +106,8 @@ class Process:
         """Let go of the pipes and the page."""
         _close([self.status, self.control])
         self._page.close()
+        if self._tally is not None:
+            self._tally.close()
 
 
 def _close(descriptors: list[int]) -> None:

@@ -6,13 +6,20 @@ import select
 import time
 
 from windlass.engine import health
+from windlass.engine.counted import NOW
 from windlass.engine.notify import notify, watchdog_interval
+from windlass.engine.processes import Process
 from windlass.engine.slots import Slot
+from windlass.engine.tally import Reading, add
 from windlass.engine.unix import ERROR, log
 
 TYPE_CHECKING = False  # not typing's: that module is large
 if TYPE_CHECKING:
-    from windlass.engine.health_server import HealthServer
+    from collections.abc import Callable
+
+    from windlass.engine.health_server import Headers, HealthServer, Reply
+
+    Figures = Callable[[Reading, dict[str, int], int, Headers], Reply]
 
 
 class Report:
@@ -28,13 +35,33 @@ class Report:
         self._interval = watchdog_interval()
         self._look_at = None if self._interval is None else time.monotonic()
         self._silent = False
+        self._figures: Figures | None = None
+        self._gone: Reading = {}
+        """What processes have counted that are gone."""
+        self._deaths = 0
 
     def listen(self, host: str, port: int, poll: select.poll) -> None:
         """Answer probes there. Raises `OSError`."""
         from windlass.engine.health_server import HealthServer  # here: it costs memory where nobody asks
 
         self._server = HealthServer(host, port, poll, self._answer)
-        log(0, f"answers {self._server.url}/healthz and /readyz")
+        pages = "/healthz and /readyz" if self._figures is None else "/healthz, /readyz and /metrics"
+        log(0, f"answers {self._server.url}{pages}")
+
+    def show_figures(self, figures: Figures) -> None:
+        """Show what the processes count, made up by ``figures``. Before `listen`."""
+        self._figures = figures
+
+    @property
+    def counts(self) -> bool:
+        """Whether anybody wants to know what is counted."""
+        return self._figures is not None
+
+    def gone(self, process: Process, *, died: bool) -> None:
+        """Keep what a process has counted, now that it is gone; ``died``: and nobody had told it to stop."""
+        counted = process.counted()
+        add(self._gone, {name: numbers for name, numbers in counted.items() if name != NOW})
+        self._deaths += died
 
     @property
     def due(self) -> float | None:
@@ -78,8 +105,21 @@ class Report:
             log(0, f"systemd's watchdog is not fed: {'; '.join(stalled)}", ERROR)
         self._silent = bool(stalled)
 
-    def _answer(self, path: str) -> tuple[int, dict[str, object]] | None:
+    def _count(self, headers: Headers) -> Reply:
+        assert self._figures is not None
+        total = dict(self._gone)
+        states = dict.fromkeys(health.STATES, 0)
+        for state, process in health.states([*self._slots, self._alone]):
+            add(total, process.counted())
+            states[state] += 1
+        return self._figures(total, states, self._deaths, headers)
+
+    def _answer(self, path: str, headers: Headers) -> Reply | None:
+        from windlass.engine.health_server import JSON, as_json
+
         now = time.monotonic()
+        if path == "/metrics" and self._figures is not None:
+            return self._count(headers)
         if path == "/healthz":
             # To stop takes as long as it may: the supervisor sees to it, and to be killed for it would help nobody.
             reasons = [] if self._stopping else health.stalled(self._slots, now, health.STALLED_AFTER)
@@ -87,8 +127,5 @@ class Report:
             reasons = ["the workers are stopping"] if self._stopping else health.not_ready(self._slots, now)
         else:
             return None
-        return (503 if reasons else 200), {
-            "ok": not reasons,
-            "reasons": reasons,
-            "processes": health.describe([*self._slots, self._alone], now),
-        }
+        said = {"ok": not reasons, "reasons": reasons, "processes": health.describe([*self._slots, self._alone], now)}
+        return (503 if reasons else 200), JSON, as_json(said)

@@ -22,6 +22,7 @@ from windlass.core.signing import CALLS, HOW
 from windlass.core.steps import is_step
 from windlass.core.task import TaskSpec
 from windlass.engine.attempt import Attempt, EndReason, rejected, released, undeliverable
+from windlass.engine.counts import Counts
 from windlass.engine.endings import log_ending
 from windlass.engine.hooks import run_after, run_before, run_failed
 from windlass.engine.inputs import Inputs
@@ -60,8 +61,10 @@ class Runner:
         middleware: Sequence[Middleware] = (),
         children: ChildProcesses | None = None,
         place: Place | None = None,
+        counts: Counts | None = None,
     ) -> None:
         self._tasks = tasks
+        self._counts = counts
         self._slots = slots
         self._lanes = lanes
         self._settle = settle
@@ -211,6 +214,8 @@ class Runner:
         return True
 
     def _refuse(self, job: ClaimedJob, settlement: Settlement) -> None:
+        if self._counts is not None:
+            self._counts.did_not_run(job, settlement.outcome, known=job.task in self._tasks)
         log_ending(job, settlement, ran=False)
         self._settle(settlement)
 
@@ -273,7 +278,10 @@ class Runner:
         job = attempt.job
         if self.running.get(job.id) is attempt:
             del self.running[job.id]
-            self._lanes.ran(job, attempt.spec.requires, time.monotonic() - attempt.started_at)
+            seconds = time.monotonic() - attempt.started_at
+            self._lanes.ran(job, attempt.spec.requires, seconds)
+            if self._counts is not None:
+                self._counts.ended.append((job, settlement.outcome, seconds))
             if settlement.error is not None:
                 log_ending(job, settlement)
             elif attempt.options.step is not None and settlement.result is not None:

@@ -1,5 +1,5 @@
 """The parent of the worker processes: ``python -m windlass.engine.supervisor PROCESSES GRACE [--log-level=LEVEL]
-[--log-format=FORM] [--health=HOST:PORT] CHILD-MODULE [ARG ...]``.
+[--log-format=FORM] [--health=HOST:PORT [--metrics=MODULE]] CHILD-MODULE [ARG ...]``.
 
 It starts worker processes and starts them again when they die, and knows neither the app nor the store. It sleeps in
 one system call until a signal, a word from a child, a visitor or a deadline comes.
@@ -17,6 +17,8 @@ one system call until a signal, a word from a child, a visitor or a deadline com
   and that one stops without a time limit: being replaced interrupts no job. A slot has one such process at most.
 * **Suspects**: one more process with ``--alone`` once a worker says that suspects wait; it ends by itself when there
   have been none for a while. One that dies of them is started again like any other: what it left is suspect still.
+* **Figures**: with ``--metrics`` the children count what they do, and the endpoint shows it, made up by the function
+  ``answer`` of that module. What a child has counted is kept when it is gone.
 * **Death of the supervisor** ends the pipe that each child watches: they stop, with the grace time.
 
 Exit codes: 0 after a clean stop, 1 if a process had to be killed or failed while stopping, 2 for a configuration that
@@ -87,6 +89,12 @@ class Supervisor:
         """Open the health endpoint. Raises `OSError`."""
         self._report.listen(host, port, self._poll)
 
+    def show_figures(self, module: str) -> None:
+        """Have the processes count what they do, and show it at the endpoint. Before `answer_probes`."""
+        from importlib import import_module
+
+        self._report.show_figures(import_module(module).answer)
+
     def run(self) -> int:
         """Supervise until everything has ended; answers the exit code."""
         self._wake = watch_signals()
@@ -139,7 +147,8 @@ class Supervisor:
 
     def _start(self, slot: Slot) -> Process | None:
         try:
-            process = Process([*self._command, *(["--alone"] if slot.alone else [])], self._environment)
+            command = [*self._command, *(["--alone"] if slot.alone else [])]
+            process = Process(command, self._environment, counts=self._report.counts)
         except OSError as error:
             pause = slot.back_off(time.monotonic(), None)
             log(0, f"a worker could not be started ({error.strerror}); again in {pause:g} s", ERROR)
@@ -222,6 +231,8 @@ class Supervisor:
     def _bury(self, slot: Slot, process: Process, code: int) -> None:
         del self._by_status[process.status]
         self._unwatch(process)
+        told = process in slot.leaving or self._asked_to_stop or process.quits or (slot.alone and code == 0)
+        self._report.gone(process, died=not told)
         process.close()
         if process in slot.leaving or self._asked_to_stop:
             self._ended_as_told(slot, process, code)
@@ -379,7 +390,10 @@ def main(arguments: list[str]) -> int:
     set_log_level(_taken(command, "--log-level=") or INFO)
     set_log_form(_taken(command, "--log-format="))
     endpoint = _taken(command, "--health=")
+    module = _taken(command, "--metrics=")
     supervisor = Supervisor(int(processes), float(grace), command, terminal=terminal)
+    if module:
+        supervisor.show_figures(module)
     if endpoint:
         host, _, port = endpoint.rpartition(":")
         try:

@@ -71,13 +71,18 @@ class Page:
 
 
 def new_page() -> int:
-    """Make a page that is empty and has no name; answers its descriptor. Raises `OSError`."""
+    """Make a page that is empty; answers its descriptor. Raises `OSError`."""
+    return new_memory("windlass-vitals", mmap.PAGESIZE)
+
+
+def new_memory(name: str, size: int) -> int:
+    """Make memory that processes can share, all zeros; answers its descriptor. Raises `OSError`."""
     if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create("windlass-vitals")
+        descriptor = os.memfd_create(name)
     else:
         import tempfile
 
         with tempfile.TemporaryFile() as file:
             descriptor = os.dup(file.fileno())
-    os.ftruncate(descriptor, mmap.PAGESIZE)
+    os.ftruncate(descriptor, size)
     return descriptor

@@ -31,6 +31,7 @@ from windlass.engine.attempt import EndReason
 from windlass.engine.claimer import Claimer
 from windlass.engine.config import WorkerConfig
 from windlass.engine.counted_lanes import CountedLanes
+from windlass.engine.counts import Counts
 from windlass.engine.heartbeat import Heartbeat, Pulse
 from windlass.engine.holding import Holding
 from windlass.engine.janitor import Janitor
@@ -40,7 +41,7 @@ from windlass.engine.lanes import WorkerLanes
 from windlass.engine.minutes import Minutes, by_this_machine
 from windlass.engine.process_pool.place import check_no_worker_starts_here
 from windlass.engine.pump import Pump, log_lost
-from windlass.engine.recycling import Successor, Wear
+from windlass.engine.recycling import Successor, Wear, resident_memory
 from windlass.engine.runner import Runner
 from windlass.engine.scheduler import Scheduler
 from windlass.engine.service import Service
@@ -79,7 +80,8 @@ class Worker:
         middleware: Sequence[Middleware] = (),
         signals: Signals = SILENT,
     ) -> None:
-        self._store = store.twin()
+        self._counts = None if config.tally is None else Counts(config.tally, by_this_machine)
+        self._store = store.twin() if self._counts is None else self._counts.timed(store.twin())
         self._tasks = tasks
         self._config = config
         self._middleware = middleware
@@ -171,6 +173,7 @@ class Worker:
             middleware=self._middleware,
             children=children,
             place=self._config.place,
+            counts=self._counts,
         )
         self._janitor = Janitor(self._store, self._signals)
         self._scheduler = Scheduler(self._store, self._signals, self._config.schedules)
@@ -181,7 +184,7 @@ class Worker:
         self._suspects = SuspectTurn(self._config)
         self._claimer = Claimer(self._lanes, self._suspects, self._runner, self._pump)
         self._claimer.was_misled = self._finder.hurry
-        self._watch = LoopWatch(self._config.lag_warning, self._show_vitals)
+        self._watch = LoopWatch(self._config.lag_warning, self._show_vitals, on_turn=self._turned)
         self._heartbeat = Heartbeat(
             self._store,
             lambda: self._holding,
@@ -434,6 +437,12 @@ class Worker:
                 )
             )
 
+    def _turned(self, seconds: float) -> None:
+        """The loop has done what it was asked to, so many seconds later."""
+        if self._counts is not None:
+            self._counts.turned(seconds)
+            self._counts.show(self._slots, len(self._holding.held), resident_memory())
+
     def _drop(self, job_id: bytes, token: int) -> None:
         """Cancel what the store says is lost, unless it went home, or was claimed anew, while the renewal travelled."""
         if self._holding.held.get(job_id) != token or any(out.id == job_id for out in self._pump.outbox.waiting):
@@ -441,6 +450,8 @@ class Worker:
         log.warning("job %s was lost: its attempt is cancelled", to_text(job_id))
         self._runner.end(job_id, EndReason.LOST)
         del self._holding.held[job_id]
+        if self._counts is not None:
+            self._counts.lost()
 
     def _obey(self, command: str) -> None:
         """Carry out a command, once: each comes with every renewal."""
@@ -459,6 +470,8 @@ class Worker:
     def _revoke(self) -> None:
         if not self._revoked:
             log.warning("the session was revoked: %d attempts are cancelled", len(self._runner.running))
+            if self._counts is not None:
+                self._counts.revoked()
         self._revoked = True
         self._runner.paused = True
         self._runner.end_all(EndReason.LOST)
@@ -545,10 +558,14 @@ class Worker:
     def _settled(self, batch: list[Settlement], answers: list[Settled]) -> None:
         self._runner.inputs.settled(batch, answers)
         self._minutes.settled(batch, answers)
+        if self._counts is not None:
+            self._counts.settled(batch, answers)
 
     def _take(self, jobs: list[ClaimedJob]) -> None:
         self._runner.take(jobs)
         self._minutes.claimed(jobs)
+        if self._counts is not None:
+            self._counts.claimed(jobs)
         if self._stopping and self._runner.paused:  # the claim was under way when the worker was told to stop
             self._runner.give_back_buffer()
 

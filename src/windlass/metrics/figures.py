@@ -16,13 +16,12 @@ from windlass.core.lifecycle import State
 from windlass.core.records import Backlog, QueueRecord, SessionRecord, SessionState
 from windlass.core.schedules import DueSchedules
 from windlass.doctor.evidence import serves
+from windlass.engine.counted import OTHERS
 from windlass.engine.minutes import Minute, read_minutes
 from windlass.store.port import Store
 
 MOST_QUEUES = 200
 """Queues that have figures of their own: those with the most unfinished jobs. The others are counted together."""
-OTHERS = "(others)"
-"""How those are called; no queue can be called so."""
 MOST_LANES = 100
 MOST_DUE = 100
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
 import socket
 import sys
@@ -17,9 +16,9 @@ from prometheus_client.core import Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from windlass.core.errors import InvalidOption, StoreError
-from windlass.core.hosts import is_loopback
+from windlass.core.errors import StoreError
 from windlass.metrics.figures import Reading, families, read
+from windlass.metrics.visitors import check_token, is_welcome
 from windlass.store.port import Store
 
 log = logging.getLogger("windlass.metrics")
@@ -28,7 +27,6 @@ FRESH = 1.0
 """Seconds for which a reading serves everybody who asks."""
 PATIENCE = 10.0
 """Seconds for which a store, or a visitor, is waited for."""
-SHORTEST_TOKEN = 16
 
 
 class StoreCollector(Collector):
@@ -80,13 +78,7 @@ class MetricsServer(ThreadingHTTPServer):
     request_queue_size = 64
 
     def __init__(self, host: str, port: int, collector: Collector, token: str | None) -> None:
-        if token is not None and len(token) < SHORTEST_TOKEN:
-            raise InvalidOption(f"the token has {len(token)} characters; expected {SHORTEST_TOKEN} or more")
-        if token is None and not is_loopback(host):
-            raise InvalidOption(
-                f"{host} can be reached by others, who could see all figures: set WINDLASS_METRICS_TOKEN, or listen on "
-                "127.0.0.1"
-            )
+        check_token(host, token)
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.registry = CollectorRegistry(auto_describe=False)
         self.registry.register(collector)
@@ -96,13 +88,6 @@ class MetricsServer(ThreadingHTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - as it is called
         """A visitor that is gone is nobody's trouble."""
         log.debug("a visitor is gone: %r", sys.exc_info()[1])
-
-    def is_welcome(self, authorization: str | None) -> bool:
-        """Whether a visitor shows the token."""
-        if self.token is None:
-            return True
-        shown = (authorization or "").encode("utf-8", "surrogateescape")
-        return hmac.compare_digest(shown, f"Bearer {self.token}".encode())
 
 
 class _Visitor(BaseHTTPRequestHandler):
@@ -115,7 +100,7 @@ class _Visitor(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path.partition("?")[0] != "/metrics":
             self._answer(404, "text/plain; charset=utf-8", b"there is /metrics\n")
-        elif not self.server.is_welcome(self.headers.get("Authorization")):
+        elif not is_welcome(self.server.token, self.headers.get("Authorization")):
             self._answer(401, "text/plain; charset=utf-8", b"a token is needed\n", {"WWW-Authenticate": "Bearer"})
         else:
             encode, content_type = choose_encoder(self.headers.get("Accept", ""))

@@ -1,4 +1,4 @@
-"""What tracing costs where it is on: outside of traces, and where the sampler wants none."""
+"""What it costs to be watched: by Prometheus, and by tracing, outside of traces and where the sampler wants none."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ from pathlib import Path
 
 from bench import drain, enqueue
 from bench.figure import Aim, Group, Metric, Probe
+
+
+def counted_drain(folder: Path, *, jobs: int) -> dict[str, float]:
+    """Jobs per second of a worker that counts what it does."""
+    return drain.sqlite(folder, jobs=jobs, options=("--health", "127.0.0.1:0", "--metrics"))
 
 
 def traced_drain(folder: Path, *, jobs: int, sampler: str = "out") -> dict[str, float]:
@@ -45,27 +50,33 @@ def _group(name: str, metric: Metric, ours: Probe, reference: str) -> Group:
 
 GROUPS = [
     _group(
+        "counted-drain",
+        Metric("drain", "drain, --metrics", "jobs/s", Aim(share=0.95)),
+        Probe("bench.watched:counted_drain"),
+        "bench.drain:sqlite",
+    ),
+    _group(
         "traced-drain",
         Metric("drain", "drain, traces sampled out", "jobs/s", Aim(share=0.95)),
-        Probe("bench.tracing:traced_drain"),
+        Probe("bench.watched:traced_drain"),
         "bench.drain:sqlite",
     ),
     _group(
         "traced-drain-all",
         Metric("drain", "drain, each trace recorded", "jobs/s"),
-        Probe("bench.tracing:traced_drain", {"sampler": "all"}),
+        Probe("bench.watched:traced_drain", {"sampler": "all"}),
         "bench.drain:sqlite",
     ),
     _group(
         "traced-bulk",
         Metric("bulk", "enqueue_many, on, outside of traces", "jobs/s", Aim(share=0.95)),
-        Probe("bench.tracing:traced_bulk"),
+        Probe("bench.watched:traced_bulk"),
         "bench.enqueue:bulk",
     ),
     _group(
         "unsampled-bulk",
         Metric("bulk", "enqueue_many, in an unsampled trace", "jobs/s"),
-        Probe("bench.tracing:unsampled_bulk"),
+        Probe("bench.watched:unsampled_bulk"),
         "bench.enqueue:bulk",
     ),
 ]

@@ -1,0 +1,26 @@
+"""What is counted of a worker, and where that stands in the rows of its `Tally`: for who writes it and who reads it.
+
+Nothing here may import anything large: a supervisor may have it too.
+"""
+
+from __future__ import annotations
+
+OTHERS = "(others)"
+"""Stands for all pairs of task and queue that have no rows of their own; no task and no queue can be called so."""
+UNKNOWN = "(unknown)"
+"""Stands for all tasks that the worker does not have: their names come from outside."""
+NOW = ("now",)
+"""The row that says how a worker is; all others count what it has done."""
+OUTCOMES = ("succeeded", "failed", "dead", "snoozed", "released", "cancelled", "undeliverable")
+"""In the order of `Outcome`."""
+TIMES = (0.001, 0.0025, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0, 60.0, 300.0, 1800.0)
+"""Upper bounds of histograms, in seconds: of attempts, and of waits."""
+SHORT_TIMES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+"""The same of the store's verbs, and of the event loop's lag."""
+SIZES = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
+"""The same of batches, in jobs."""
+
+
+def width(bounds: tuple[float, ...]) -> int:
+    """How many numbers a histogram has."""
+    return len(bounds) + 2

@@ -1,0 +1,173 @@
+"""Counts what a worker does, for Prometheus: see `windlass.metrics.workers`, which names what is counted here."""
+
+from __future__ import annotations
+
+import threading
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+from windlass.core.clock import SECOND, Instant
+from windlass.core.errors import StoreError
+from windlass.core.lifecycle import Outcome
+from windlass.core.model import ClaimedJob, Settled, Settlement
+from windlass.engine.counted import NOW, OTHERS, OUTCOMES, SHORT_TIMES, SIZES, TIMES, UNKNOWN, width
+from windlass.engine.tally import Tally
+from windlass.engine.wrapped_store import Verb, WrappedStore
+from windlass.store.port import Store
+
+MOST_TASKS = 200
+"""Pairs of task and queue with rows of their own: those that come first."""
+
+
+_RUNS = len(OUTCOMES)
+"""Where in the row of a task the histogram of its attempts begins; before it are the outcomes."""
+_RUNS_SUM = _RUNS + width(TIMES) - 1
+_WAITS = _RUNS + width(TIMES)
+_WAITS_SUM = _WAITS + width(TIMES) - 1
+
+
+class Histogram:
+    """Numbers in a row, from a place on: one count for each bound, one for what is above all, and the sum."""
+
+    __slots__ = ("_at", "_bounds", "_row", "_sum")
+
+    def __init__(self, row: memoryview[float], at: int, bounds: tuple[float, ...]) -> None:
+        self._row = row
+        self._at = at
+        self._bounds = bounds
+        self._sum = at + len(bounds) + 1
+
+    def add(self, value: float) -> None:
+        """Count one."""
+        row = self._row
+        row[self._at + bisect_left(self._bounds, value)] += 1.0
+        row[self._sum] += value
+
+
+class Counts:
+    """The counters of one worker. All but `asked` are for the worker's loop alone."""
+
+    def __init__(self, tally: Tally, clock: Callable[[], Instant]) -> None:
+        """``clock``: gives the time, in microseconds."""
+        self._tally = tally
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._tasks: dict[tuple[str, str], memoryview[float]] = {}
+        self.ended: list[tuple[ClaimedJob, Outcome, float]] = []
+        """Attempts that have ended, to be counted with the next batch that is settled: job, outcome, seconds. There are
+        no more than the worker has slots, and to append to a list costs less than a call."""
+        self._others = self._new_task(OTHERS, OTHERS)
+        self._verbs: dict[str, tuple[memoryview[float], Histogram]] = {}
+        self._losses = tally.add_row(("losses",), 2)
+        self._claims = Histogram(tally.add_row(("claims",), width(SIZES)), 0, SIZES)
+        self._settles = Histogram(tally.add_row(("settles",), width(SIZES)), 0, SIZES)
+        self._lag = Histogram(tally.add_row(("lag",), width(SHORT_TIMES)), 0, SHORT_TIMES)
+        self._now = tally.add_row(NOW, 3)
+
+    def _new_task(self, task: str, queue: str) -> memoryview[float]:
+        with self._lock:
+            return self._tally.add_row(("task", task, queue), len(OUTCOMES) + 2 * width(TIMES))
+
+    def _of(self, task: str, queue: str) -> memoryview[float]:
+        found = self._tasks.get((task, queue))
+        if found is None:
+            if len(self._tasks) >= MOST_TASKS:
+                return self._others
+            found = self._tasks[task, queue] = self._new_task(task, queue)
+        return found
+
+    def claimed(self, jobs: Sequence[ClaimedJob]) -> None:
+        """Count jobs that came with one claim."""
+        self._claims.add(len(jobs))
+        now = self._clock()
+        task, queue, row = "", "", self._others
+        for job in jobs:
+            if job.attempt == 1:
+                if job.task != task or job.queue != queue:
+                    task, queue = job.task, job.queue
+                    row = self._of(task, queue)
+                seconds = (now - job.enqueued_at) / SECOND
+                row[_WAITS + bisect_left(TIMES, seconds)] += 1.0
+                row[_WAITS_SUM] += seconds if seconds > 0 else 0.0
+
+    def _count_ended(self) -> None:
+        """This is done for many at once, in one loop, since it is done for each job."""
+        task, queue, row = "", "", self._others
+        for job, outcome, seconds in self.ended:
+            if job.task != task or job.queue != queue:
+                task, queue = job.task, job.queue
+                row = self._of(task, queue)
+            row[outcome - 1] += 1.0
+            row[_RUNS + bisect_left(TIMES, seconds)] += 1.0
+            row[_RUNS_SUM] += seconds
+        self.ended.clear()
+
+    def did_not_run(self, job: ClaimedJob, outcome: Outcome, *, known: bool) -> None:
+        """Count a job that this worker cannot run; ``known``: though it has the task."""
+        self._of(job.task if known else UNKNOWN, job.queue)[outcome - 1] += 1.0
+
+    def settled(self, batch: Sequence[Settlement], answers: Sequence[Settled]) -> None:
+        """Count what the store has heard in one call."""
+        self._count_ended()
+        self._settles.add(len(batch))
+        self._losses[0] += answers.count(Settled.LOST)
+
+    def lost(self) -> None:
+        """Count a job that the store has taken away while it ran."""
+        self._losses[0] += 1
+
+    def revoked(self) -> None:
+        """Count a session that was over before the worker had stopped."""
+        self._losses[1] += 1
+
+    def turned(self, seconds: float) -> None:
+        """Count how late the event loop came to do what it was asked to."""
+        self._count_ended()
+        self._lag.add(seconds)
+
+    def show(self, slots: int, held: int, memory: int) -> None:
+        """Say how it is now; ``memory`` in bytes."""
+        self._now[0], self._now[1], self._now[2] = slots, held, memory
+
+    def asked(self, verb: str, seconds: float, *, failed: bool) -> None:
+        """Count a call of the store. Callable from any thread."""
+        with self._lock:
+            known = self._verbs.get(verb)
+            if known is None:
+                row = self._tally.add_row(("verb", verb), 1 + width(SHORT_TIMES))
+                known = self._verbs[verb] = row, Histogram(row, 1, SHORT_TIMES)
+            row, histogram = known
+            histogram.add(seconds)
+            row[0] += failed
+
+    def timed(self, store: Store) -> Store:
+        """The same store, whose verbs are counted; those of its twins too."""
+        return cast("Store", _TimedStore(store, self))
+
+
+class _TimedStore(WrappedStore):
+    def __init__(self, store: Store, counts: Counts) -> None:
+        super().__init__(store)
+        self._counts = counts
+
+    def twin(self) -> Store:
+        """See `Store.twin`."""
+        return self._counts.timed(self._store.twin())
+
+    def around(self, name: str, verb: Verb) -> Verb:
+        """Time it."""
+
+        async def timed(*args: Any, **kwargs: Any) -> Any:
+            began = time.monotonic()
+            failed = False
+            try:
+                return await verb(*args, **kwargs)
+            except (StoreError, TimeoutError):
+                failed = True
+                raise
+            finally:
+                self._counts.asked(name, time.monotonic() - began, failed=failed)
+
+        return timed

@@ -1,0 +1,126 @@
+"""What workers have counted, as Prometheus reads it: see `windlass.engine.counts`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from windlass.engine.counted import NOW, OUTCOMES, SHORT_TIMES, SIZES, TIMES, width
+from windlass.engine.tally import Reading, Tally, add
+from windlass.metrics.visitors import TOKEN, is_welcome
+
+
+class WorkerCollector(Collector):
+    """Shows what workers of this process have counted. To be registered where others' metrics are.
+
+    Args:
+        tallies: theirs.
+    """
+
+    def __init__(self, *tallies: Tally) -> None:
+        self._tallies = tallies
+
+    def collect(self) -> Iterable[Metric]:
+        """See `Collector`."""
+        total: Reading = {}
+        for tally in self._tallies:
+            add(total, tally.read())
+        return families(total)
+
+
+def families(total: Reading) -> Iterator[Metric]:
+    """The metrics of what was counted, by however many."""
+    tasks = {name[1:]: numbers for name, numbers in sorted(total.items()) if name[0] == "task"}
+    yield from _of_tasks(tasks)
+    yield from _of_verbs({name[1]: numbers for name, numbers in sorted(total.items()) if name[0] == "verb"})
+    for row, name, about, bounds in (
+        ("claims", "windlass_claimed_batch_jobs", "Jobs that came with one claim.", SIZES),
+        ("settles", "windlass_settled_batch_jobs", "Outcomes that went to the store in one call.", SIZES),
+        (
+            "lag",
+            "windlass_loop_lag_seconds",
+            "How late the event loop came, several times a second.",
+            SHORT_TIMES,
+        ),
+    ):
+        found = HistogramMetricFamily(name, about)
+        _add_histogram(found, (), total.get((row,), [0.0] * width(bounds)), bounds)
+        yield found
+    lost, revoked = total.get(("losses",), [0.0, 0.0])
+    yield CounterMetricFamily("windlass_lost_attempts", "Attempts whose job was somebody else's by their end.", lost)
+    yield CounterMetricFamily("windlass_lost_leases", "Sessions that were over before their worker was.", revoked)
+    slots, held, memory = total.get(NOW, [0.0, 0.0, 0.0])
+    yield GaugeMetricFamily("windlass_process_slots", "Slots of these workers.", slots)
+    yield GaugeMetricFamily("windlass_process_slots_used", "Jobs that these workers run or hold.", held)
+    yield GaugeMetricFamily("windlass_process_resident_memory_bytes", "Memory that these workers occupy.", memory)
+
+
+def _of_tasks(tasks: dict[tuple[str, ...], list[float]]) -> Iterator[Metric]:
+    labels = ("task", "queue")
+    ended = CounterMetricFamily("windlass_attempts", "Attempts that ended.", labels=(*labels, "outcome"))
+    runs = HistogramMetricFamily("windlass_run_seconds", "How long attempts took.", labels=labels)
+    waits = HistogramMetricFamily(
+        "windlass_wait_seconds",
+        "From enqueued to claimed, of first attempts, by the worker's clock; delays are part of it.",
+        labels=labels,
+    )
+    at_waits = len(OUTCOMES) + width(TIMES)
+    for name, numbers in tasks.items():
+        for outcome, count in zip(OUTCOMES, numbers, strict=False):
+            ended.add_metric((*name, outcome), count)
+        _add_histogram(runs, name, numbers[len(OUTCOMES) : at_waits], TIMES)
+        _add_histogram(waits, name, numbers[at_waits:], TIMES)
+    yield from (ended, runs, waits)
+
+
+def _of_verbs(verbs: dict[str, list[float]]) -> Iterator[Metric]:
+    failed = CounterMetricFamily("windlass_store_errors", "Calls of the store that failed.", labels=("verb",))
+    times = HistogramMetricFamily("windlass_store_seconds", "How long calls of the store took.", labels=("verb",))
+    for verb, numbers in verbs.items():
+        failed.add_metric((verb,), numbers[0])
+        _add_histogram(times, (verb,), numbers[1:], SHORT_TIMES)
+    yield from (failed, times)
+
+
+def _add_histogram(
+    family: HistogramMetricFamily, labels: Sequence[str], numbers: Sequence[float], bounds: Sequence[float]
+) -> None:
+    """Prometheus counts in each bucket what is in those below it, too."""
+    buckets, so_far = [], 0.0
+    for bound, count in zip((*map(str, bounds), "+Inf"), numbers, strict=False):
+        so_far += count
+        buckets.append((bound, so_far))
+    family.add_metric(labels, buckets, sum_value=numbers[-1])
+
+
+def answer(total: Reading, processes: dict[str, int], deaths: int, headers: dict[str, str]) -> tuple[int, str, bytes]:
+    """Answer a visitor of the supervisor: status, type and content. Where ``$WINDLASS_METRICS_TOKEN`` is set, visitors
+    have to show it.
+
+    Args:
+        total: what all its worker processes have counted, those included that are gone.
+        processes: how many there are, by state.
+        deaths: how many have died that nobody had told to stop.
+        headers: the visitor's, by their names in lower case.
+    """
+    if not is_welcome(os.environ.get(TOKEN) or None, headers.get("authorization")):
+        return 401, "text/plain; charset=utf-8", b"a token is needed\n"
+
+    class Everything(Collector):
+        def collect(self) -> Iterator[Metric]:
+            yield from families(total)
+            known = GaugeMetricFamily("windlass_processes", "Worker processes.", labels=("state",))
+            for state, count in processes.items():
+                known.add_metric((state,), count)
+            yield known
+            about = "Worker processes that died, and were not told to."
+            yield CounterMetricFamily("windlass_process_deaths", about, deaths)
+
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Everything())
+    encode, kind = choose_encoder(headers.get("accept", ""))
+    return 200, kind, encode(registry)
