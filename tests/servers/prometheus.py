@@ -12,15 +12,18 @@ from tests.servers.server import Server, find_binary
 
 
 class PrometheusServer(Server):
-    """A private Prometheus that scrapes its targets each second.
+    """A private Prometheus that looks each second.
 
     Args:
         targets: ``host:port`` of what it scrapes.
         rules: a file of rules.
         token: what it shows there.
+        jobs: what it scrapes instead, as its configuration has it.
     """
 
-    def __init__(self, *targets: str, rules: Path, token: str | None = None) -> None:
+    def __init__(
+        self, *targets: str, rules: Path, token: str | None = None, jobs: list[dict[str, Any]] | None = None
+    ) -> None:
         self._program = find_binary("prometheus", "prometheus")
         super().__init__()
         authorization = {} if token is None else {"authorization": {"credentials": token}}
@@ -28,7 +31,7 @@ class PrometheusServer(Server):
         settings = {
             "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
             "rule_files": [str(rules)],
-            "scrape_configs": [job],
+            "scrape_configs": [job] if jobs is None else jobs,
         }
         (self.folder / "prometheus.yml").write_text(json.dumps(settings))  # JSON is YAML, too
 

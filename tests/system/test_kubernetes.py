@@ -1,9 +1,12 @@
-"""The deployment of the documentation: what it says is what a worker understands."""
+"""The manifests of the documentation: clusters and KEDA understand them, and what they say a worker understands."""
 
+import json
 import signal
 from pathlib import Path
 from typing import Any
 
+import jsonschema
+import kubernetes_validate
 import pytest
 import yaml
 
@@ -12,13 +15,21 @@ from tests.system.supervised import Supervised, worker_command
 from windlass.engine.config import DEFAULT_GRACE
 from windlass.engine.supervisor import MARGIN
 
-PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "run-workers-on-kubernetes.md"
+PAGES = Path(__file__).parents[2] / "docs" / "how-to"
+KEDA = json.loads((Path(__file__).parents[1] / "integration" / "schemas" / "keda.scaledobject.v2.16.json").read_text())
+VERSIONS = ("1.30", "1.33", "1.37")
+"""Of Kubernetes."""
+
+
+def manifests(page: str) -> list[dict[str, Any]]:
+    """What a page shows as YAML."""
+    _, *texts = (PAGES / page).read_text().split("```yaml\n")
+    return [yaml.safe_load(text.split("```")[0]) for text in texts]
 
 
 @pytest.fixture
 def pod() -> dict[str, Any]:
-    (_, text) = PAGE.read_text().split("```yaml\n")
-    deployment = yaml.safe_load(text.split("```")[0])
+    (deployment,) = manifests("run-workers-on-kubernetes.md")
     assert (deployment["apiVersion"], deployment["kind"]) == ("apps/v1", "Deployment")
     labels = deployment["spec"]["template"]["metadata"]["labels"]
     assert deployment["spec"]["selector"]["matchLabels"] == labels
@@ -61,3 +72,35 @@ def test_a_worker_takes_the_arguments_and_answers_the_probes(pod: dict[str, Any]
             endpoint.wait_for(container[probe]["httpGet"]["path"], 200)
         worker.signal(signal.SIGTERM)
         assert worker.ended() == 0
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_clusters_understand_the_manifests(version: str) -> None:
+    shown = [*manifests("run-workers-on-kubernetes.md"), *manifests("scale-workers.md")]
+    known = [one for one in shown if one.get("kind") in ("Deployment", "HorizontalPodAutoscaler")]
+    assert len(known) == 2
+    for manifest in known:
+        kubernetes_validate.validate(manifest, version, strict=True)
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate({**known[0], "sepc": {}}, version, strict=True)
+
+
+def test_keda_understands_its_manifest() -> None:
+    (manifest,) = (one for one in manifests("scale-workers.md") if one.get("kind") == "ScaledObject")
+    jsonschema.validate(manifest, KEDA)
+    with pytest.raises(jsonschema.ValidationError, match="treshold"):
+        jsonschema.validate({**manifest, "treshold": 1}, KEDA)
+
+
+def test_they_scale_the_deployment_by_figures_that_there_are() -> None:
+    (deployment,) = manifests("run-workers-on-kubernetes.md")
+    keda, adapter, autoscaler = manifests("scale-workers.md")
+    for one in (keda, autoscaler):
+        assert one["spec"]["scaleTargetRef"]["name"] == deployment["metadata"]["name"]
+    (rule,) = adapter["rules"]["external"]
+    (metric,) = autoscaler["spec"]["metrics"]
+    assert metric["external"]["metric"]["name"] == rule["name"]["as"]
+    (trigger,) = keda["spec"]["triggers"]
+    wanted = trigger["metadata"]["query"]
+    assert wanted == rule["metricsQuery"].replace("<<.LabelMatchers>>", 'queue="mail"')
+    assert wanted in (PAGES / "scale-workers.md").read_text().split("```")[1]
