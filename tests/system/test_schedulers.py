@@ -13,7 +13,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.servers.database import Database
 from tests.system.scheduler_process import make_store
 from windlass.core.clock import SECOND, Instant
 from windlass.core.definition import Definition, Policies, encode
@@ -21,24 +20,11 @@ from windlass.core.firing import following
 from windlass.core.model import MAX_BATCH
 from windlass.core.options import decode_options
 from windlass.core.records import JobFilter
-from windlass.core.redis_url import RedisURL
 from windlass.core.schedules import NewSchedule
 from windlass.core.triggers import Every
 
 ROOT = Path(__file__).parents[2]
 SKEW = 30.0
-
-
-@pytest.fixture(params=["sqlite", "redis", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/w.db"
-    if request.param == "redis":
-        found: RedisURL = request.getfixturevalue("redis_url")
-        return f"redis://{found.host}:{found.port}/0?namespace={found.namespace}"
-    database: Database = request.getfixturevalue("postgres_database")
-    database.store()
-    return database.url
 
 
 class Schedulers:

@@ -16,7 +16,7 @@ import os, signal
 from windlass import App, Retry
 from windlass.webhooks import Endpoint, send_webhooks
 
-app = App("sqlite:///jobs.db", lease=1)
+app = App({store!r}, lease=1)
 send_webhooks(app, Endpoint({url!r}, secret={secret!r}), every=0.2, retry=Retry(attempts=5, delay=0.1))
 
 
@@ -32,9 +32,9 @@ async def kills() -> None:
 
 
 @pytest.fixture
-def receiver(tmp_path: Path) -> Iterator[Receiver]:
+def receiver(tmp_path: Path, url: str) -> Iterator[Receiver]:
     receiver = Receiver()
-    (tmp_path / "tasks.py").write_text(TASKS.format(url=receiver.url, secret=SECRET))
+    (tmp_path / "tasks.py").write_text(TASKS.format(store=url, url=receiver.url, secret=SECRET))
     yield receiver
     receiver.close()
 
@@ -44,17 +44,17 @@ def work(folder: Path, *options: str) -> Supervised:
 
 
 async def test_a_worker_that_is_killed_after_a_death_and_before_the_telling_loses_none(
-    tmp_path: Path, receiver: Receiver
+    tmp_path: Path, url: str, receiver: Receiver
 ) -> None:
-    app = App(f"sqlite:///{tmp_path}/jobs.db", lease=1)
+    app = App(url, lease=1)
     store = await app.store()
     with work(tmp_path, "--queue", "default") as silent:  # it sends nothing: so it can be killed before anybody does
         worker = silent.started()
         silent.ready()
-        jobs = [app.job(one) for one in await _enqueue(tmp_path, "fails", 3)]
+        jobs = [app.job(one) for one in await _enqueue(url, "fails", 3)]
         for _ in range(3):
             silent.next("is dead")
-        wait_until(lambda: _dead(tmp_path) == 3, "three dead jobs in the store")
+        wait_until(lambda: _dead(url) == 3, "three dead jobs in the store")
         for process in [*psutil.Process(silent.process.pid).children(recursive=True), silent.process]:
             process.send_signal(signal.SIGKILL)
         wait_until(lambda: not psutil.pid_exists(worker), "the worker to be gone")
@@ -70,10 +70,10 @@ async def test_a_worker_that_is_killed_after_a_death_and_before_the_telling_lose
     await app.aclose()
 
 
-async def test_a_job_that_takes_its_workers_along_is_told_of(tmp_path: Path, receiver: Receiver) -> None:
+async def test_a_job_that_takes_its_workers_along_is_told_of(tmp_path: Path, url: str, receiver: Receiver) -> None:
     with work(tmp_path) as working:
         working.ready()
-        (job,) = await _enqueue(tmp_path, "kills", 1)
+        (job,) = await _enqueue(url, "kills", 1)
         (said,) = await receiver.until(1)
         working.signal(signal.SIGTERM)
         working.ended()
@@ -82,8 +82,8 @@ async def test_a_job_that_takes_its_workers_along_is_told_of(tmp_path: Path, rec
     assert data["losses"] >= 2
 
 
-async def _enqueue(folder: Path, task: str, count: int) -> list[str]:
-    app = App(f"sqlite:///{folder}/jobs.db", lease=1)
+async def _enqueue(url: str, task: str, count: int) -> list[str]:
+    app = App(url, lease=1)
 
     @app.task(name=task)
     async def stored() -> None: ...
@@ -93,8 +93,8 @@ async def _enqueue(folder: Path, task: str, count: int) -> list[str]:
     return [job.id for job in jobs]
 
 
-def _dead(folder: Path) -> int:
-    app = App(f"sqlite:///{folder}/jobs.db", lease=1)
+def _dead(url: str) -> int:
+    app = App(url, lease=1)
     try:
         return app.jobs(status="dead").count_sync()
     finally:
