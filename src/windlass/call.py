@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Sequence
-from typing import Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 import msgspec
 from msgspec.structs import replace
@@ -24,6 +24,9 @@ from windlass.core.task import TaskSpec
 from windlass.job import Job
 from windlass.store.port import Capability, Transactional
 
+if TYPE_CHECKING:
+    from windlass.telemetry import Here
+
 log = logging.getLogger("windlass")
 
 R_co = TypeVar("R_co", covariant=True)
@@ -32,13 +35,15 @@ R_co = TypeVar("R_co", covariant=True)
 class Recipe:
     """How jobs of one task with one set of options are made; decided once, so that a job costs little."""
 
-    __slots__ = ("_choices", "_template", "client", "limit_by", "spec")
+    __slots__ = ("_choices", "_template", "_unsampled", "client", "limit_by", "spec")
 
     def __init__(self, client: Client, spec: TaskSpec, choices: Choices) -> None:
         self.client = client
         self.spec = spec
         self._choices = choices
         self._template = choices.template(spec)
+        self._unsampled: tuple[Here, NewJob] | None = None
+        """The template in a trace that is not sampled, where all jobs have the same headers; and which that was."""
         self.limit_by = spec.limit_by if choices.limit_by is None else None
         """The parameter whose argument makes the limit key."""
 
@@ -59,9 +64,7 @@ class Recipe:
         template = self._template
         job_id = new_id() if id is None else id
         if self._adds_headers():
-            template = replace(
-                template, options=encode_options(self._choices.for_worker(self._headers(job_id), self.spec))
-            )
+            template = self._with_headers(job_id)
         if self._choices.unique is True:
             template = replace(template, unique=self._choices.unique_for(self._key_of(payload)))
         if limit_key is not None:
@@ -97,7 +100,20 @@ class Recipe:
     def _adds_headers(self) -> bool:
         """Whether there is anybody now who has something to send along."""
         client = self.client
-        return bool(client.enqueue_hooks) or (client.tracing is not None and client.tracing.in_trace())
+        return bool(client.enqueue_hooks) or (client.tracing is not None and client.tracing.here().in_trace)
+
+    def _with_headers(self, id: bytes) -> NewJob:
+        """The template, with what is to be sent along."""
+        here = None if self.client.tracing is None else self.client.tracing.here()
+        is_shared = here is not None and here.in_trace and not here.sampled and not self.client.enqueue_hooks
+        if is_shared and self._unsampled is not None and self._unsampled[0] is here:
+            return self._unsampled[1]
+        template = replace(
+            self._template, options=encode_options(self._choices.for_worker(self._headers(id), self.spec))
+        )
+        if here is not None and is_shared:
+            self._unsampled = here, template
+        return template
 
     def _headers(self, id: bytes | None) -> dict[str, str]:
         headers = dict(self._choices.headers or {})
@@ -107,7 +123,7 @@ class Recipe:
             except Exception:
                 log.exception("middleware %s failed before enqueueing %s", type(hook).__name__, self.spec.name)
         headers = check_headers(headers)
-        if self.client.tracing is not None and self.client.tracing.in_trace():
+        if self.client.tracing is not None and self.client.tracing.here().in_trace:
             self.client.tracing.created(self.spec.name, self._template.queue, id, headers)
         return headers
 

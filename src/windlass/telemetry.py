@@ -6,10 +6,10 @@ They are written out here, since that package is no dependency of the API.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from opentelemetry import propagate, trace
-from opentelemetry.context import Context, attach, detach
+from opentelemetry.context import Context, attach, detach, get_current
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from windlass.context import Current, Middleware
@@ -30,6 +30,14 @@ _SYSTEMS = {"postgres": "postgresql", "rediss": "redis", "unix": "redis", "valke
 """URL schemes whose database has another name in the conventions."""
 
 
+class Here(NamedTuple):
+    """The context in which somebody enqueues, and how it stands to traces."""
+
+    context: Context
+    in_trace: bool
+    sampled: bool
+
+
 class Tracing(Middleware):
     """Makes the spans of one app. It is the first of the middleware, so that the other hooks run inside the span.
 
@@ -40,15 +48,22 @@ class Tracing(Middleware):
     def __init__(self, provider: TracerProvider | None = None) -> None:
         self._tracer = trace.get_tracer("windlass", tracer_provider=provider)
         self._open: dict[Current, tuple[Span, Token[Context]]] = {}
+        self._here = Here(Context(), in_trace=False, sampled=False)
 
-    def in_trace(self) -> bool:
-        """Whether a job that is enqueued here and now belongs to a trace."""
-        return trace.get_current_span().get_span_context().is_valid
+    def here(self) -> Here:
+        """How a job that is enqueued here and now stands to traces: the same object for as long as nobody enters or
+        leaves a span, or changes the baggage, since contexts are never changed."""
+        context = get_current()
+        here = self._here
+        if here.context is not context:
+            said = trace.get_current_span(context).get_span_context()
+            here = self._here = Here(context, in_trace=said.is_valid, sampled=said.trace_flags.sampled)
+        return here
 
     def created(self, task: str, queue: str, job_id: bytes | None, headers: dict[str, str]) -> None:
         """Make the span of a job that is about to be stored, and have its context travel in ``headers``. Where the
-        trace is not sampled there is only the context. Only where `in_trace`."""
-        if not trace.get_current_span().get_span_context().trace_flags.sampled:
+        trace is not sampled there is only the context, the same for all jobs. Only in a trace."""
+        if not self.here().sampled:
             _inject(headers, None)
             return
         attributes = _messaging("create", task, queue)

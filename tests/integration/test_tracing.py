@@ -17,7 +17,7 @@ from opentelemetry.semconv._incubating.attributes import messaging_attributes as
 from opentelemetry.semconv.attributes import db_attributes, error_attributes
 from opentelemetry.trace import SpanKind, StatusCode
 
-from windlass import App, Current, Middleware, ProcessDied, Retry, Snooze, current
+from windlass import App, Current, Job, Middleware, ProcessDied, Retry, Snooze, current
 from windlass.core.ids import new_id
 from windlass.core.model import ClaimedJob
 from windlass.core.options import decode_options
@@ -242,6 +242,37 @@ async def test_a_sampled_out_trace_stays_so_and_costs_no_store_spans(tmp_path: P
         "the context travels, and says that it is not sampled"
     )
     assert exporter.get_finished_spans() == ()
+
+
+async def test_jobs_of_an_unsampled_trace_share_headers_and_no_others(tmp_path: Path) -> None:
+    provider = TracerProvider(sampler=ALWAYS_OFF)
+    tracer = provider.get_tracer("test")
+    app = App(f"sqlite:///{tmp_path}/windlass.db", tracing=provider)
+
+    @app.task
+    async def work() -> None: ...
+
+    async def headers(job: Job[Any]) -> dict[str, str]:
+        (record,) = await (await app.store()).get_jobs([job._id])
+        assert record is not None
+        return decode_options(record.options).headers or {}
+
+    found = []
+    for _ in range(2):
+        with tracer.start_as_current_span("request"):
+            found += [await headers(await work.enqueue()), await headers(await work.enqueue())]
+            token = context.attach(baggage.set_baggage("tenant", "7"))
+            found.append(await headers(await work.enqueue()))
+            context.detach(token)
+            found.append(await headers(await work.options(headers={"own": "1"}).enqueue()))
+    outside = await headers(await work.enqueue())
+    await app.aclose()
+    first, again, with_baggage, with_own, second, *_ = found
+    assert first == again
+    assert with_baggage == {**first, "baggage": "tenant=7"}
+    assert with_own == {**first, "own": "1"}
+    assert second["traceparent"] != first["traceparent"]
+    assert outside == {}
 
 
 async def test_without_tracing_nothing_travels(tmp_path: Path) -> None:

@@ -11,8 +11,10 @@ UNKNOWN = "(unknown)"
 """Stands for all tasks that the worker does not have: their names come from outside."""
 NOW = ("now",)
 """The row that says how a worker is; all others count what it has done."""
+CLAIMED = 0
+"""The first number of a task's row: first attempts that were claimed."""
 OUTCOMES = ("succeeded", "failed", "dead", "snoozed", "released", "cancelled", "undeliverable")
-"""In the order of `Outcome`."""
+"""The next numbers, in the order of `Outcome`, whose numbers begin at 1: how many attempts ended so."""
 TIMES = (0.001, 0.0025, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0, 60.0, 300.0, 1800.0)
 """Upper bounds of histograms, in seconds: of attempts, and of waits."""
 SHORT_TIMES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -24,3 +26,9 @@ SIZES = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
 def width(bounds: tuple[float, ...]) -> int:
     """How many numbers a histogram has."""
     return len(bounds) + 2
+
+
+RUNS = 1 + len(OUTCOMES)
+"""Where in the row of a task the histogram begins of how long attempts took; then comes that of waits."""
+WAITS = RUNS + width(TIMES)
+TASK_WIDTH = WAITS + width(TIMES)

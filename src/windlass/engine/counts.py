@@ -5,14 +5,27 @@ from __future__ import annotations
 import threading
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from math import inf
 from typing import Any, cast
 
 from windlass.core.clock import SECOND, Instant
 from windlass.core.errors import StoreError
 from windlass.core.lifecycle import Outcome
 from windlass.core.model import ClaimedJob, Settled, Settlement
-from windlass.engine.counted import NOW, OTHERS, OUTCOMES, SHORT_TIMES, SIZES, TIMES, UNKNOWN, width
+from windlass.engine.counted import (
+    CLAIMED,
+    NOW,
+    OTHERS,
+    RUNS,
+    SHORT_TIMES,
+    SIZES,
+    TASK_WIDTH,
+    TIMES,
+    UNKNOWN,
+    WAITS,
+    width,
+)
 from windlass.engine.tally import Tally
 from windlass.engine.wrapped_store import Verb, WrappedStore
 from windlass.store.port import Store
@@ -21,11 +34,9 @@ MOST_TASKS = 200
 """Pairs of task and queue with rows of their own: those that come first."""
 
 
-_RUNS = len(OUTCOMES)
-"""Where in the row of a task the histogram of its attempts begins; before it are the outcomes."""
-_RUNS_SUM = _RUNS + width(TIMES) - 1
-_WAITS = _RUNS + width(TIMES)
-_WAITS_SUM = _WAITS + width(TIMES) - 1
+_SUM = width(TIMES) - 1
+_LOWER = (-inf, *TIMES)
+_UPPER = (*TIMES, inf)
 
 
 class Histogram:
@@ -68,7 +79,7 @@ class Counts:
 
     def _new_task(self, task: str, queue: str) -> memoryview[float]:
         with self._lock:
-            return self._tally.add_row(("task", task, queue), len(OUTCOMES) + 2 * width(TIMES))
+            return self._tally.add_row(("task", task, queue), TASK_WIDTH)
 
     def _of(self, task: str, queue: str) -> memoryview[float]:
         found = self._tasks.get((task, queue))
@@ -82,35 +93,43 @@ class Counts:
         """Count jobs that came with one claim."""
         self._claims.add(len(jobs))
         now = self._clock()
-        task, queue, row = "", "", self._others
-        for job in jobs:
-            if job.attempt == 1:
-                if job.task != task or job.queue != queue:
-                    task, queue = job.task, job.queue
-                    row = self._of(task, queue)
-                seconds = (now - job.enqueued_at) / SECOND
-                row[_WAITS + bisect_left(TIMES, seconds)] += 1.0
-                row[_WAITS_SUM] += seconds if seconds > 0 else 0.0
+        first = [job for job in jobs if job.attempt == 1]
+        waits = [(job, CLAIMED, wait / SECOND if (wait := now - job.enqueued_at) > 0 else 0.0) for job in first]
+        self._count(waits, WAITS)
 
-    def _count_ended(self) -> None:
-        """This is done for many at once, in one loop, since it is done for each job."""
-        task, queue, row = "", "", self._others
-        for job, outcome, seconds in self.ended:
-            if job.task != task or job.queue != queue:
-                task, queue = job.task, job.queue
+    def _count(self, entries: Iterable[tuple[ClaimedJob, int, float]], histogram: int) -> None:
+        """Count jobs, each in the row of its task: where the number says, and by its seconds in a histogram.
+
+        This is done for each job. As a rule many in a row are alike, and those are counted together.
+        """
+        row, task, queue, what = self._others, "", "", 0
+        lower = upper = seconds = total = 0.0
+        bucket = histogram
+        count = 0
+        for job, its, seconds in entries:
+            if its != what or job.task != task or job.queue != queue or not lower < seconds <= upper:
+                row[what] += count
+                row[bucket] += count
+                row[histogram + _SUM] += total
+                count, total = 0, 0.0
+                task, queue, what = job.task, job.queue, its
                 row = self._of(task, queue)
-            row[outcome - 1] += 1.0
-            row[_RUNS + bisect_left(TIMES, seconds)] += 1.0
-            row[_RUNS_SUM] += seconds
-        self.ended.clear()
+                place = bisect_left(TIMES, seconds)
+                lower, upper, bucket = _LOWER[place], _UPPER[place], histogram + place
+            count += 1
+            total += seconds
+        row[what] += count
+        row[bucket] += count
+        row[histogram + _SUM] += total
 
     def did_not_run(self, job: ClaimedJob, outcome: Outcome, *, known: bool) -> None:
         """Count a job that this worker cannot run; ``known``: though it has the task."""
-        self._of(job.task if known else UNKNOWN, job.queue)[outcome - 1] += 1.0
+        self._of(job.task if known else UNKNOWN, job.queue)[outcome] += 1.0
 
     def settled(self, batch: Sequence[Settlement], answers: Sequence[Settled]) -> None:
         """Count what the store has heard in one call."""
-        self._count_ended()
+        self._count(self.ended, RUNS)
+        self.ended.clear()
         self._settles.add(len(batch))
         self._losses[0] += answers.count(Settled.LOST)
 
@@ -124,7 +143,6 @@ class Counts:
 
     def turned(self, seconds: float) -> None:
         """Count how late the event loop came to do what it was asked to."""
-        self._count_ended()
         self._lag.add(seconds)
 
     def show(self, slots: int, held: int, memory: int) -> None:

@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from windlass.engine.counted import NOW, OUTCOMES, SHORT_TIMES, SIZES, TIMES, width
+from windlass.engine.counted import NOW, OUTCOMES, RUNS, SHORT_TIMES, SIZES, TIMES, WAITS, width
 from windlass.engine.tally import Reading, Tally, add
 from windlass.metrics.visitors import TOKEN, is_welcome
 
@@ -68,12 +68,11 @@ def _of_tasks(tasks: dict[tuple[str, ...], list[float]]) -> Iterator[Metric]:
         "From enqueued to claimed, of first attempts, by the worker's clock; delays are part of it.",
         labels=labels,
     )
-    at_waits = len(OUTCOMES) + width(TIMES)
     for name, numbers in tasks.items():
-        for outcome, count in zip(OUTCOMES, numbers, strict=False):
+        for outcome, count in zip(OUTCOMES, numbers[1:], strict=False):
             ended.add_metric((*name, outcome), count)
-        _add_histogram(runs, name, numbers[len(OUTCOMES) : at_waits], TIMES)
-        _add_histogram(waits, name, numbers[at_waits:], TIMES)
+        _add_histogram(runs, name, numbers[RUNS:WAITS], TIMES)
+        _add_histogram(waits, name, numbers[WAITS:], TIMES)
     yield from (ended, runs, waits)
 
 
