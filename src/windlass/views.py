@@ -23,7 +23,9 @@ from windlass.core.traceparent import trace_id_of
 from windlass.limits import limit_info
 
 if TYPE_CHECKING:
+    from windlass.core.drawing import DrawnStep
     from windlass.schedules import ScheduleInfo
+    from windlass.workflows.plan import Plan
     from windlass.workflows.run import Run, StepStatus
     from windlass.workflows.runs import RunInfo
 
@@ -393,6 +395,16 @@ async def read_run(run: Run[Any]) -> RunDetail:
         steps=[step_view(step) for step in steps],
         stuck=[finding.sentence for finding in stuck],
     )
+
+
+def drawn_plan(plan: Plan) -> list[DrawnStep]:
+    """The steps of a workflow that has not run, to be drawn."""
+    from windlass.core.drawing import DrawnStep
+
+    return [
+        DrawnStep(draft.name, tuple(one.name for one in draft.parents), note="map" if draft.items is not None else "")
+        for draft in plan.order
+    ]
 
 
 def items_text(items: dict[str, int] | None) -> str:

@@ -139,7 +139,8 @@ def test_one_item_is_retried(flows: Flows) -> None:
     Path("mended").touch()
     assert flows.json("retry", run, "--step", "check", "--item", "2") == {"id": run, "jobs": 2}
     for wrong, said in (
-        (("--step", "check"), "--step and --item go together"),
+        (("--item", "2"), "--item: of which step?"),
+        (("--step", "total"), "'total' has not failed"),
         (("--step", "chek", "--item", "2"), "did you mean 'check'"),
         (("--step", "check", "--item", "3"), "it has 3, from 0"),
         (("--step", "total", "--item", "0"), "is no map"),

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.integration.web_harness import site_of
-from windlass import App, Every
+from windlass import App, Every, RemoteError
 from windlass.store.sqlite import SQLiteStore
 
 NOBODY = "01890a5d-ac96-774b-bcce-b302099a8057"
@@ -30,6 +30,9 @@ def make_app(url: str) -> App:
 
     @app.task(name="send", secret=["key"])
     def send(to: str, key: str) -> None: ...
+
+    @app.task(name="run")
+    def run(command: str) -> None: ...
 
     @app.task(name="later", queue="slow")
     def later(n: int) -> None: ...
@@ -130,6 +133,22 @@ def test_many_jobs_at_once(api: httpx.Client) -> None:
     assert ok(api.post("/jobs/bulk", json=replay)) == {"matched": 5, "done": 5, "refused": 0}
     assert "which jobs?" in problem(api.post("/jobs/bulk", json={"act": "cancel"}), 400)
     assert ok(api.post("/jobs/bulk", json={"act": "cancel", "everything": True}))["done"] == 6
+
+
+def test_jobs_are_chosen_one_by_one(api: httpx.Client) -> None:
+    body = {"task": "later", "arguments": [1]}
+    first, second, third = (ok(api.post("/jobs", json=body), 201)["id"] for _ in range(3))
+    chosen = {"act": "cancel", "ids": [first, second, first, NOBODY]}
+    assert ok(api.post("/jobs/bulk", json=chosen | {"dry_run": True})) == {"matched": 2, "done": 0, "refused": 0}
+    assert ok(api.post("/jobs/bulk", json=chosen)) == {"matched": 2, "done": 2, "refused": 0}
+    assert ok(api.post("/jobs/bulk", json={"act": "cancel", "ids": [first, third]}))["refused"] == 1
+    assert ok(api.post("/jobs/bulk", json={"act": "replay", "ids": [second]}))["done"] == 1
+    states = [ok(api.get(f"/jobs/{one}"))["state"] for one in (first, second, third)]
+    assert states == ["cancelled", "ready", "cancelled"]
+    assert ok(api.post("/jobs/bulk", json={"act": "cancel", "ids": []})) == {"matched": 0, "done": 0, "refused": 0}
+    assert "all that is said" in problem(api.post("/jobs/bulk", json=chosen | {"queue": "slow"}), 400)
+    assert "expected something like" in problem(api.post("/jobs/bulk", json={"act": "cancel", "ids": ["x"]}), 400)
+    problem(api.post("/jobs/bulk", json={"act": "cancel", "ids": [first] * 1001}), 400)
 
 
 def test_one_job_is_cancelled_replayed_rescheduled_and_deleted(api: httpx.Client) -> None:
@@ -309,6 +328,57 @@ def test_runs(api: httpx.Client, url: str) -> None:
     assert problem(api.post(f"/runs/{run}/explode"), 400)
 
 
+def test_a_step_is_retried(api: httpx.Client, url: str) -> None:
+    app = make_app(url)
+    fail, add = app.find_task("fail"), app.find_task("add")
+
+    @app.workflow(name="fails")
+    def fails() -> Any:
+        return add.step(fail.options(step_name="bad").step("x"), 1)
+
+    with app.start_worker_thread():
+        run = fails.start_sync().id
+        with pytest.raises(RemoteError):
+            app.run(run).result_sync(20)
+    assert "'add' has not failed" in problem(api.post(f"/runs/{run}/retry-step", json={"step": "add"}), 400)
+    assert "is no map" in problem(api.post(f"/runs/{run}/retry-step", json={"step": "bad", "item": 1}), 400)
+    assert ok(api.post(f"/runs/{run}/retry-step", json={"step": "bad"}))["jobs"] == 2
+
+
+def test_what_a_workflow_would_run_is_drawn(api: httpx.Client) -> None:
+    body = {"arguments": [3]}
+    for form, begin in (("text", "add"), ("mermaid", "flowchart"), ("dot", "digraph")):
+        assert api.post("/workflows/sum/graph", params={"format": form}, json=body).text.startswith(begin)
+    picture = api.post("/workflows/sum/graph.svg", json=body)
+    assert picture.text.startswith("<svg")
+    assert picture.headers["content-type"].startswith("image/svg+xml")
+    assert ok(api.get("/runs")) == []
+    assert "no workflow" in problem(api.post("/workflows/nothing/graph", json={}), 400)
+    assert "argument" in problem(api.post("/workflows/sum/graph", json={"arguments": ["x"]}), 400)
+
+
+def test_a_crontab_is_imported(api: httpx.Client) -> None:
+    body = {"text": "0 3 * * * backup --all\n@reboot nothing\n*/5 * * * * poll\n", "task": "shell", "tz": "Asia/Seoul"}
+    assert "shell" in problem(api.post("/schedules/import", json=body), 404)
+    body["task"] = "run"
+    found = ok(api.post("/schedules/import", json=body | {"dry_run": True}))
+    assert [one["what"] for one in found["schedules"]] == ["made", "made"]
+    assert [(one["line"], one["text"]) for one in found["skipped"]] == [(2, "@reboot nothing")]
+    assert ok(api.get("/schedules")) == []
+    assert ok(api.post("/schedules/import", json=body))["schedules"] == found["schedules"]
+    assert [one["what"] for one in ok(api.post("/schedules/import", json=body))["schedules"]] == ["unchanged"] * 2
+    names = [one["name"] for one in found["schedules"]]
+    fewer = body | {"text": "0 4 * * * backup --all\n"}
+    again = ok(api.post("/schedules/import", json=fewer))
+    assert ([one["what"] for one in again["schedules"]], again["gone"]) == (["changed"], [names[1]])
+    ok(api.post("/schedules/import", json=fewer | {"delete": True}))
+    assert [one["name"] for one in ok(api.get("/schedules"))] == [names[0]]
+    operator = bearer(ok(api.post("/tokens", json={"name": "root", "role": "admin"}), 201)["token"])
+    steer = bearer(ok(api.post("/tokens", json={"name": "steer", "role": "operator"}, headers=operator), 201)["token"])
+    problem(api.post("/schedules/import", json=fewer | {"delete": True}, headers=steer), 403)
+    ok(api.post("/schedules/import", json=fewer, headers=steer))
+
+
 def test_the_doctor_explains(api: httpx.Client) -> None:
     ok(api.post("/jobs", json={"task": "later", "arguments": [1]}), 201)
     assert any("slow" in finding["sentence"] for finding in ok(api.get("/doctor")))
@@ -374,7 +444,8 @@ def test_every_write_needs_more_than_a_look(app: App, api: httpx.Client) -> None
         (method.upper(), path)
         for path, operations in schema["paths"].items()
         for method in operations
-        if method in ("post", "put", "delete", "patch") and not path.endswith("/schedules/preview")
+        if method in ("post", "put", "delete", "patch")
+        and not path.endswith(("/schedules/preview", "/workflows/{name}/graph", "/graph.svg"))
     ]
     assert len(writes) > 25
     for method, path in writes:

@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, 
 from tests.conftest import skip_or_fail
 from tests.integration.web_harness import site_of
 from tests.servers.database import run_apart
-from windlass import App, Cron, Retry, current
+from windlass import App, Cron, RemoteError, Retry, current
 from windlass.core.lifecycle import State
 from windlass.web.access.roles import Role
 from windlass.web.access.vault import Vault
@@ -369,12 +369,72 @@ def test_a_run_is_paused_resumed_cancelled_and_retried(page: Page, site: tuple[A
     with httpx.Client(base_url=f"{site[1]}/api/v1") as api:
         run = api.post("/workflows/doubles/runs", json={"arguments": [2]}).raise_for_status().json()["id"]
     page.goto(f"/runs/{run}")
-    acts = {"Pause": "paused", "Resume": "starting", "Cancel": "cancelled", "Retry from here": "starting"}
+    acts = {"Pause": "paused", "Resume": "starting", "Cancel": "cancelled", "Retry all that failed": "starting"}
     for button, status in acts.items():
         page.get_by_role("button", name=button).click()
         expect(page.locator("#live .tag").first).to_have_text(status)
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator("#live .tag").first).to_have_text("cancelled")
+
+
+def test_a_step_is_run_again_and_another_skipped(browser: Browser, tmp_path: Path) -> None:
+    app = make_app(f"sqlite:///{tmp_path / 'jobs.db'}")
+    run_apart(lambda: _fail_a_run(app.url))
+    with site_of(app) as where:
+        page = browser.new_page(base_url=where)
+        page.goto("/runs")
+        page.locator("tbody a").click()
+        row = page.locator("tr", has_text="shop.charge")
+        row.get_by_role("button", name="Retry from here").click()
+        expect(page.locator(".toast")).to_have_text("2 jobs go on")
+        expect(row.locator(".tag")).to_have_text("ready")
+        page.on("dialog", lambda dialog: dialog.accept())
+        row.get_by_role("button", name="Skip").click()
+        expect(row.locator(".tag")).to_have_text("succeeded")
+        page.close()
+
+
+async def _fail_a_run(url: str) -> None:
+    async with make_app(url) as app:
+        charge, total = app.find_task("shop.charge"), app.find_task("total")
+
+        @app.workflow(name="pay")
+        def pay() -> Any:
+            return total.step([charge.step(7)])
+
+        run = await app.workflows["pay"].start()
+        async with app.worker():
+            with pytest.raises(RemoteError):
+                await run.result(20)
+
+
+def test_jobs_are_chosen_one_by_one(browser: Browser, tmp_path: Path) -> None:
+    app = make_app(f"sqlite:///{tmp_path / 'jobs.db'}")
+    run_apart(lambda: _enqueue(app.url, 3))
+    with site_of(app) as where:
+        page = browser.new_page(base_url=where)
+        page.goto("/jobs")
+        boxes = page.locator('input[name="ids"]')
+        expect(boxes).to_have_count(3)
+        bar = page.locator("#chosen")
+        expect(bar).to_be_hidden()
+        boxes.nth(0).check()
+        boxes.nth(2).check()
+        expect(bar).to_contain_text("2 chosen")
+        with page.expect_response("**/jobs*"):  # how things are now, read anew
+            page.evaluate("htmx.trigger(document.body, 'refresh')")
+        expect(bar).to_contain_text("2 chosen")
+        expect(boxes.nth(2)).to_be_checked()
+        bar.get_by_role("button", name="Cancel").click()
+        expect(page.locator(".toast")).to_have_text("2 cancelled")
+        expect(page.locator("tbody .tag")).to_have_text(["cancelled", "ready", "cancelled"])
+        expect(bar).to_be_hidden()
+        page.get_by_label("Choose all that are shown").check()
+        expect(bar).to_contain_text("3 chosen")
+        bar.get_by_role("button", name="Retry").click()
+        expect(page.locator(".toast").last).to_have_text("2 run again, 1 not")
+        expect(page.locator("tbody .tag")).to_have_text(["ready"] * 3)
+        page.close()
 
 
 def test_a_traced_job_leads_to_its_trace(browser: Browser, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ enabled = false
 
 # These have switches, and the framework takes 0 and 1 for false and true.
 [[operations]]
-include-path-regex = "/jobs/bulk$|/deploy$"
+include-path-regex = "/jobs/bulk$|/deploy$|/schedules/import$"
 checks.negative_data_rejection.enabled = false
 """
 

@@ -513,16 +513,47 @@ async def test_one_item_can_be_retried(app: App) -> None:
     run = await ended(app, lambda: total.step(odd.map([1, 2, 4])))
     mended.add(2)
     async with app.worker():
-        assert await run.retry_item("odd", 1) == 1  # what is behind it would wait for the other one
+        assert await run.retry("odd", 1) == 1  # what is behind it would wait for the other one
         item = await run.item("odd", 1)
         assert await item.result(timeout=WAIT) == 2
         await eventually(lambda: has_ended(run))
         assert await run.status() == "failed"
         mended.add(4)
-        assert await run.retry_item("odd", 2) == 2
+        assert await run.retry("odd", 2) == 2
         assert await run.result(timeout=WAIT) == 7
     with pytest.raises(UsageError, match="no item 3"):
         await run.item("odd", 3)
+
+
+async def test_one_step_can_be_retried(app: App) -> None:
+    """Of two that failed, one, with what is behind it alone; what is behind both stays as it is."""
+    mended.clear()
+    odd, total, add = task(app, "odd"), task(app, "total"), task(app, "add")
+
+    def flow() -> Any:
+        left = total.options(step_name="left").step([odd.options(step_name="first").step(2)])
+        right = total.options(step_name="right").step(odd.options(step_name="second").map([4]))
+        return add.options(step_name="both").step(left, right)
+
+    run = await ended(app, flow)
+    with pytest.raises(UsageError, match="'left' has not failed"):
+        await run.retry("left")
+    with pytest.raises(UsageError, match="of which step"):
+        await run.retry(item=1)
+    with pytest.raises(UsageError, match="no step 'third'"):
+        await run.retry("third")
+    mended.update({2, 4})
+    async with app.worker():
+        assert await run.retry("first") == 2
+        assert await (await run.step("left")).result(timeout=WAIT) == 2
+        await eventually(lambda: has_ended(run))
+        states = {step.name: step.status for step in await run.steps()}
+        assert (states["second"], states["right"], states["both"]) == ("dead", "cancelled", "cancelled")
+        with pytest.raises(UsageError, match="'first' has not failed"):
+            await run.retry("first")
+        assert await run.retry("second") == 3
+        assert await run.result(timeout=WAIT) == 6
+    assert await run.status() == "succeeded"
 
 
 async def test_what_goes_on_after_a_retry_waits_for_items_that_were_made_meanwhile(app: App) -> None:

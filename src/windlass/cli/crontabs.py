@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import msgspec
 
 from windlass.cli.arguments import Argument, command
 from windlass.cli.errors import WrongUsage
 from windlass.cli.output import note, say, say_json, say_table
 from windlass.cli.target import APP, JSON, check_reachable, find_app, with_app
-
-if TYPE_CHECKING:
-    from windlass.app import App
-    from windlass.crontab import Entry
-    from windlass.schedules import ScheduleInfo
-    from windlass.task import Task
 
 
 @command(
@@ -46,62 +41,31 @@ def import_crontab(
     """Make a schedule of each line of a crontab. Its jobs run TASK with the line's command. Lines that no schedule can
     be are named with the reason. The same command again makes what is new and changes what is different: a schedule is
     known by its command, wherever in the file that is, and one that is paused stays so."""
-    from windlass.crontab import Entry, Skipped, named, read_crontab
+    from windlass import crontab_import
 
-    found = find_app(app)
-    wanted = found.find_task(task)
-    lines = list(read_crontab(_read(crontab), tz or found.timezone))
-    entries = named([one for one in lines if isinstance(one, Entry)], prefix)
-    skipped = [one for one in lines if isinstance(one, Skipped)]
-    done, gone = dict.fromkeys(entries, "made"), list[str]()
-    if not dry_run or _is_there(found.url):
-        done, gone = with_app(found, lambda: _import(found, wanted, entries, prefix, delete=delete, dry_run=dry_run))
+    app_found = find_app(app)
+    wanted = app_found.find_task(task)
+    found = crontab_import.read(app_found, _read(crontab), tz, prefix)
+    if not dry_run or _is_there(app_found.url):
+        what_is_read = found
+        found = with_app(
+            app_found,
+            lambda: crontab_import.make(app_found, wanted, what_is_read, prefix, delete=delete, dry_run=dry_run),
+        )
     if as_json:
-        made = [
-            {"name": name, "what": done[name], "cron": one.trigger.expression, "command": one.command}
-            for name, one in entries.items()
-        ]
-        left_out = [{"line": one.line, "text": one.text, "why": one.why} for one in skipped]
-        say_json({"dry_run": dry_run, "schedules": made, "gone": gone, "deleted": delete, "skipped": left_out})
+        say_json(msgspec.to_builtins(crontab_import.import_view(found, delete=delete, dry_run=dry_run)))
         return
-    if entries:
-        rows = ((name, done[name], one.trigger.describe(), one.command) for name, one in entries.items())
+    if found.schedules:
+        rows = ((name, what, entry.trigger.describe(), entry.command) for name, what, entry in found.schedules)
         say_table(("name", "what", "when", "command"), rows)
-    for one in skipped:
+    for one in found.skipped:
         note(f"line {one.line} was skipped, {one.why}: {one.text}")
-    for name in gone:
+    for name in found.gone:
         ends = "it is deleted" if not dry_run else "it would be deleted"
         hint = ends if delete else f"--delete, or `windlass schedules rm {name}`, ends it"
         note(f"{name} is not in the file any more: {hint}")
-    say(f"{len(entries)} schedules, {len(skipped)} lines skipped{'; nothing was done' if dry_run else ''}")
-
-
-async def _import(
-    app: App, task: Task[..., object], entries: dict[str, Entry], prefix: str, *, delete: bool, dry_run: bool
-) -> tuple[dict[str, str], list[str]]:
-    """Make the store have these; answers what became of each, and which others have the prefix."""
-    stored = {one.name: one async for one in app.schedules if one.name.startswith(f"{prefix}:")}
-    done = {}
-    for name, entry in entries.items():
-        done[name] = _difference(stored.get(name), task, entry)
-        call = task.bind(entry.command)
-        if done[name] == "made" and not dry_run:
-            await app.schedules.add(name, call, entry.trigger)
-        elif done[name] == "changed" and not dry_run:
-            await app.schedules.change(name, call=call, trigger=entry.trigger)
-    gone = sorted(stored.keys() - entries.keys())
-    for name in gone if delete and not dry_run else ():
-        await app.schedules.delete(name)
-    return done, gone
-
-
-def _difference(stored: ScheduleInfo | None, task: Task[..., object], entry: Entry) -> str:
-    if stored is None:
-        return "made"
-    same = (
-        stored.trigger == entry.trigger and stored.task == task.name and [*stored.arguments.values()] == [entry.command]
-    )
-    return "unchanged" if same else "changed"
+    done = f"{len(found.schedules)} schedules, {len(found.skipped)} lines skipped"
+    say(f"{done}{'; nothing was done' if dry_run else ''}")
 
 
 def _is_there(url: str) -> bool:

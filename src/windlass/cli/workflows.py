@@ -201,14 +201,10 @@ def _names_a_workflow(text: str) -> bool:
 
 
 def _planned(app: str | None, name: str, arguments: list[str], kwargs: str | None) -> list[DrawnStep]:
-    from windlass.core.drawing import DrawnStep
+    from windlass.views import drawn_plan
 
     positional, named = _bound(arguments, kwargs)
-    plan = _find(find_app(app), name).plan(*positional, **named)
-    return [
-        DrawnStep(draft.name, tuple(one.name for one in draft.parents), note="map" if draft.items is not None else "")
-        for draft in plan.order
-    ]
+    return drawn_plan(_find(find_app(app), name).plan(*positional, **named))
 
 
 def _drawn(app: str | None, url: str | None, run: str) -> list[DrawnStep]:
@@ -227,17 +223,20 @@ def _drawn(app: str | None, url: str | None, run: str) -> list[DrawnStep]:
 @command(
     RUN,
     *STORE,
-    Argument("--step", metavar="NAME", help="With --item: a step that is a map."),
-    Argument("--item", type=between(0, 10**8), metavar="N", help="Only this item of it, from 0."),
-    examples=[("windlass workflows retry 81a219f2-1925-7074-b946-6ef8842d1b4b", "From where it failed.")],
+    Argument("--step", metavar="NAME", help="Only this one, and what was cancelled because of it alone."),
+    Argument("--item", type=between(0, 10**8), metavar="N", help="Of a step that is a map: only this item, from 0."),
+    examples=[
+        ("windlass workflows retry 81a219f2-1925-7074-b946-6ef8842d1b4b", "From where it failed."),
+        ("windlass workflows retry 81a219f2-1925-7074-b946-6ef8842d1b4b --step load", "From that step alone."),
+    ],
 )
 def retry(*, run: str, app: str | None, url: str | None, as_json: bool, step: str | None, item: int | None) -> None:
     """Run again what failed in a run. So is what was cancelled, and what is behind it; what has succeeded stays."""
-    if (step is None) != (item is None):
-        raise WrongUsage("--step and --item go together: they name one item of a map")
+    if step is None and item is not None:
+        raise WrongUsage("--item: of which step? Say --step too")
 
     async def act(one: Run[Any]) -> int:
-        return await one.retry() if step is None or item is None else await one.retry_item(step, item)
+        return await one.retry(step, item)
 
     count = _with(app, url, run, act)
     say_json({"id": run, "jobs": count}) if as_json else say(

@@ -363,28 +363,37 @@ class Run(Generic[R_co]):
                 )
             await asyncio.sleep(CANCEL_POLL)
 
-    async def retry(self) -> int:
+    async def retry(self, step: str | None = None, item: int | None = None) -> int:
         """Run again what failed or was cancelled, and what was cancelled behind it; what has succeeded stays. Returns
         how many jobs go on.
 
-        Raises `UsageError` if nothing in the run has failed.
+        Args:
+            step: only this one, all its items if it is a map, and what was cancelled because of it alone. Steps that
+                wait for others that failed stay as they are.
+            item: of this step only one item, from 0.
+
+        Raises `UsageError` if nothing of that has failed, and `JobNotFound`.
         """
-        return await self._replay(None)
+        only = None if step is None else await self._of_step(step, item)
+        if item is not None and step is None:
+            raise UsageError(f"item {item}: of which step? Name it too")
+        return await self._replay(only)
 
-    def retry_sync(self) -> int:
+    def retry_sync(self, step: str | None = None, item: int | None = None) -> int:
         """As `retry`, blocking."""
-        return blocking.run(self.retry)
+        return blocking.run(lambda: self.retry(step, item))
 
-    async def retry_item(self, name: str, number: int) -> int:
-        """As `retry`, of one item of a map, and of what was cancelled because of it alone. Steps that wait for others
-        that failed stay as they are."""
-        return await self._replay((await self.item(name, number))._id)
+    async def _of_step(self, name: str, item: int | None) -> frozenset[bytes]:
+        """The jobs of a step, or of an item of it, that are to run again."""
+        if item is not None:
+            return frozenset([(await self.item(name, item))._id])
+        job = await self.step(name)
+        state = next(one for one in await self._states() if one.job.id == job._id)
+        if not state.failed:
+            raise UsageError(f"run {self.id}: step {name!r} has not failed, so that there is nothing to run again")
+        return state.bad_jobs
 
-    def retry_item_sync(self, name: str, number: int) -> int:
-        """As `retry_item`, blocking."""
-        return blocking.run(lambda: self.retry_item(name, number))
-
-    async def _replay(self, only: bytes | None) -> int:
+    async def _replay(self, only: frozenset[bytes] | None) -> int:
         store = await self._store()
         start = (await store.get_jobs([self._id]))[0]
         if start is None:
@@ -397,7 +406,7 @@ class Run(Generic[R_co]):
         for state in states:
             if state.info.number in again:
                 # Items first: a map that makes the others finds none of them cancelled.
-                ids += state.bad_items if only is None else [one for one in state.bad_items if one == only]
+                ids += [one for one in state.bad_items if only is None or one in only]
                 if state.job.state in (State.DEAD, State.CANCELLED):
                     ids.append(state.job.id)
         end = (await store.get_jobs([self._finish]))[0]
@@ -516,18 +525,13 @@ def _word(state: StepState) -> str:
     return max(worst, state.job.state).word if state.bad_items else state.job.state.word
 
 
-def _to_replay(states: Sequence[StepState], only: bytes | None) -> set[int]:
+def _to_replay(states: Sequence[StepState], only: frozenset[bytes] | None) -> set[int]:
     """The numbers of the steps of which something is to run again."""
     idle = not_needed(states)
     if only is None:
         return {state.info.number for state in states if state.info.number not in idle}
-    again = {state.info.number for state in states if only in state.bad_items}
-    left = {
-        state.info.number
-        for state in states
-        if (state.failed and state.info.number not in again)
-        or (state.info.number in again and state.bad_items != [only])
-    }
+    again = {state.info.number for state in states if state.bad_jobs & only}
+    left = {state.info.number for state in states if state.failed and state.bad_jobs - only}
     for state in states:
         if state.job.state is State.CANCELLED and state.job.reason is Reason.PARENT:
             parents = set(state.parents)

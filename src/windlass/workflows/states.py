@@ -61,6 +61,12 @@ class StepState:
         return _has_failed(self.job) or bool(self.bad_items)
 
     @property
+    def bad_jobs(self) -> frozenset[bytes]:
+        """Ids of what is dead or was cancelled for itself: items, or the step's own job."""
+        own = [self.job.id] if _has_failed(self.job) else []
+        return frozenset([*self.bad_items, *own])
+
+    @property
     def parents(self) -> Iterable[int]:
         """The numbers of the steps that it depends on."""
         return each(self.info.parents)

@@ -9,7 +9,7 @@ from litestar import delete, get, post
 from litestar.exceptions import PermissionDeniedException
 from litestar.params import JSONBody
 
-from windlass.bulk import CANCEL, PURGE, REPLAY, BulkProgress, walk
+from windlass.bulk import CANCEL, PAGE, PURGE, REPLAY, Act, BulkProgress, walk
 from windlass.core.clock import span
 from windlass.core.errors import JobNotFound, UsageError
 from windlass.core.ids import from_text, to_text
@@ -70,7 +70,7 @@ async def list_jobs(  # noqa: PLR0917 - query parameters
     before: Word = None,
     after: Word = None,
 ) -> JobPage:
-    """Jobs that fit all that is said, newest first, without steps of workflows."""
+    """Jobs that fit all that is said, newest first, without runs, which have a list of their own."""
     store = await console.store()
     wanted = await job_filter(
         store, state=states, queue=queue, task=task, error_type=error_type, before=before, after=after
@@ -186,6 +186,8 @@ class BulkRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     after: str | None = None
     everything: bool = False
     """Has to be said where nothing else is."""
+    ids: Annotated[list[str], msgspec.Meta(max_length=1000)] | None = None
+    """These jobs, and nothing else is said."""
     dry_run: bool = False
     """Only count them."""
 
@@ -202,10 +204,14 @@ async def do_bulk(store: Store, data: BulkRequest, allowed: Role) -> BulkAnswer:
     """Do it to all of them. Raises `UsageError`."""
     if data.act == "purge" and allowed < Role.ADMIN:
         raise PermissionDeniedException("deleting jobs needs the role admin")
-    fields = {name: getattr(data, name) for name in ("state", "queue", "task", "error_type", "before", "after")}
-    if not any(fields.values()) and not data.everything:
-        raise UsageError("which jobs? say state, queue, task, error_type, before or after, or everything=true")
     act = _ACTS[data.act]
+    fields = {name: getattr(data, name) for name in ("state", "queue", "task", "error_type", "before", "after")}
+    if data.ids is not None:
+        if any(fields.values()) or data.everything:
+            raise UsageError("ids: they are all that is said; leave state, queue, task and the like out")
+        return await _do_some(store, act, [from_text(one) for one in dict.fromkeys(data.ids)], dry_run=data.dry_run)
+    if not any(fields.values()) and not data.everything:
+        raise UsageError("which jobs? say ids, state, queue, task, error_type, before or after, or everything=true")
     wanted = act.narrow(await job_filter(store, **fields))
     progress = BulkProgress()
     async for progress in walk(store, wanted, None if data.dry_run else act):  # noqa: B007 - the last one counts
@@ -214,11 +220,21 @@ async def do_bulk(store: Store, data: BulkRequest, allowed: Role) -> BulkAnswer:
     return BulkAnswer(matched=progress.matched, done=done, refused=0 if data.dry_run else progress.refused)
 
 
+async def _do_some(store: Store, act: Act, ids: list[bytes], *, dry_run: bool) -> BulkAnswer:
+    """Do it to these, as far as it can be done to them."""
+    known = done = 0
+    for first in range(0, len(ids), PAGE):
+        some = ids[first : first + PAGE]
+        known += sum(job is not None for job in await store.get_jobs(some))
+        done += 0 if dry_run else await act.apply(store, some)
+    return BulkAnswer(matched=known, done=done, refused=0 if dry_run else known - done)
+
+
 @post("/jobs/bulk", summary="Cancel, replay or delete many jobs", guards=STEER, status_code=200)
 async def bulk(
     console: TheConsole, request: AnyRequest, data: JSONBody[BulkRequest], visitor: TheVisitor
 ) -> BulkAnswer:
-    """All jobs that fit all that is said. Interrupted, the same request goes on where it ended."""
+    """All jobs that fit, or those with these ids. Interrupted, the same request goes on where it ended."""
     note(request, msgspec.json.encode(data).decode())
     return await do_bulk(await console.store(), data, visitor.role)
 

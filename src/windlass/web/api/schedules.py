@@ -7,8 +7,10 @@ from typing import Annotated, Any, TypeAlias
 
 import msgspec
 from litestar import delete, get, post, put
+from litestar.exceptions import PermissionDeniedException
 from litestar.params import JSONBody, QueryParameter
 
+from windlass import crontab_import
 from windlass.app import App
 from windlass.core.clock import instant, to_datetime
 from windlass.core.errors import InvalidOption
@@ -17,7 +19,20 @@ from windlass.core.moments import read_time
 from windlass.core.triggers import At, Cron, Every, Trigger
 from windlass.schedules import ScheduleInfo
 from windlass.views import ScheduleView, schedule_view, stamp
-from windlass.web.api.common import LOOK, RULE, STEER, Above, AnyRequest, Count, InPath, TheConsole, note, page_of
+from windlass.web.access.roles import Role
+from windlass.web.api.common import (
+    LOOK,
+    RULE,
+    STEER,
+    Above,
+    AnyRequest,
+    Count,
+    InPath,
+    TheConsole,
+    TheVisitor,
+    note,
+    page_of,
+)
 from windlass.web.api.jobs import Stored
 
 Times: TypeAlias = Annotated[int, QueryParameter(ge=1, le=1000)]
@@ -186,6 +201,36 @@ async def fire(console: TheConsole, name: InPath) -> Stored:
     return Stored(id=job.id, duplicate=job.duplicate)
 
 
+class Crontab(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A crontab, to be schedules."""
+
+    text: Annotated[str, msgspec.Meta(max_length=100_000)]
+    task: Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
+    """A task that takes a command line, as its one argument."""
+    tz: Annotated[str, msgspec.Meta(max_length=100)] | None = None
+    """Whose clocks its times mean; null: the app's."""
+    prefix: Annotated[str, msgspec.Meta(min_length=1, max_length=100)] = "crontab"
+    """Names begin with it."""
+    delete: bool = False
+    """Delete schedules of this prefix that the text does not have; needs the role admin."""
+    dry_run: bool = False
+
+
+@post("/schedules/import", summary="Make schedules of a crontab's lines", guards=STEER, status_code=200)
+async def import_crontab(
+    console: TheConsole, request: AnyRequest, visitor: TheVisitor, data: JSONBody[Crontab]
+) -> crontab_import.ImportView:
+    """The same again makes what is new and changes what is different: a schedule is known by its command."""
+    note(request, f"{data.prefix} {data.task}")
+    if data.delete and not data.dry_run and visitor.role < Role.ADMIN:
+        raise PermissionDeniedException("deleting schedules needs the role admin")
+    app = console.app
+    task = app.find_task(data.task)
+    found = crontab_import.read(app, data.text, data.tz, data.prefix)
+    found = await crontab_import.make(app, task, found, data.prefix, delete=data.delete, dry_run=data.dry_run)
+    return crontab_import.import_view(found, delete=data.delete, dry_run=data.dry_run)
+
+
 @delete("/schedules/{name:str}", summary="Delete a schedule", guards=RULE, status_code=204)
 async def remove(console: TheConsole, name: InPath) -> None:
     """Jobs that it has enqueued stay."""
@@ -193,5 +238,6 @@ async def remove(console: TheConsole, name: InPath) -> None:
 
 
 HANDLERS = (
-    list_schedules, show_schedule, show_next, preview, put_schedule, change, pause, resume, fire, remove,
+    list_schedules, show_schedule, show_next, preview, put_schedule, change, pause, resume, fire, import_crontab,
+    remove,
 )  # fmt: skip

@@ -11,8 +11,19 @@ from litestar.params import FromPath, FromQuery, JSONBody
 from windlass.core import drawing
 from windlass.core.errors import UsageError
 from windlass.doctor import Finding
-from windlass.views import RunDetail, RunView, StepView, items_text, read_run, run_view, step_view
+from windlass.views import RunDetail, RunView, StepView, drawn_plan, items_text, read_run, run_view, step_view
 from windlass.web.api.common import LOOK, STEER, AnyRequest, Count, InPath, TheConsole, Word, note
+from windlass.web.console import Console
+from windlass.workflows.workflow import Workflow
+
+_DRAW = {"text": drawing.as_text, "mermaid": drawing.as_mermaid, "dot": drawing.as_dot}
+
+
+def _find(console: Console, name: str) -> Workflow[..., Any]:
+    workflow = console.app.workflows.get(name)
+    if workflow is None:
+        raise UsageError(f"no workflow {name[:100]!a} is declared")
+    return workflow
 
 
 def drawn(steps: list[StepView]) -> list[drawing.DrawnStep]:
@@ -55,14 +66,49 @@ async def _drawn(console: TheConsole, id: str) -> list[drawing.DrawnStep]:
 @get("/runs/{id:str}/graph", summary="Draw a run as text", guards=LOOK, media_type=MediaType.TEXT)
 async def draw(console: TheConsole, id: InPath, format: FromQuery[Literal["text", "mermaid", "dot"]] = "text") -> str:
     """What waits for what."""
-    by_name = {"text": drawing.as_text, "mermaid": drawing.as_mermaid, "dot": drawing.as_dot}
-    return by_name[format](await _drawn(console, id))
+    return _DRAW[format](await _drawn(console, id))
 
 
 @get("/runs/{id:str}/graph.svg", summary="Draw a run", guards=LOOK, media_type="image/svg+xml")
 async def draw_svg(console: TheConsole, id: InPath) -> str:
     """What waits for what, as a picture."""
     return drawing.as_svg(await _drawn(console, id))
+
+
+class Planned(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """With which arguments a workflow is to be drawn."""
+
+    arguments: list[Any] = []
+    named: dict[str, Any] = {}
+
+
+@post(
+    "/workflows/{name:str}/graph",
+    summary="Draw as text what a workflow would run",
+    guards=LOOK,
+    status_code=200,
+    media_type=MediaType.TEXT,
+)
+async def plan(
+    console: TheConsole,
+    name: InPath,
+    data: JSONBody[Planned],
+    format: FromQuery[Literal["text", "mermaid", "dot"]] = "text",
+) -> str:
+    """Nothing is started, or stored."""
+    return _DRAW[format](drawn_plan(_find(console, name).plan(*data.arguments, **data.named)))
+
+
+@post(
+    "/workflows/{name:str}/graph.svg",
+    summary="Draw what a workflow would run",
+    guards=LOOK,
+    status_code=200,
+    media_type="image/svg+xml",
+)
+async def plan_svg(console: TheConsole, name: InPath, data: JSONBody[Planned]) -> str:
+    """Nothing is started, or stored."""
+    return drawing.as_svg(drawn_plan(_find(console, name).plan(*data.arguments, **data.named)))
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -82,10 +128,7 @@ class Started(msgspec.Struct, frozen=True, kw_only=True):
 @post("/workflows/{name:str}/runs", summary="Start a run", guards=STEER, status_code=201)
 async def start(console: TheConsole, name: InPath, data: JSONBody[Start]) -> Started:
     """Its arguments are checked as Python code would have them checked."""
-    workflow = console.app.workflows.get(name)
-    if workflow is None:
-        raise UsageError(f"no workflow {name[:100]!a} is declared")
-    run = await workflow.options(delay=data.delay).start(*data.arguments, **data.named)
+    run = await _find(console, name).options(delay=data.delay).start(*data.arguments, **data.named)
     return Started(id=run.id)
 
 
@@ -161,19 +204,19 @@ async def skip(console: TheConsole, request: AnyRequest, id: InPath, data: JSONB
     return RunAnswer(id=run.id, status=await run.status())
 
 
-class RetryItem(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One item of a map."""
+class RetryStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A step, or an item of one that is a map."""
 
     step: str
-    item: Annotated[int, msgspec.Meta(ge=0, le=10**8)]
+    item: Annotated[int, msgspec.Meta(ge=0, le=10**8)] | None = None
 
 
-@post("/runs/{id:str}/retry-item", summary="Run one item of a map again", guards=STEER, status_code=200)
-async def retry_item(console: TheConsole, request: AnyRequest, id: InPath, data: JSONBody[RetryItem]) -> RunAnswer:
-    """Steps that wait for others that failed stay as they are."""
-    note(request, f"{data.step} {data.item}")
+@post("/runs/{id:str}/retry-step", summary="Run one step again, or one item of a map", guards=STEER, status_code=200)
+async def retry_step(console: TheConsole, request: AnyRequest, id: InPath, data: JSONBody[RetryStep]) -> RunAnswer:
+    """And what was cancelled because of it alone. Steps that wait for others that failed stay as they are."""
+    note(request, data.step if data.item is None else f"{data.step} {data.item}")
     run = console.app.run(id)
-    jobs = await run.retry_item(data.step, data.item)
+    jobs = await run.retry(data.step, data.item)
     return RunAnswer(id=run.id, status=await run.status(), jobs=jobs)
 
 
@@ -195,5 +238,6 @@ async def mend(console: TheConsole, id: InPath) -> list[Finding]:
 
 
 HANDLERS = (
-    list_workflows, list_runs, show_run, draw, draw_svg, start, act_on_run, rerun, skip, retry_item, audit, mend,
+    list_workflows, list_runs, show_run, draw, draw_svg, plan, plan_svg, start, act_on_run, rerun, skip, retry_step,
+    audit, mend,
 )  # fmt: skip

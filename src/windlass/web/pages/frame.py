@@ -17,6 +17,8 @@ from windlass.web.api.common import AnyRequest, visitor_of
 
 Form: TypeAlias = Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)]
 """What a form of a page sends."""
+FormOfMany: TypeAlias = Annotated[dict[str, str | list[str]], Body(media_type=RequestEncodingType.URL_ENCODED)]
+"""The same, where a field may come several times."""
 NAVIGATION = (
     ("", "Overview", "o"),
     ("jobs", "Jobs", "j"),

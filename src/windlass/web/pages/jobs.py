@@ -32,7 +32,7 @@ from windlass.web.api.common import (
 )
 from windlass.web.api.jobs import BulkRequest, do_bulk, read_page
 from windlass.web.console import Console
-from windlass.web.pages.frame import Form, changed, page, root_of
+from windlass.web.pages.frame import FormOfMany, changed, page, root_of
 
 WORDS = ("waiting", "scheduled", "ready", "running", "succeeded", "dead", "cancelled")
 SHOWN = 50
@@ -128,10 +128,12 @@ async def act_on_jobs(
     console: TheConsole,
     request: AnyRequest,
     visitor: TheVisitor,
-    data: Form,
+    data: FormOfMany,
 ) -> Response[None]:
-    """Do something to all jobs that fit."""
+    """Do something to all jobs that fit, or to those that were chosen one by one."""
     fields: dict[str, Any] = {name: value for name, value in data.items() if name in BulkRequest.__struct_fields__}
+    if isinstance(fields.get("ids"), str):
+        fields["ids"] = [fields["ids"]]
     if "state" in fields:
         fields["state"] = [fields["state"]]
     everything = not set(fields) - {"act"}

@@ -5,17 +5,17 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from litestar import Response, get
+from litestar import Response, get, post
 from markupsafe import Markup
 
 from windlass.core import drawing
 from windlass.core.ids import from_text
 from windlass.core.records import JobRecord
 from windlass.views import RunDetail, RunView, StepView, read_run, run_view, shown_arguments
-from windlass.web.api.common import LOOK, AnyRequest, InPath, TheConsole, Word
+from windlass.web.api.common import LOOK, STEER, AnyRequest, InPath, TheConsole, Word, note
 from windlass.web.api.workflows import drawn
 from windlass.web.console import Console
-from windlass.web.pages.frame import page, root_of
+from windlass.web.pages.frame import Form, changed, page, root_of
 
 SHOWN = 50
 STEPS_SHOWN = 300
@@ -61,6 +61,18 @@ async def run(console: TheConsole, request: AnyRequest, id: InPath) -> Response[
     )
 
 
+@post("/runs/{id:str}/steps", guards=STEER, include_in_schema=False, status_code=204)
+async def act_on_step(console: TheConsole, request: AnyRequest, id: InPath, data: Form) -> Response[None]:
+    """Run a step that failed again, or go on without one that has not started."""
+    step, act = data.get("step", ""), data.get("act")
+    note(request, f"{act} {step}")
+    if act == "skip":
+        await console.app.run(id).skip(step)
+        return changed(f"{step} was skipped")
+    count = await console.app.run(id).retry(step)
+    return changed(f"{count} {'job goes' if count == 1 else 'jobs go'} on")
+
+
 async def _read(console: Console, id: str) -> tuple[JobRecord | None, RunDetail]:
     found = await read_run(console.app.run(id))
     (start,) = await (await console.store()).get_jobs([from_text(id)])
@@ -104,4 +116,4 @@ def _time(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
 
 
-HANDLERS = (runs, run)
+HANDLERS = (runs, run, act_on_step)

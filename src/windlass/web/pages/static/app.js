@@ -50,7 +50,9 @@
   // -------------------------------------------------------------------------------------------------- live
   // What is new takes the place of what was there piece by piece: focus, the marked row and scrolled places stay.
   Object.assign(Idiomorph.defaults.callbacks, {
-    beforeAttributeUpdated: (name) => name !== "data-at",
+    // What somebody has marked or chosen is not the server's to say.
+    beforeAttributeUpdated: (name, node) =>
+      name !== "data-at" && !(node.id === "chosen" && name === "hidden") && !(name === "checked" && node.form && node.form.id === "chosen"),
     beforeNodeMorphed: (shown, fresh) => {
       if (shown.id === "live") tellTimes(fresh);
       if (!shown.dataset || !shown.dataset.chart || !fresh.dataset.chart) return true;
@@ -64,7 +66,7 @@
   // A page that is looked at, and where nobody writes or marks text just now, shows how things are.
   function idle() {
     const at = document.activeElement;
-    const typing = at && /^(INPUT|SELECT|TEXTAREA)$/.test(at.tagName) && $("#live").contains(at);
+    const typing = at && /^(INPUT|SELECT|TEXTAREA)$/.test(at.tagName) && at.type !== "checkbox" && $("#live").contains(at);
     return !document.hidden && !typing && getSelection().isCollapsed;
   }
   // What has ended changes only if somebody starts it again.
@@ -135,6 +137,24 @@
   function drawAll() { charts(true); drawBacklog(true); }
   addEventListener("resize", drawAll);
 
+  // ------------------------------------------------------------------------------------------------ choosing
+  const boxes = () => all('input[name="ids"]');
+  function choose() {
+    const form = $("#chosen");
+    if (!form) return;
+    const count = boxes().filter((box) => box.checked).length;
+    form.hidden = !count;
+    $("span", form).textContent = `${count} chosen`;
+    const whole = $("input[data-all]");
+    whole.checked = count > 0 && count === boxes().length;
+    whole.indeterminate = count > 0 && !whole.checked;
+  }
+  document.addEventListener("change", (event) => {
+    if (event.target.matches("input[data-all]")) for (const box of boxes()) box.checked = event.target.checked;
+    if (event.target.matches('input[data-all], input[name="ids"]')) choose();
+  });
+  document.body.addEventListener("said", () => { for (const box of boxes()) box.checked = false; choose(); });
+
   // -------------------------------------------------------------------------------------------------- keys
   let after = "";
   const rows = () => all("tbody tr[data-href]");
@@ -178,7 +198,7 @@
     if (button.dataset.do === "keys") $("#keys").showModal();
   });
 
-  document.body.addEventListener("htmx:afterSettle", (event) => { tellTimes(event.target); charts(); });
+  document.body.addEventListener("htmx:afterSettle", (event) => { tellTimes(event.target); charts(); choose(); });
   tellTimes(document);
   charts();
 })();
