@@ -123,6 +123,38 @@ def test_map_over_several_iterables_and_constants(app: App) -> None:
     assert list(app.map(add, range(5), b=10)) == [10, 11, 12, 13, 14]
 
 
+def test_an_item_does_not_wait_for_the_one_after_it(app: App) -> None:
+    """Though items are read ahead: here each comes only when the one before has run."""
+    ran = [threading.Event() for _ in range(5)]
+
+    @app.task(name="mark", queue="mine")
+    def mark(n: int) -> int:
+        ran[n].set()
+        return n
+
+    def feed() -> Iterator[int]:
+        for n in range(5):
+            yield n
+            assert ran[n].wait(WAIT)
+
+    with app.start_worker_thread(["mine"]):
+        assert list(app.map(mark, feed(), chunksize=1)) == list(range(5))
+
+
+def test_no_more_is_read_ahead_than_may_be_on_its_way(app: App) -> None:
+    taken = 0
+
+    def feed() -> Iterator[int]:
+        nonlocal taken
+        for n in range(10_000):
+            taken += 1
+            yield n
+
+    with pytest.raises(TimeoutError):
+        next(iter(app.map(task(app, "held"), feed(), chunksize=2, window=10, timeout=0.3)))
+    assert 20 <= taken <= 40
+
+
 async def test_amap_takes_asynchronous_sources(app: App) -> None:
     async def numbers() -> AsyncIterator[int]:
         for n in range(50):

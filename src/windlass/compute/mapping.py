@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from contextlib import aclosing
 from itertools import islice
+from math import inf
 from typing import Any, NamedTuple, Protocol, cast
 
 from windlass import blocking
@@ -33,6 +34,8 @@ GROWTH = 8
 LARGEST_CHUNK = 10_000
 GOODBYE = 5.0
 """Seconds for which a caller who stops iterating waits until what is on its way is cancelled."""
+AHEAD = 0.005
+"""Seconds for which an iterable is read ahead at a time."""
 _END: Any = object()
 FEW = 32
 MANY = 2_000
@@ -74,8 +77,8 @@ class Source(Protocol):
     width: int
     """How many each row has: as many as there are iterables."""
 
-    async def take(self, count: int) -> list[tuple[Any, ...]]:
-        """The next rows; fewer than ``count`` if there are no more."""
+    async def take(self, count: int, most: int) -> list[tuple[Any, ...]]:
+        """The next rows; fewer than ``count`` if there are no more. As many as ``most`` will be wanted before long."""
 
 
 class Items:
@@ -87,7 +90,7 @@ class Items:
         is_async = any(isinstance(one, AsyncIterable) for one in iterables)
         self._rows: Any = _zipped(iterables) if is_async else zip(*iterables, strict=False)
 
-    async def take(self, count: int) -> list[tuple[Any, ...]]:
+    async def take(self, count: int, most: int) -> list[tuple[Any, ...]]:  # noqa: ARG002 - asking again costs nothing
         """See `Source`."""
         if not isinstance(self._rows, AsyncIterator):
             return list(islice(self._rows, count))
@@ -100,35 +103,65 @@ class Items:
 
 
 class AskedFor:
-    """Iterables that another thread iterates over, when it is asked to: see `mapped_sync`."""
+    """Iterables that another thread iterates over, when it is asked to: see `mapped_sync`.
+
+    To ask it costs more than many tasks do, so that it reads ahead. What it has read is there for the taking, even
+    while it waits for what comes next.
+    """
 
     def __init__(self, width: int, events: queue.SimpleQueue[Any]) -> None:
         self.width = width
         self._events = events
+        self._rows: deque[tuple[Any, ...]] = deque()
+        self._wanted: float = inf
+        """How many somebody waits for."""
 
-    async def take(self, count: int) -> list[tuple[Any, ...]]:
+    async def take(self, count: int, most: int) -> list[tuple[Any, ...]]:
         """See `Source`."""
-        loop = asyncio.get_running_loop()
-        rows: asyncio.Future[list[tuple[Any, ...]]] = loop.create_future()
-        self._events.put(_Wanted(count, loop, rows))
-        return await rows
+        rows = self._rows
+        if len(rows) < count:
+            self._loop = asyncio.get_running_loop()
+            self._enough = self._loop.create_future()
+            self._wanted = count
+            self._events.put(_Wanted(self, most))
+            await self._enough
+        return [rows.popleft() for _ in range(min(count, len(rows)))]
+
+    def answer(self, source: Iterator[tuple[Any, ...]], most: int) -> None:
+        """Take so many rows here, or as many as come within `AHEAD`, but no fewer than are waited for. Raises what the
+        source raises."""
+        if self._wanted is inf:
+            return  # what is asked for had been read meanwhile
+        rows = self._rows
+        until = time.perf_counter() + AHEAD
+        for row in islice(source, most):
+            rows.append(row)
+            if len(rows) >= self._wanted:
+                self._tell()
+            if self._wanted is inf and time.perf_counter() > until:
+                return
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._wanted is not inf:
+            self._wanted = inf
+            self._loop.call_soon_threadsafe(_end, self._enough)
+
+
+def _end(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 class _Wanted(NamedTuple):
-    """Rows that are wanted."""
+    """Rows that are wanted: by whom, and how many at most."""
 
+    by: AskedFor
     most: int
-    loop: asyncio.AbstractEventLoop
-    rows: asyncio.Future[list[tuple[Any, ...]]]
 
     def answer(self, source: Iterator[tuple[Any, ...]]) -> None:
-        """Take them here, and give them to the loop. Raises what the source raises."""
-        rows = list(islice(source, self.most))
-        self.loop.call_soon_threadsafe(self._give, rows)
-
-    def _give(self, rows: list[tuple[Any, ...]]) -> None:
-        if not self.rows.done():
-            self.rows.set_result(rows)
+        """Take them here."""
+        self.by.answer(source, self.most)
 
 
 def check_iterables(iterables: tuple[Any, ...]) -> None:
@@ -213,8 +246,9 @@ class Mapping:
         done = 0
         try:
             while True:
-                while len(self._on_their_way) < self._room and (batch := await self._send(tracker)):
-                    self._on_their_way.append(batch)
+                if self._is_worth_filling():
+                    while len(self._on_their_way) < self._room and (batch := await self._send(tracker)):
+                        self._on_their_way.append(batch)
                 if not self._on_their_way:
                     return
                 batch = await self._next()
@@ -225,6 +259,13 @@ class Mapping:
         finally:
             await tracker.aclose()
             await self._cancel_rest()
+
+    def _is_worth_filling(self) -> bool:
+        """Whether to send more now: results that are there already go first, as long as workers have enough to do, so
+        that much is sent together."""
+        is_there = bool(self._ended) or (self._on_their_way and self._on_their_way[0].outcome is not None)
+        free = self._room - len(self._on_their_way)
+        return not is_there or 4 * free >= self._room
 
     @property
     def _room(self) -> int:
@@ -284,7 +325,8 @@ class Mapping:
     async def _take(self, count: int) -> list[tuple[Any, ...]]:
         rows, self._left = self._left[:count], self._left[count:]
         if len(rows) < count and not self._exhausted:
-            taken = await self._source.take(count - len(rows))
+            free = max(1, self._room - len(self._on_their_way))  # batches that may be sent now
+            taken = await self._source.take(count - len(rows), count * free - len(rows))
             self._exhausted = len(rows) + len(taken) < count
             rows += taken
         return rows
