@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
+from itertools import islice, takewhile
 from typing import NamedTuple
 
 from windlass.core.clock import Instant, Span
@@ -10,11 +12,14 @@ from windlass.core.graph import MAX_EDGES_PER_CALL, EdgePolicy, Verdict, verdict
 from windlass.core.lifecycle import Outcome, State
 from windlass.core.model import KEEP_AT_LEAST, Progress
 from windlass.core.records import Reason
+from windlass.store.sqlite.rows import MANY, RowStatement
 from windlass.store.sqlite.transaction import Transaction
 from windlass.store.statements import statements
 
 _SQL = statements("sqlite")
-_FINISH, _START_RETENTION = _SQL["finish_job"], _SQL["start_retention"]
+_FINISH, _START_RETENTION = _SQL["finish_job"], RowStatement(_SQL["start_retention"])
+_CHILDREN, _PARENTS = RowStatement(_SQL["unmarked_children_of"]), RowStatement(_SQL["open_parents_of"])
+_JUDGE_CHILDREN = RowStatement(_SQL["judge_children"])
 
 
 class Target(NamedTuple):
@@ -45,7 +50,8 @@ class Cascade:
         self._behind = behind
         self._budget = budget
         self._finished: deque[_Finished] = deque()
-        self._pending: set[bytes] = set()
+        self._closed: dict[bytes, None] = {}
+        """Jobs that may have no unfinished dependant any more, and no edges to carry on along."""
         self._to_judge: dict[int, None] = {}
         """Dependants of jobs that have succeeded: each is judged once, whatever number of its edges was marked."""
         self.moved = 0
@@ -78,13 +84,21 @@ class Cascade:
     def follow(self, n: int, id: bytes, state: State) -> None:
         """Queue up a job that is finished already."""
         self._finished.append(_Finished(n, id, state))
-        self._pending.add(id)
 
     def run(self) -> bool:
         """Mark and close edges until all is done or the budget is spent; say whether something was left behind."""
+        more = self._go_on()
+        if self._closed:
+            _START_RETENTION.run(self._tx.db, [(id,) for id in self._closed], (self._tx.now,))
+            self._closed.clear()
+        return more
+
+    def _go_on(self) -> bool:
         while self._finished or self._to_judge:
             if not self._finished:
                 self._judge_all()
+                continue
+            if self._carry_on_together():
                 continue
             job = self._finished[0]
             if not self._carry_on(job):
@@ -93,27 +107,58 @@ class Cascade:
                     self._tx.execute(_SQL["leave_behind"], (left.n,))
                 return True
             self._finished.popleft()
-            self._pending.discard(job.id)
             if self._behind:
                 self._tx.execute(_SQL["catch_up"], (job.n,))
-            self._tx.execute(_START_RETENTION, (self._tx.now, job.id))
+            self._closed[job.id] = None
         return False
 
     def _judge_all(self) -> None:
         children, self._to_judge = self._to_judge, {}
-        for child in children:
-            self.judge(child)
+        if children:
+            self.judge(list(children))
 
-    def judge(self, child: int) -> None:
-        """Let a waiting job go, or cancel it, if its edges say so."""
-        child_id, state, lane, due_at = self._tx.execute(_SQL["read_child"], (child,)).fetchone()
-        if state != State.WAITING:
-            return
-        says = judge_marks(self._tx, child)
-        if says is Verdict.GO:
-            let_go(self._tx, child, lane, due_at)
-        elif says is Verdict.CANCEL:
-            self.cancel(Target(child, child_id, 1), Reason.PARENT)
+    def judge(self, children: Sequence[int]) -> None:
+        """Let jobs that wait go, in this order, or cancel them, if their edges say so."""
+        found: dict[int, _Judged] = {}
+        for n, id, lane, due_at, policy, mark in _JUDGE_CHILDREN.fetch(self._tx.db, [(n,) for n in children]):  # noqa: A001
+            judged = found.setdefault(n, _Judged(id, lane, due_at, []))
+            judged.marks.append((EdgePolicy(policy), None if mark is None else State(mark)))
+        gone = []
+        for n in children:
+            if n not in found:
+                continue
+            says = verdict(found[n].marks)
+            if says is Verdict.GO:
+                gone.append((n, found[n]))
+            elif says is Verdict.CANCEL:
+                self.cancel(Target(n, found[n].id, 1), Reason.PARENT)
+        let_go(self._tx, gone)
+
+    def _carry_on_together(self) -> bool:
+        """Do as `_carry_on` for several jobs that have succeeded, if there are several and the budget suffices for all
+        of their edges; say whether it did."""
+        some = [*takewhile(lambda job: job.state == State.SUCCEEDED, islice(self._finished, MANY))]
+        if len(some) < 2:
+            return False
+        db, left = self._tx.db, self._budget - self.moved
+        children = _CHILDREN.fetch(db, [(job.id,) for job in some], (left + 1,))
+        parents = _PARENTS.fetch(db, [(job.n,) for job in some], (left + 1,))
+        if len(children) + len(parents) > left:
+            return False
+        db.executemany(_SQL["mark_edge"], [(State.SUCCEEDED, *edge) for edge in children])
+        db.executemany(_SQL["close_edge"], parents)
+        self.moved += len(children) + len(parents)
+        of_job: dict[bytes, list[int]] = {}
+        for parent, child in children:
+            of_job.setdefault(parent, []).append(child)
+        for job in some:  # in this order dependants are let go
+            self._to_judge.update(dict.fromkeys(of_job.get(job.id, ())))
+            self._finished.popleft()
+            self._closed[job.id] = None
+        self._closed.update(dict.fromkeys(parent for parent, _ in parents))
+        if self._behind:
+            db.executemany(_SQL["catch_up"], [(job.n,) for job in some])
+        return True
 
     def _carry_on(self, job: _Finished) -> bool:
         """Mark what depends on the job, then close its own edges; say whether that is all."""
@@ -121,12 +166,12 @@ class Cascade:
         left = self._budget - self.moved
         # One more than we may move tells whether anything stays.
         children = execute(_SQL["unmarked_children"], (job.id, left + 1)).fetchall()
+        self._tx.db.executemany(_SQL["mark_edge"], [(job.state, job.id, child) for (child,) in children[:left]])
         for (child,) in children[:left]:
-            execute(_SQL["mark_edge"], (job.state, job.id, child))
             if job.state == State.SUCCEEDED:
                 self._to_judge[child] = None
             else:
-                self.judge(child)
+                self.judge([child])
         self.moved += min(left, len(children))
         if len(children) > left:
             return False
@@ -134,9 +179,7 @@ class Cascade:
         parents = execute(_SQL["open_parents"], (job.n, left + 1)).fetchall()
         for (parent,) in parents[:left]:
             execute(_SQL["close_edge"], (parent, job.n))
-            # A parent whose own turn is still to come is not done with.
-            if parent not in self._pending:
-                execute(_START_RETENTION, (self._tx.now, parent))
+            self._closed[parent] = None
         self.moved += min(left, len(parents))
         return len(parents) <= left
 
@@ -149,14 +192,28 @@ def judge_marks(tx: Transaction, child: int) -> Verdict:
     )
 
 
-def let_go(tx: Transaction, n: int, lane: int, due_at: Instant | None) -> None:
-    """Make a job whose parents are settled ready, or scheduled if it is due later."""
-    if due_at is not None and due_at > tx.now:
-        tx.execute(_SQL["let_go"], (State.SCHEDULED, None, n))
-        tx.hints.scheduled(due_at)
-    else:
-        tx.execute(_SQL["let_go"], (State.READY, tx.sequences(1), n))
-        tx.hints.ready.add(tx.names.lane_name(lane)[0])
+class _Judged(NamedTuple):
+    """A job that waits, and what its edges say."""
+
+    id: bytes
+    lane: int
+    due_at: Instant | None
+    marks: list[tuple[EdgePolicy, State | None]]
+
+
+def let_go(tx: Transaction, jobs: Sequence[tuple[int, _Judged]]) -> None:
+    """Make jobs whose parents are settled ready, in this order, or scheduled if they are due later."""
+    if not jobs:
+        return
+    rows: list[tuple[State, int | None, int]] = []
+    for seq, (n, job) in enumerate(jobs, tx.sequences(len(jobs))):
+        if job.due_at is not None and job.due_at > tx.now:
+            rows.append((State.SCHEDULED, None, n))
+            tx.hints.scheduled(job.due_at)
+        else:
+            rows.append((State.READY, seq, n))
+            tx.hints.ready.add(tx.names.lane_name(job.lane)[0])
+    tx.db.executemany(_SQL["let_go"], rows)
 
 
 def release_edges(tx: Transaction, limit: int) -> Progress:

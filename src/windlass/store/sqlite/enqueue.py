@@ -69,13 +69,15 @@ def is_plain(job: NewJob) -> bool:
 def store_jobs(tx: Transaction, jobs: Sequence[NewJob], cascade: Cascade) -> list[EnqueueAnswer]:
     """Store in the order of the call: plain jobs together, each of the others by itself."""
     answers: list[EnqueueAnswer] = []
+    edges = _NewEdges(tx)
     for plain, some in groupby(jobs, is_plain):
         if plain:
             alike = list(some)
             _store_ready(tx, alike)
             answers += [STORED] * len(alike)
         else:
-            answers += [_store_one(tx, job, cascade) for job in some]
+            answers += [_store_one(tx, job, cascade, edges) for job in some]
+    edges.write()
     return answers
 
 
@@ -111,15 +113,16 @@ def _with_turns(rows: Sequence[tuple[Any, ...]], jobs: Sequence[NewJob]) -> list
     return complete
 
 
-def _store_one(tx: Transaction, job: NewJob, cascade: Cascade) -> EnqueueAnswer:
+def _store_one(tx: Transaction, job: NewJob, cascade: Cascade, edges: _NewEdges) -> EnqueueAnswer:
     """Store a job that has more to it. Nothing is written before all that may refuse it has been looked at."""
     if tx.execute(_SQL["find_job"], (job.id,)).fetchone() is not None:
         return STORED
-    parents = _find_parents(tx, job.parents)
+    parents = edges.find_parents(job.parents)
     if parents is None:
         return _UNKNOWN_PARENT
     task = tx.names.task(job.task)
     if job.unique is not None:
+        edges.write()  # who holds the key may have got a dependant in this call
         holder = tx.execute(_SQL["key_holder"], (task, job.unique.key)).fetchone()
         if holder is not None:
             n, holder_id, holder_state, linked = holder
@@ -127,35 +130,61 @@ def _store_one(tx: Transaction, job: NewJob, cascade: Cascade) -> EnqueueAnswer:
                 return EnqueueAnswer(Enqueued.DUPLICATE, holder_id)
             cascade.cancel(Target(n, holder_id, linked), Reason.REPLACED)
             # It may be one of the parents.
-            parents = _find_parents(tx, job.parents) or []
-    _begin(tx, job, task, parents, cascade)
-    return STORED
-
-
-def _begin(tx: Transaction, job: NewJob, task: int, parents: list[_FoundParent], cascade: Cascade) -> None:
-    """Store a job, in the state that its edges and its times say."""
+            parents = edges.find_parents(job.parents) or []
     state, reason = _first_state(tx, job, verdict((parent.policy, mark) for parent, _, mark in parents))
     n = _insert(tx, job, task, state, reason, linked=bool(parents))
     for parent, parent_n, mark in parents:
-        tx.execute(_SQL["insert_edge"], (parent.id, n, parent.policy, mark, state.is_finished))
-        tx.execute(_SQL["gain_parent" if state.is_finished else "gain_dependant"], (parent_n,))
+        edges.add(parent, parent_n, n, mark, closed=state.is_finished)
     if state.is_finished and parents:
         cascade.follow(n, job.id, state)
+    return STORED
 
 
 _FoundParent = tuple[Parent, int, State | None]
 """The edge, the parent's row number, and how it ended, if it has."""
 
 
-def _find_parents(tx: Transaction, parents: Sequence[Parent]) -> list[_FoundParent] | None:
-    """Look the parents up; ``None`` if one is not known. Of two edges to the same parent, the first counts."""
-    found: dict[bytes, _FoundParent] = {}
-    for parent in parents:
-        row = tx.execute(_SQL["find_job"], (parent.id,)).fetchone()
+class _NewEdges:
+    """Edges of the jobs of one call, written together; and their parents, each of which is looked up once. Many jobs
+    often have the same."""
+
+    def __init__(self, tx: Transaction) -> None:
+        self._tx = tx
+        self._known: dict[bytes, tuple[int, State | None]] = {}
+        """Row number, and how it ended, if it has."""
+        self._rows: list[tuple[bytes, int, int, State | None, bool]] = []
+        self._gained: dict[tuple[str, int], None] = {}
+
+    def find_parents(self, parents: Sequence[Parent]) -> list[_FoundParent] | None:
+        """Look parents up; ``None`` if one is not known. Of two edges to the same parent, the first counts."""
+        found: dict[bytes, _FoundParent] = {}
+        for parent in parents:
+            known = self._known.get(parent.id) or self._look_up(parent.id)
+            if known is None:
+                return None
+            found.setdefault(parent.id, (parent, *known))
+        return list(found.values())
+
+    def _look_up(self, id: bytes) -> tuple[int, State | None] | None:
+        row = self._tx.execute(_SQL["find_job"], (id,)).fetchone()
         if row is None:
             return None
-        found.setdefault(parent.id, (parent, row[0], _ended(row[1])))
-    return list(found.values())
+        known = self._known[id] = row[0], _ended(row[1])
+        return known
+
+    def add(self, parent: Parent, parent_n: int, child: int, mark: State | None, *, closed: bool) -> None:
+        """Store an edge, with the next `write`."""
+        self._rows.append((parent.id, child, parent.policy, mark, closed))
+        self._gained["gain_parent" if closed else "gain_dependant", parent_n] = None
+
+    def write(self) -> None:
+        """Write what has gathered; what is looked up after it is looked up anew."""
+        self._tx.db.executemany(_SQL["insert_edge"], self._rows)
+        for name, parent in self._gained:
+            self._tx.execute(_SQL[name], (parent,))
+        self._rows.clear()
+        self._gained.clear()
+        self._known.clear()
 
 
 def _first_state(tx: Transaction, job: NewJob, says: Verdict) -> tuple[State, Reason]:
@@ -236,7 +265,7 @@ def _add_edge(tx: Transaction, edge: Edge, cascade: Cascade) -> EdgeAnswer:
     tx.execute(_SQL["insert_edge"], (edge.parent, child_n, edge.policy, mark, 0))
     tx.execute(_SQL["gain_dependant"], (parent[0],))
     if mark is not None:  # an edge to a parent that is unfinished lets nobody go, and cancels nobody
-        cascade.judge(child_n)
+        cascade.judge([child_n])
     return EdgeAnswer.ADDED
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Sequence
-from itertools import chain
+from itertools import chain, repeat
 from typing import Any
 
 _GROUP = re.compile(r"(\([^()]*\))\.\.\.")
-_MANY = 50
+MANY = 50
 """Rows in one step. `executemany` takes one step for each row, and hands the interpreter's lock over twice in each;
 beyond some dozens of rows a longer statement gains nothing."""
 
@@ -24,8 +24,23 @@ class RowStatement:
     """A statement with a group of parameters, written ``(?, ?)...``, for each row."""
 
     def __init__(self, text: str) -> None:
-        self._many = _GROUP.sub(lambda found: ", ".join([found[1]] * _MANY), text)
+        self._many = _GROUP.sub(lambda found: ", ".join([found[1]] * MANY), text)
         self._one = _GROUP.sub(lambda found: found[1], text)
+
+    def fetch(
+        self, db: sqlite3.Connection, rows: Sequence[tuple[Any, ...]], after: tuple[Any, ...] = ()
+    ) -> list[tuple[Any, ...]]:
+        """Run a query for all rows, with other parameters after them, and return all that it found, in no order. It
+        must not mind a row that comes again: the last one does, until a step is full, so that there is one
+        statement."""
+        if len(rows) == 1:
+            return db.execute(self._one, (*rows[0], *after)).fetchall()
+        found: list[tuple[Any, ...]] = []
+        for first in range(0, len(rows), MANY):
+            some = rows[first : first + MANY]
+            full = chain(some, repeat(some[-1], MANY - len(some)))
+            found += db.execute(self._many, (*chain.from_iterable(full), *after)).fetchall()
+        return found
 
     def run(
         self,
@@ -39,10 +54,10 @@ class RowStatement:
         if count == 1:
             return db.execute(self._one, (*before, *rows[0], *after)).rowcount
         changed = done = 0
-        while count - done >= _MANY:
-            flat = tuple(chain(before, chain.from_iterable(rows[done : done + _MANY]), after))
+        while count - done >= MANY:
+            flat = tuple(chain(before, chain.from_iterable(rows[done : done + MANY]), after))
             changed += db.execute(self._many, flat).rowcount
-            done += _MANY
+            done += MANY
         for row in rows[done:]:
             changed += db.execute(self._one, (*before, *row, *after)).rowcount
         return changed

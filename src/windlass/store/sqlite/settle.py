@@ -27,7 +27,7 @@ from windlass.store.sqlite.writer import NeedsCare
 from windlass.store.statements import statements
 
 _SQL = statements("sqlite")
-_SUCCEED_PLAIN = RowStatement(_SQL["succeed_plain"])
+_SUCCEED_PLAIN, _READ_ATTEMPTS = RowStatement(_SQL["succeed_plain"]), RowStatement(_SQL["read_attempts"])
 _MOST = 200
 """Settlements that are judged one by one in one hold of the lock."""
 _SUCCEEDED, _APPLIED = Outcome.SUCCEEDED, Settled.APPLIED
@@ -66,7 +66,12 @@ class Settle:
         some = others[:_MOST]
         budget = len(some) + (MAX_EDGES_PER_CALL if len(others) <= _MOST else 0)
         cascade = Cascade(tx, budget)
-        judged = {settlement.id: _settle_one(tx, self._session, settlement, cascade) for settlement in some}
+        rows = _READ_ATTEMPTS.fetch(tx.db, [(blob(settlement.id),) for settlement in some])
+        attempts = {row[0]: _Attempt(*row[1:]) for row in rows}
+        judged = {
+            settlement.id: _settle_one(tx, self._session, settlement, attempts.get(settlement.id), cascade)
+            for settlement in some
+        }
         if _APPLIED in judged.values():
             announce_free_places(tx)
         return judged, cascade.run()
@@ -98,7 +103,7 @@ class Settle:
 
 
 class _Attempt(NamedTuple):
-    """The row of ``read_attempt``."""
+    """A row of ``read_attempts``."""
 
     n: int
     state: int
@@ -110,11 +115,11 @@ class _Attempt(NamedTuple):
     lane: int
 
 
-def _settle_one(tx: Transaction, session: bytes, settlement: Settlement, cascade: Cascade) -> Settled:
-    row = tx.execute(_SQL["read_attempt"], (settlement.id,)).fetchone()
-    if row is None:
+def _settle_one(
+    tx: Transaction, session: bytes, settlement: Settlement, attempt: _Attempt | None, cascade: Cascade
+) -> Settled:
+    if attempt is None:
         return Settled.LOST
-    attempt = _Attempt(*row)
     if attempt.session != session or attempt.token != settlement.token:
         return Settled.LOST
     if attempt.state != State.RUNNING:

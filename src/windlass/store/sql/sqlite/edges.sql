@@ -13,11 +13,11 @@ WHERE n = ?;
 -- name: unmarked_children
 SELECT child FROM edges INDEXED BY edges_unmarked WHERE parent = ? AND outcome IS NULL LIMIT ?;
 
+-- name: unmarked_children_of
+SELECT parent, child FROM edges INDEXED BY edges_unmarked WHERE parent IN (VALUES (?)...) AND outcome IS NULL LIMIT ?;
+
 -- name: mark_edge
 UPDATE edges SET outcome = ? WHERE parent = ? AND child = ?;
-
--- name: read_child
-SELECT id, state, lane, due_at FROM jobs WHERE n = ?;
 
 -- name: marks
 -- Which pairs of policy and mark there are among the edges of a dependant, however many edges it has.
@@ -25,20 +25,32 @@ SELECT column1, column2
 FROM (VALUES (0, NULL), (0, 4), (0, 5), (0, 6), (1, NULL), (1, 4), (1, 5), (1, 6), (2, NULL), (2, 4), (2, 5), (2, 6))
 WHERE EXISTS (SELECT 1 FROM edges WHERE child = ? AND policy = column1 AND outcome IS column2);
 
+-- name: judge_children
+-- The same of several jobs, of those that wait.
+SELECT jobs.n, jobs.id, jobs.lane, jobs.due_at, pairs.column1, pairs.column2
+FROM jobs CROSS JOIN (
+    VALUES (0, NULL), (0, 4), (0, 5), (0, 6), (1, NULL), (1, 4), (1, 5), (1, 6), (2, NULL), (2, 4), (2, 5), (2, 6)
+) AS pairs
+WHERE jobs.n IN (VALUES (?)...) AND jobs.state = 0
+    AND EXISTS (SELECT 1 FROM edges WHERE child = jobs.n AND policy = pairs.column1 AND outcome IS pairs.column2);
+
 -- name: let_go
 UPDATE jobs SET state = ?, seq = ?, aside = limit_key IS NOT NULL, turn = NULL WHERE n = ?;
 
 -- name: open_parents
 SELECT parent FROM edges INDEXED BY edges_open_child WHERE child = ? AND closed = 0 LIMIT ?;
 
+-- name: open_parents_of
+SELECT parent, child FROM edges INDEXED BY edges_open_child WHERE child IN (VALUES (?)...) AND closed = 0 LIMIT ?;
+
 -- name: close_edge
 UPDATE edges SET closed = 1 WHERE parent = ? AND child = ?;
 
 -- name: start_retention
 -- Once no dependant is unfinished, and the cursor has done with it.
-UPDATE jobs SET purge_at = ?1 + keep
-WHERE id = ?2 AND state >= 4 AND purge_at IS NULL
-    AND NOT EXISTS (SELECT 1 FROM edges INDEXED BY edges_open WHERE parent = ?2 AND closed = 0)
+UPDATE jobs SET purge_at = ? + keep
+WHERE id IN (VALUES (?)...) AND state >= 4 AND purge_at IS NULL
+    AND NOT EXISTS (SELECT 1 FROM edges INDEXED BY edges_open WHERE parent = jobs.id AND closed = 0)
     AND NOT EXISTS (SELECT 1 FROM releases WHERE job = jobs.n);
 
 -- name: leave_behind

@@ -6,8 +6,8 @@ SET state = 4, result = done.column3, finished_at = ?, purge_at = done.column4, 
 FROM (VALUES (?, ?, ?, ?)...) AS done
 WHERE jobs.n = done.column1 AND jobs.token = done.column2 AND session = ? AND state = 3 AND linked = 0;
 
--- name: read_attempt
-SELECT n, state, session, token, settled, cancel_requested, linked, lane FROM jobs WHERE id = ?;
+-- name: read_attempts
+SELECT id, n, state, session, token, settled, cancel_requested, linked, lane FROM jobs WHERE id IN (VALUES (?)...);
 
 -- name: give_up_attempt
 -- A failure, a snooze or an undeliverable: it will be run again, at a new position. What could be run is undeliverable no
