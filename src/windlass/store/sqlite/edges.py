@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice, takewhile
 from typing import NamedTuple
 
@@ -17,9 +17,14 @@ from windlass.store.sqlite.transaction import Transaction
 from windlass.store.statements import statements
 
 _SQL = statements("sqlite")
-_FINISH, _START_RETENTION = _SQL["finish_job"], RowStatement(_SQL["start_retention"])
+_FINISH, _START_RETENTION = _SQL["finish_job"], _SQL["start_retention"]
+_START_RETENTION_OF = RowStatement(_SQL["start_retention_of"])
 _CHILDREN, _PARENTS = RowStatement(_SQL["unmarked_children_of"]), RowStatement(_SQL["open_parents_of"])
 _JUDGE_CHILDREN = RowStatement(_SQL["judge_children"])
+
+
+FEW = 8
+"""So many rows or more are worth a statement for all of them together."""
 
 
 class Target(NamedTuple):
@@ -88,9 +93,12 @@ class Cascade:
     def run(self) -> bool:
         """Mark and close edges until all is done or the budget is spent; say whether something was left behind."""
         more = self._go_on()
-        if self._closed:
-            _START_RETENTION.run(self._tx.db, [(id,) for id in self._closed], (self._tx.now,))
-            self._closed.clear()
+        if len(self._closed) < FEW:
+            for job in self._closed:
+                self._tx.execute(_START_RETENTION, (self._tx.now, job))
+        else:
+            _START_RETENTION_OF.run(self._tx.db, [(job,) for job in self._closed], (self._tx.now,))
+        self._closed.clear()
         return more
 
     def _go_on(self) -> bool:
@@ -119,15 +127,12 @@ class Cascade:
 
     def judge(self, children: Sequence[int]) -> None:
         """Let jobs that wait go, in this order, or cancel them, if their edges say so."""
-        found: dict[int, _Judged] = {}
-        for n, id, lane, due_at, policy, mark in _JUDGE_CHILDREN.fetch(self._tx.db, [(n,) for n in children]):  # noqa: A001
-            judged = found.setdefault(n, _Judged(id, lane, due_at, []))
-            judged.marks.append((EdgePolicy(policy), None if mark is None else State(mark)))
+        found = _read_children(self._tx, children)
         gone = []
         for n in children:
             if n not in found:
                 continue
-            says = verdict(found[n].marks)
+            says = found[n].verdict()
             if says is Verdict.GO:
                 gone.append((n, found[n]))
             elif says is Verdict.CANCEL:
@@ -184,24 +189,43 @@ class Cascade:
         return len(parents) <= left
 
 
-def judge_marks(tx: Transaction, child: int) -> Verdict:
-    """Ask what the marks on a job's edges say."""
-    return verdict(
-        (EdgePolicy(policy), None if mark is None else State(mark))
-        for policy, mark in tx.execute(_SQL["marks"], (child,)).fetchall()
-    )
-
-
-class _Judged(NamedTuple):
-    """A job that waits, and what its edges say."""
+class _Child(NamedTuple):
+    """A job that waits, and the pairs of policy and mark among its edges."""
 
     id: bytes
     lane: int
     due_at: Instant | None
-    marks: list[tuple[EdgePolicy, State | None]]
+    marks: list[tuple[int, int | None]]
+
+    def verdict(self) -> Verdict:
+        """What its edges say."""
+        return _verdict(self.marks)
 
 
-def let_go(tx: Transaction, jobs: Sequence[tuple[int, _Judged]]) -> None:
+def _verdict(marks: Iterable[tuple[int, int | None]]) -> Verdict:
+    return verdict((EdgePolicy(policy), None if mark is None else State(mark)) for policy, mark in marks)
+
+
+def judge_marks(tx: Transaction, child: int) -> Verdict:
+    """Ask what the marks on a job's edges say."""
+    return _verdict(tx.execute(_SQL["marks"], (child,)).fetchall())
+
+
+def _read_children(tx: Transaction, children: Sequence[int]) -> dict[int, _Child]:
+    """Those of them that wait."""
+    found: dict[int, _Child] = {}
+    if len(children) < FEW:
+        for n in children:
+            id_, state, lane, due_at = tx.execute(_SQL["read_child"], (n,)).fetchone()
+            if state == State.WAITING:
+                found[n] = _Child(id_, lane, due_at, tx.execute(_SQL["marks"], (n,)).fetchall())
+    else:
+        for n, id_, lane, due_at, *pair in _JUDGE_CHILDREN.fetch(tx.db, [(n,) for n in children]):
+            found.setdefault(n, _Child(id_, lane, due_at, [])).marks.append((pair[0], pair[1]))
+    return found
+
+
+def let_go(tx: Transaction, jobs: Sequence[tuple[int, _Child]]) -> None:
     """Make jobs whose parents are settled ready, in this order, or scheduled if they are due later."""
     if not jobs:
         return

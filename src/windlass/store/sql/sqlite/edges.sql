@@ -19,6 +19,9 @@ SELECT parent, child FROM edges INDEXED BY edges_unmarked WHERE parent IN (VALUE
 -- name: mark_edge
 UPDATE edges SET outcome = ? WHERE parent = ? AND child = ?;
 
+-- name: read_child
+SELECT id, state, lane, due_at FROM jobs WHERE n = ?;
+
 -- name: marks
 -- Which pairs of policy and mark there are among the edges of a dependant, however many edges it has.
 SELECT column1, column2
@@ -26,7 +29,7 @@ FROM (VALUES (0, NULL), (0, 4), (0, 5), (0, 6), (1, NULL), (1, 4), (1, 5), (1, 6
 WHERE EXISTS (SELECT 1 FROM edges WHERE child = ? AND policy = column1 AND outcome IS column2);
 
 -- name: judge_children
--- The same of several jobs, of those that wait.
+-- Both, of several jobs, of those that wait. (For one job it takes longer.)
 SELECT jobs.n, jobs.id, jobs.lane, jobs.due_at, pairs.column1, pairs.column2
 FROM jobs CROSS JOIN (
     VALUES (0, NULL), (0, 4), (0, 5), (0, 6), (1, NULL), (1, 4), (1, 5), (1, 6), (2, NULL), (2, 4), (2, 5), (2, 6)
@@ -48,6 +51,12 @@ UPDATE edges SET closed = 1 WHERE parent = ? AND child = ?;
 
 -- name: start_retention
 -- Once no dependant is unfinished, and the cursor has done with it.
+UPDATE jobs SET purge_at = ?1 + keep
+WHERE id = ?2 AND state >= 4 AND purge_at IS NULL
+    AND NOT EXISTS (SELECT 1 FROM edges INDEXED BY edges_open WHERE parent = ?2 AND closed = 0)
+    AND NOT EXISTS (SELECT 1 FROM releases WHERE job = jobs.n);
+
+-- name: start_retention_of
 UPDATE jobs SET purge_at = ? + keep
 WHERE id IN (VALUES (?)...) AND state >= 4 AND purge_at IS NULL
     AND NOT EXISTS (SELECT 1 FROM edges INDEXED BY edges_open WHERE parent = jobs.id AND closed = 0)
