@@ -58,6 +58,20 @@ async def check_few_edges_leave_nothing_behind(env: Env) -> None:
     holds((await env.read(parent)).purge_at is None, "the parent may be purged, its dependants being unfinished")
 
 
+async def check_several_that_succeed_together_release_within_the_bound(env: Env) -> None:
+    """Each has fewer dependants than may be released at a time, all have more."""
+    parents = await env.put_all(env.jobs(3))
+    each = MAX_EDGES_PER_CALL * 2 // 3
+    children = [child for one in parents for child in await env.put_all(env.jobs(each, parents=[one], queue="later"))]
+    worker = await env.worker()
+    result = await worker.settle_all(*map(ended, await worker.claim_all()))
+    same(result.more_edges, True, "more_edges")
+    released = await _count(env, children, State.READY)
+    holds(0 < released <= MAX_EDGES_PER_CALL + 3, f"three settlements released {released} dependants")
+    await _drain(env.store)
+    same(await _count(env, children, State.READY), 3 * each, "dependants released in all")
+
+
 async def check_a_batch_of_chains_does_not_wait_for_a_janitor(env: Env) -> None:
     parents = await env.put_all(env.jobs(500))
     children = await env.put_all([env.job(parents=[parent], queue="later") for parent in parents])
