@@ -79,16 +79,16 @@ class Recipe:
             self._template,
             id=id,
             payload=payload,
-            options=self.step_options(info, id),
+            options=self.step_options(info, id, parents),
             unique=None,
             limit_key=limit_key or self._template.limit_key,
             parents=parents,
         )
 
-    def step_options(self, info: StepInfo, id: bytes | None = None) -> bytes | None:
+    def step_options(self, info: StepInfo, id: bytes | None = None, parents: Sequence[Parent] = ()) -> bytes | None:
         """The options of the job of a step; of a map's items, which have ids only later."""
         choices = self._choices
-        headers = self._headers(id) if self._adds_headers() else choices.headers
+        headers = self._headers(id, parents) if self._adds_headers() else choices.headers
         return encode_options(replace(choices.for_worker(headers, self.spec), step=info))
 
     def _key_of(self, payload: bytes) -> str:
@@ -115,7 +115,7 @@ class Recipe:
             self._unsampled = here, template
         return template
 
-    def _headers(self, id: bytes | None) -> dict[str, str]:
+    def _headers(self, id: bytes | None, parents: Sequence[Parent] = ()) -> dict[str, str]:
         headers = dict(self._choices.headers or {})
         for hook in self.client.enqueue_hooks:
             try:
@@ -124,7 +124,9 @@ class Recipe:
                 log.exception("middleware %s failed before enqueueing %s", type(hook).__name__, self.spec.name)
         headers = check_headers(headers)
         if self.client.tracing is not None and self.client.tracing.here().in_trace:
-            self.client.tracing.created(self.spec.name, self._template.queue, id, headers)
+            self.client.tracing.created(
+                self.spec.name, self._template.queue, id, headers, [parent.id for parent in parents]
+            )
         return headers
 
     def job(self, new: NewJob, answer: EnqueueAnswer) -> Job[object]:

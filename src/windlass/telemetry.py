@@ -6,28 +6,36 @@ They are written out here, since that package is no dependency of the API.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context, attach, detach, get_current
-from opentelemetry.trace import SpanKind, Status, StatusCode
+from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 
 from windlass.context import Current, Middleware
 from windlass.core.ids import to_text
 from windlass.engine.wrapped_store import Verb, WrappedStore
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from contextvars import Token
 
-    from opentelemetry.trace import Span, Tracer, TracerProvider
+    from opentelemetry.trace import Span, SpanContext, Tracer, TracerProvider
     from opentelemetry.util.types import AttributeValue
 
     from windlass.store.port import Store
 
+MOST_LINKS = 100
+"""Of a step to those that it waits for; beyond some more the SDK drops them."""
+MOST_REMEMBERED = 10_000
+"""Steps, and attempts that failed, whose spans are remembered for those that are linked to them."""
 MOST_BAGGAGE = 1024
 """Bytes of baggage that travel with a job; what is larger stays behind, and the trace goes on without it."""
 _SYSTEMS = {"postgres": "postgresql", "rediss": "redis", "unix": "redis", "valkey": "redis", "valkeys": "redis"}
 """URL schemes whose database has another name in the conventions."""
+
+
+K = TypeVar("K", str, bytes)
 
 
 class Here(NamedTuple):
@@ -48,6 +56,10 @@ class Tracing(Middleware):
     def __init__(self, provider: TracerProvider | None = None) -> None:
         self._tracer = trace.get_tracer("windlass", tracer_provider=provider)
         self._open: dict[Current, tuple[Span, Token[Context]]] = {}
+        self._steps: dict[bytes, SpanContext] = {}
+        """Spans of steps that were created lately, by job: a run's steps are stored one after the other."""
+        self._failed: dict[str, SpanContext] = {}
+        """Spans of attempts that failed here, by job, for the next attempts."""
         self._here = Here(Context(), in_trace=False, sampled=False)
 
     def here(self) -> Here:
@@ -60,16 +72,22 @@ class Tracing(Middleware):
             here = self._here = Here(context, in_trace=said.is_valid, sampled=said.trace_flags.sampled)
         return here
 
-    def created(self, task: str, queue: str, job_id: bytes | None, headers: dict[str, str]) -> None:
-        """Make the span of a job that is about to be stored, and have its context travel in ``headers``. Where the
-        trace is not sampled there is only the context, the same for all jobs. Only in a trace."""
+    def created(
+        self, task: str, queue: str, job_id: bytes | None, headers: dict[str, str], parents: Sequence[bytes] = ()
+    ) -> None:
+        """Make the span of a job that is about to be stored, and have its context travel in ``headers``. It has links
+        to the spans of its ``parents``, which a step of a workflow waits for. Where the trace is not sampled there is
+        only the context, the same for all jobs. Only in a trace."""
         if not self.here().sampled:
             _inject(headers, None)
             return
         attributes = _messaging("create", task, queue)
         if job_id is not None:
             attributes["messaging.message.id"] = to_text(job_id)
-        span = self._tracer.start_span(f"create {queue}", kind=SpanKind.PRODUCER, attributes=attributes)
+        links = [Link(self._steps[one]) for one in parents if one in self._steps][:MOST_LINKS]
+        span = self._tracer.start_span(f"create {queue}", kind=SpanKind.PRODUCER, attributes=attributes, links=links)
+        if job_id is not None and parents:
+            _remember(self._steps, job_id, span)
         _inject(headers, trace.set_span_in_context(span))
         span.end()
 
@@ -84,7 +102,9 @@ class Tracing(Middleware):
         said = parent.get_span_context()
         if said.is_valid and not said.trace_flags.sampled:
             return parent  # as samplers decide that heed their parents; asking them costs more than many tasks
-        span = self._tracer.start_span(f"process {attempt.queue}", context, SpanKind.CONSUMER)
+        before = self._failed.pop(attempt.job_id, None) if attempt.attempt > 1 else None
+        links = () if before is None else (Link(before),)
+        span = self._tracer.start_span(f"process {attempt.queue}", context, SpanKind.CONSUMER, links=links)
         if span.is_recording():
             span.set_attributes(_messaging("process", attempt.task, attempt.queue))
             span.set_attributes({"messaging.message.id": attempt.job_id, "windlass.attempt": attempt.attempt})
@@ -102,6 +122,8 @@ class Tracing(Middleware):
             span.set_attribute("windlass.dead", dead)
             span.record_exception(error)
             span.set_status(Status(StatusCode.ERROR, str(error)))
+            if not dead:
+                _remember(self._failed, attempt.job_id, span)
         if opened is None:
             span.end()
 
@@ -139,6 +161,12 @@ class _TracedStore(WrappedStore):
                 return await verb(*args, **kwargs)
 
         return traced
+
+
+def _remember(where: dict[K, SpanContext], job: K, span: Span) -> None:
+    if len(where) >= MOST_REMEMBERED:
+        where.clear()
+    where[job] = span.get_span_context()
 
 
 def _inject(headers: dict[str, str], context: Context | None) -> None:

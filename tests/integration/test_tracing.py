@@ -189,6 +189,54 @@ async def test_steps_of_a_run_are_in_one_trace_and_name_the_run(traces: Traces) 
     assert {(span.attributes or {})[names.MESSAGING_MESSAGE_CONVERSATION_ID] for span in mine} == {run.id}
 
 
+async def test_a_retry_is_linked_to_the_attempt_before(traces: Traces) -> None:
+    @traces.app.task(retry=Retry(attempts=3, delay=0))
+    async def third() -> None:
+        if current().attempt < 3:
+            raise ValueError
+
+    async with traces.app.worker():
+        await (await third.enqueue()).result(SOON)
+        await (await third.enqueue()).result(SOON)
+    attempts = traces.spans("process default")
+    links = [[link.context.span_id for link in span.links] for span in attempts]
+    ids = [span.context.span_id for span in attempts if span.context]
+    assert links == [[], [ids[0]], [ids[1]], [], [ids[3]], [ids[4]]]
+
+
+async def test_steps_are_linked_to_those_that_they_wait_for(traces: Traces) -> None:
+    @traces.app.task(name="start", queue="a")
+    def start() -> int:
+        return 1
+
+    @traces.app.task(name="left", queue="b")
+    def left(n: int) -> int:
+        return n
+
+    @traces.app.task(name="right", queue="c")
+    def right(n: int) -> int:
+        return n
+
+    @traces.app.task(name="joined", queue="d")
+    def joined(a: int, b: int) -> int:
+        return a + b
+
+    @traces.app.workflow
+    def diamond() -> Any:
+        begun = start.step()
+        return joined.step(left.step(begun), right.step(begun))
+
+    async with traces.app.worker():
+        with traces.tracer.start_as_current_span("request"):
+            run = await diamond.start()
+        assert await run.result(SOON) == 2
+    spans = {queue: traces.one(f"create {queue}") for queue in "abcd"}
+    made = {span.context.span_id: queue for queue, span in spans.items() if span.context}
+    links = {queue: {made[link.context.span_id] for link in span.links} for queue, span in spans.items()}
+    assert links == {"a": set(), "b": {"a"}, "c": {"a"}, "d": {"b", "c"}}
+    assert all(link.context.trace_id == span.context.trace_id for span in spans.values() for link in span.links)
+
+
 async def test_a_worker_that_is_started_in_a_trace_does_not_draw_other_jobs_into_it(traces: Traces) -> None:
     @traces.app.task
     async def one() -> str | None:
