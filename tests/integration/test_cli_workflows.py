@@ -195,7 +195,7 @@ def test_what_the_terminal_shows(flows: Flows) -> None:
         for command in ("show", "graph"):
             flows.run(command, run, *as_json)
             flows.run(command, "x", *as_json)
-        flows.run("retry", run, "--step", "check", *as_json)
+        flows.run("retry", run, "--item", "2", *as_json)
         flows.run("rerun", run, "--kwargs", "5", *as_json)
         flows.run("rerun", run, "--kwargs", '{"n": 1}', *as_json)
         for command in ("cancel", "pause", "resume", "audit"):

@@ -48,7 +48,7 @@ def test_whatever_it_is_asked_it_does_as_described(tmp_path: Path) -> None:
                 f"{where}/api/v1/openapi.json",
                 f"--header=Authorization: Bearer {made.json()['token']}",
                 "--exclude-path=/api/v1/events",  # has no end
-                "--workers=2",
+                "--workers=1",  # parsing Python in several threads fails now and then in CPython 3.11
                 "--continue-on-failure",
                 "--no-color",
             ],

@@ -9,8 +9,11 @@ import os
 import signal
 import sys
 
-from windlass.engine.tally import Reading, Tally, new_tally
 from windlass.engine.vitals import Page, Vitals, new_page
+
+TYPE_CHECKING = False  # not typing's: that module is large
+if TYPE_CHECKING:
+    from windlass.engine.tally import Reading, Tally
 
 READY = b"R"
 """Child to supervisor: it claims jobs now."""
@@ -55,10 +58,13 @@ class Process:
             self.status, status_end, control_end, self.control, page = opened
             self._page = Page(page)
             shared = [page]
+            self._tally: Tally | None = None
             if counts:
+                from windlass.engine.tally import Tally, new_tally  # here: it costs memory where nobody asks
+
                 shared.append(new_tally())
                 opened.append(shared[1])
-            self._tally = Tally(shared[1]) if counts else None
+                self._tally = Tally(shared[1])
             self.pid = _spawn(command, environment, [status_end, control_end, *shared])
         except OSError:
             _close(opened)

@@ -6,11 +6,9 @@ import select
 import time
 
 from windlass.engine import health
-from windlass.engine.counted import NOW
 from windlass.engine.notify import notify, watchdog_interval
 from windlass.engine.processes import Process
 from windlass.engine.slots import Slot
-from windlass.engine.tally import Reading, add
 from windlass.engine.unix import ERROR, log
 
 TYPE_CHECKING = False  # not typing's: that module is large
@@ -18,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from windlass.engine.health_server import Headers, HealthServer, Reply
+    from windlass.engine.tally import Reading
 
     Figures = Callable[[Reading, dict[str, int], int, Headers], Reply]
 
@@ -59,6 +58,11 @@ class Report:
 
     def gone(self, process: Process, *, died: bool) -> None:
         """Keep what a process has counted, now that it is gone; ``died``: and nobody had told it to stop."""
+        if self._figures is None:
+            return
+        from windlass.engine.counted import NOW
+        from windlass.engine.tally import add
+
         counted = process.counted()
         add(self._gone, {name: numbers for name, numbers in counted.items() if name != NOW})
         self._deaths += died
@@ -106,6 +110,8 @@ class Report:
         self._silent = bool(stalled)
 
     def _count(self, headers: Headers) -> Reply:
+        from windlass.engine.tally import add
+
         assert self._figures is not None
         total = dict(self._gone)
         states = dict.fromkeys(health.STATES, 0)
