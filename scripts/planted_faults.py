@@ -2211,6 +2211,14 @@ MUTANTS: list[Mutant] = [
         tests=("tests/integration/test_compute.py", "-k", "wait_for_the_one"),
     ),
     Mutant(
+        name="metrics: a header from outside ends the supervisor",
+        breaks="nothing that comes from outside ends the supervisor",
+        file="engine/health_server.py",
+        old="            return self._reply(asked)\n        except Exception as error:",
+        new="            return self._reply(asked)\n        except OSError as error:",
+        tests=("tests/system/test_health_visitors.py", "-k", "ends_nobody"),
+    ),
+    Mutant(
         name="metrics: the dead are forgotten",
         breaks="what a killed process had counted stays",
         file="engine/report.py",

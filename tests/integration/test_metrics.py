@@ -225,6 +225,13 @@ def test_who_does_not_show_the_token_sees_nothing(url: str) -> None:
             assert answer.code == 404
 
 
+def test_a_visitor_who_asks_for_no_format_gets_the_plain_one(url: str) -> None:
+    with served(url) as address:
+        request = urllib.request.Request(address, headers={"Accept": "text/plain; version=abc"})
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            assert b"windlass_up 1.0" in answer.read()
+
+
 def refusal(url: str, listen: str, **env: str) -> str:
     """What is said to somebody who may not listen there."""
     command = windlass("metrics", "--url", url, "--listen", listen)

@@ -175,3 +175,13 @@ def test_an_address_that_is_taken_is_a_mistake_in_the_configuration(tmp_path: Pa
                 worker.next(f"--health {given}: cannot listen there: .*{why}")
                 assert worker.ended() == 2
                 assert not any("started" in line for line in worker.lines)
+
+
+def test_what_cannot_be_answered_ends_nobody(tmp_path: Path) -> None:
+    patch = "import windlass.engine.report as r; r.Report._answer = lambda *_: 1 / 0"
+    with probed(tmp_path, patch=patch) as (supervisor, endpoint):
+        supervisor.started()
+        for _ in range(2):
+            status, said = endpoint.ask("/healthz")
+            assert (status, said) == (500, {"error": "this could not be answered; the log says why"})
+            supervisor.next("could not answer: ZeroDivisionError")

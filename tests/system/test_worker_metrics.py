@@ -94,6 +94,15 @@ def test_who_does_not_show_the_token_sees_no_figures(folder: Path) -> None:
             assert answer.status == 200, "probes show nothing"
 
 
+@pytest.mark.parametrize("accept", ["text/plain; version=abc", "application/openmetrics-text; version=,q=", "\xff", ""])
+def test_whatever_a_visitor_asks_for_it_is_answered(folder: Path, accept: str) -> None:
+    with worked(folder) as address:
+        request = urllib.request.Request(address, headers={"Accept": accept})
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            assert b"windlass_processes" in answer.read()
+        assert len(children(folder, address)) == 1
+
+
 def test_promtool_has_nothing_to_say_against_it(folder: Path) -> None:
     with worked(folder) as address:
         enqueue(folder, "fail", 1)

@@ -12,6 +12,8 @@ import socket
 import time
 from collections.abc import Callable
 
+from windlass.engine.unix import ERROR, log
+
 PATIENCE = 5.0
 LONGEST_REQUEST = 8192
 MOST_VISITORS = 16
@@ -34,6 +36,7 @@ _PHRASES = {
     401: "Unauthorized",
     404: "Not Found",
     405: "Method Not Allowed",
+    500: "Internal Server Error",
     431: "Request Header Fields Too Large",
     503: "Service Unavailable",
 }
@@ -131,7 +134,7 @@ class HealthServer:
         heard = visitor.line.recv(4096)
         visitor.asked += heard
         if b"\r\n\r\n" in visitor.asked or b"\n\n" in visitor.asked:
-            visitor.answer = self._reply(visitor.asked)
+            visitor.answer = self._answer_to(visitor.asked)
         elif len(visitor.asked) > LONGEST_REQUEST:
             visitor.answer = _refuse(431, "the request is too long")
         elif not heard:
@@ -152,6 +155,14 @@ class HealthServer:
         del self._visitors[descriptor]
         self._poll.unregister(descriptor)
         visitor.line.close()
+
+    def _answer_to(self, asked: bytes) -> bytes:
+        """Whatever is asked: nothing that comes from outside ends the supervisor."""
+        try:
+            return self._reply(asked)
+        except Exception as error:  # noqa: BLE001 - a visitor's request must not be the workers' end
+            log(0, f"the health endpoint could not answer: {type(error).__name__}: {error}", ERROR)
+            return _refuse(500, "this could not be answered; the log says why")
 
     def _reply(self, asked: bytes) -> bytes:
         first, *lines = asked.decode("latin-1").splitlines()

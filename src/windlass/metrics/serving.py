@@ -13,11 +13,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from prometheus_client.core import Metric
-from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from windlass.core.errors import StoreError
 from windlass.metrics.figures import Reading, families, read
+from windlass.metrics.formats import encoder_for
 from windlass.metrics.visitors import check_token, is_welcome
 from windlass.store.port import Store
 
@@ -103,7 +103,7 @@ class _Visitor(BaseHTTPRequestHandler):
         elif not is_welcome(self.server.token, self.headers.get("Authorization")):
             self._answer(401, "text/plain; charset=utf-8", b"a token is needed\n", {"WWW-Authenticate": "Bearer"})
         else:
-            encode, content_type = choose_encoder(self.headers.get("Accept", ""))
+            encode, content_type = encoder_for(self.headers.get("Accept", ""))
             self._answer(200, content_type, encode(self.server.registry))
 
     def _answer(self, code: int, content_type: str, body: bytes, headers: dict[str, str] | None = None) -> None:

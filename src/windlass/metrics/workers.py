@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from windlass.engine.counted import NOW, OUTCOMES, RUNS, SHORT_TIMES, SIZES, TIMES, WAITS, width
 from windlass.engine.tally import Reading, Tally, add
+from windlass.metrics.formats import encoder_for
 from windlass.metrics.visitors import TOKEN, is_welcome
 
 
@@ -121,5 +121,5 @@ def answer(total: Reading, processes: dict[str, int], deaths: int, headers: dict
 
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Everything())
-    encode, kind = choose_encoder(headers.get("accept", ""))
+    encode, kind = encoder_for(headers.get("accept", ""))
     return 200, kind, encode(registry)
