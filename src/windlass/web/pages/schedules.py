@@ -26,7 +26,7 @@ async def schedules(console: TheConsole, request: AnyRequest, edit: Word = None)
     """What fires when."""
     found, now = await console.shared.read("schedules", lambda: _read(console))
     editing = next((one for one in found if one.name == edit), None)
-    days, cut = _calendar(found, now)
+    days, cut = calendar(found, now)
     trigger = None if editing is None else editing.trigger
     return page(
         request,
@@ -62,16 +62,18 @@ def _seconds(trigger: object) -> str:
     return "" if every is None or getattr(trigger, "expression", None) else f"{every:g}"
 
 
-def _calendar(found: list[ScheduleInfo], now: datetime) -> tuple[list[tuple[str, list[list[str]]]], int]:
-    """Which schedules fire in each hour of the next days; and after how many fire times one was cut, 0 if none was."""
-    first = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    hours: list[list[list[str]]] = [[[] for _ in range(24)] for _ in range(DAYS)]
-    end, cut = first + timedelta(days=DAYS), 0
-    active = [one for one in found if one.next is not None and not one.paused]
+def calendar(found: list[ScheduleInfo], now: datetime) -> tuple[list[tuple[str, list[list[str]]]], int]:
+    """Which schedules fire in each hour of each day in UTC, from now until seven times 24 hours later; and after how
+    many fire times one was cut, 0 if none was. What is overdue is shown as firing now: anybody who comes fires it."""
+    now = now.astimezone(UTC)
+    first = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    hours: list[list[list[str]]] = [[[] for _ in range(24)] for _ in range(DAYS + 1)]
+    end, cut = now + timedelta(days=DAYS), 0
+    active = [(one, one.next) for one in found if one.next is not None and not one.paused]
     most = MOST_FIRES // max(1, len(active))
-    for one in active:
-        assert one.next is not None
-        times = [one.next, *fire_times(one.trigger, one.next, most)]
+    for one, due in active:
+        upcoming = max(due, now)
+        times = [upcoming, *fire_times(one.trigger, upcoming, most)]
         if times[-1] < end and len(times) > most:
             cut = most
         for at in times:
