@@ -134,13 +134,17 @@ class AskedFor:
             return  # what is asked for had been read meanwhile
         rows = self._rows
         until = time.perf_counter() + AHEAD
-        for row in islice(source, most):
+        for _ in range(most):
+            row = next(source, _END)
+            if row is _END:
+                self._tell()  # of fewer than are waited for: there are no more
+                return
             rows.append(row)
             if len(rows) >= self._wanted:
                 self._tell()
             if self._wanted is inf and time.perf_counter() > until:
                 return
-        self._tell()
+        # Whoever has come to wait meanwhile, for more than that, has asked for it: the next event.
 
     def _tell(self) -> None:
         if self._wanted is not inf:
