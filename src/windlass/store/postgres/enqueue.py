@@ -13,24 +13,25 @@ from windlass.store.postgres.names import lane_number, number_of
 
 BUSY = 3
 """Another transaction, which has not ended, holds the lock on the unique key."""
+_IS_PARENT, _HAS_PARENTS = 1, 2
 _MOST_ONE_BY_ONE = 100
 """Jobs that are stored one by one in one transaction: each unique key is a lock of the server's, which has not many."""
 
 
 class Part(NamedTuple):
-    """Some jobs of a call that are stored in one transaction: all of them plain, or each with more to it."""
+    """Some jobs of a call that are stored in one transaction: all of them with a unique key, or none."""
 
-    plain: bool
+    unique: bool
     jobs: Sequence[NewJob]
 
 
 def parts(jobs: Sequence[NewJob]) -> list[Part]:
     """Cut a call into its transactions, in order."""
     found: list[Part] = []
-    for plain, some in groupby(jobs, is_plain):
+    for unique, some in groupby(jobs, lambda job: job.unique is not None):
         alike = list(some)
-        step = len(alike) if plain else _MOST_ONE_BY_ONE
-        found += [Part(plain, alike[start : start + step]) for start in range(0, len(alike), step)]
+        step = _MOST_ONE_BY_ONE if unique else len(alike)
+        found += [Part(unique, alike[start : start + step]) for start in range(0, len(alike), step)]
     return found
 
 
@@ -75,11 +76,32 @@ def _or_none(column: list[Any]) -> list[Any] | None:
 def more_columns(jobs: Sequence[NewJob]) -> list[Any]:
     """What jobs have that are stored one by one."""
     uniques = [job.unique for job in jobs]
-    flat = [(place, parent) for place, job in enumerate(jobs, 1) for parent in job.parents]
     return [
         [None if unique is None else unique.key for unique in uniques],
         [None if unique is None else int(unique.until) for unique in uniques],
         [unique is not None and unique.replace for unique in uniques],
+        *_parent_columns(jobs),
+    ]
+
+
+def link_columns(jobs: Sequence[NewJob]) -> list[Any]:
+    """What jobs have that are stored together with their parents."""
+    places = {job.id: place for place, job in enumerate(jobs, 1)}
+    linked = [_HAS_PARENTS if job.parents else 0 for job in jobs]
+    parent_at: list[int | None] = []
+    for place, job in enumerate(jobs, 1):
+        for parent in job.parents:
+            at = places.get(parent.id, place)
+            parent_at.append(at if at < place else None)
+            if at < place and not linked[at - 1]:
+                linked[at - 1] = _IS_PARENT
+    return [linked, *_parent_columns(jobs), parent_at]
+
+
+def _parent_columns(jobs: Sequence[NewJob]) -> list[Any]:
+    """The parents of all, and for each the place of its dependant in the call."""
+    flat = [(place, parent) for place, job in enumerate(jobs, 1) for parent in job.parents]
+    return [
         [place for place, _ in flat],
         [UUID(parent.id) for _, parent in flat],
         [int(parent.policy) for _, parent in flat],

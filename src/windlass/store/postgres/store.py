@@ -173,8 +173,8 @@ class PostgresStore:
     async def enqueue(
         self, jobs: Sequence[NewJob], edges: Sequence[Edge] = (), *, first_sent: Instant
     ) -> EnqueueResult:
-        """See `JobStore.enqueue`. One trip where no job has a unique key or parents, or all have; else one for each run
-        of such jobs."""
+        """See `JobStore.enqueue`. One trip where no job has a unique key, or all have; else one for each run of such
+        jobs."""
         check_batch("enqueue", jobs)
         check_edges(edges)
         try:
@@ -187,10 +187,12 @@ class PostgresStore:
     async def _enqueue(self, jobs: Sequence[NewJob], edges: Sequence[Edge], first_sent: Instant) -> EnqueueResult:
         answers: list[EnqueueAnswer] = []
         for part in enqueue.parts(jobs):
-            if part.plain:
-                answers += await self._store_plain(part.jobs, first_sent)
-            else:
+            if part.unique:
                 answers += await self._store_each(part.jobs, first_sent)
+            elif any(job.parents for job in part.jobs):
+                answers += await self._store_linked(part.jobs, first_sent)
+            else:
+                answers += await self._store_plain(part.jobs, first_sent)
         added = await self._add_edges(edges, first_sent) if edges else []
         if not jobs and not edges:
             await self._link.connected()
@@ -204,6 +206,13 @@ class PostgresStore:
         if not told:
             self._link.ready.later([(job.queue, job.requires) for job in jobs])
         return [STORED] * len(jobs)
+
+    async def _store_linked(self, jobs: Sequence[NewJob], first_sent: Instant) -> list[EnqueueAnswer]:
+        ((together,),) = await self._call(
+            "enqueue_linked", self._now(), first_sent, self._settings.keep, MAX_EDGES_PER_CALL,
+            *enqueue.columns(jobs), *enqueue.link_columns(jobs),
+        )  # fmt: skip
+        return [STORED] * len(jobs) if together else await self._store_each(jobs, first_sent)
 
     async def _store_each(self, jobs: Sequence[NewJob], first_sent: Instant) -> list[EnqueueAnswer]:
         """Store jobs one by one. Those whose key another transaction holds are tried again, so that nobody else's job

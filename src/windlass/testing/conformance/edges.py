@@ -6,7 +6,7 @@ from windlass.core.clock import MINUTE, SECOND
 from windlass.core.errors import UsageError
 from windlass.core.graph import EdgePolicy
 from windlass.core.lifecycle import Outcome, State
-from windlass.core.model import MAX_BATCH, Edge, EdgeAnswer, Lane, Parent, Settled, Unique
+from windlass.core.model import MAX_BATCH, STORED, Edge, EdgeAnswer, Lane, Parent, Settled, Unique
 from windlass.core.records import Reason
 from windlass.testing.conformance.env import Env, ended
 from windlass.testing.conformance.expect import raises, same
@@ -233,6 +233,33 @@ async def check_a_job_may_get_edges_in_the_call_that_stores_it(env: Env) -> None
     result = await env.store.enqueue([one, two, child], [Edge(two.id, child.id)], first_sent=await env.now())
     same(result.edges, [EdgeAnswer.ADDED], "answer")
     same((await env.read(child.id)).parents_open, 2, "parents_open")
+
+
+async def check_a_graph_can_be_stored_in_one_call(env: Env) -> None:
+    """With what may be said of its jobs besides: stores may put such a call into few statements."""
+    outside = await env.put(queue="elsewhere")
+    root, plain, keyed = env.job(), env.job(), env.job(limit_key="k")
+    late = env.job(delay=MINUTE)
+    expired = env.job(parents=[outside], expires_in=0, queue="later")
+    under = {"queue": "later"}
+    child = env.job(parents=[root.id, Parent(root.id, FAILED), outside], **under)
+    late_child = env.job(parents=[root.id], delay=MINUTE, **under)
+    keyed_child = env.job(parents=[root.id], limit_key="k", **under)
+    grandchild = env.job(parents=[child.id, late.id], **under)
+    orphan = env.job(parents=[expired.id], **under)
+    heir = env.job(parents=[Parent(expired.id, FAILED)], **under)
+    jobs = [root, child, plain, late, late_child, keyed, keyed_child, grandchild, expired, orphan, heir]
+    waiting, cancelled, ready, scheduled = State.WAITING, State.CANCELLED, State.READY, State.SCHEDULED
+    states = [ready, waiting, ready, scheduled, waiting, ready, waiting, waiting, cancelled, cancelled, ready]
+    for said in ("stored", "sent again"):
+        same(await env.enqueue(jobs), [STORED] * len(jobs), f"answers, {said}")
+        same(await env.states([job.id for job in jobs]), states, f"states, {said}")
+    opened = [(await env.read(job.id)).parents_open for job in (child, grandchild, orphan, heir)]
+    same(opened, [2, 2, 0, 0], "parents_open: of two edges to the same parent, the first counts")
+    same((await env.read(orphan.id)).reason, Reason.PARENT, "reason of one whose parent had expired")
+    got = await env.claim_ids()
+    same(sorted(got), sorted([root.id, plain.id, keyed.id]), "claimed")
+    same([one for one in got if one != keyed.id], [root.id, plain.id], "those without a limit key, in their order")
 
 
 async def check_a_batch_of_edges_is_bounded(env: Env) -> None:

@@ -8,6 +8,11 @@ SELECT answer, holder FROM windlass.enqueue_each(
     $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25
 );
 
+-- name: enqueue_linked
+SELECT windlass.enqueue_linked(
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22
+);
+
 -- name: enqueue_edges
 SELECT * FROM windlass.enqueue_edges($1, $2, $3, $4, $5, $6, $7);
 

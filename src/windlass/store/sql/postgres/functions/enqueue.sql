@@ -207,6 +207,76 @@ BEGIN
     END IF;
 END $$;
 
+-- Jobs without unique keys, of which some have parents that have not finished, in one go. `parent_at` is the place in the call
+-- of a parent that comes in it, before its dependant; `linked`: 2 has parents, 1 is only a parent of others in the call.
+-- Answers false, having stored nothing, where they have to be stored one by one: some are stored already, or wait for what
+-- has finished, or is not there.
+CREATE FUNCTION enqueue_linked(
+    clock bigint, first_sent bigint, keep bigint, edges_most integer,
+    ids uuid[], tasks text[], queues text[], requires text[], task_numbers bigint[], queue_numbers bigint[], lanes bigint[],
+    ranks bigint[], payloads bytea[], options bytea[], limit_keys text[], dues bigint[], expiries bigint[],
+    linked smallint[], parent_of integer[], parent_ids uuid[], parent_policies smallint[], parent_at integer[]
+) RETURNS boolean LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    t bigint := instant(clock);
+    outside uuid[];
+    held uuid[];
+    states smallint[];
+    fresh uuid[];
+    earliest bigint;
+    expired uuid[];
+BEGIN
+    PERFORM check_age(t, first_sent);
+    IF EXISTS (SELECT FROM bodies WHERE id = ANY (ids)) THEN RETURN false; END IF;
+    outside := ARRAY(SELECT DISTINCT p.id FROM unnest(parent_ids, parent_at) AS p (id, at) WHERE p.at IS NULL);
+    SELECT f.held, f.states INTO held, states FROM hold_parents(outside) f;
+    IF NOT outside <@ held OR 3 < ANY (states) THEN RETURN false; END IF;
+    BEGIN
+        INSERT INTO bodies (id, enqueued_at, task, queue, requires, limit_key, options, payload)
+        SELECT g.id, t, g.task, g.queue, g.requires, g.limit_key, g.options, g.payload
+        FROM unnest(ids, tasks, queues, enqueue_linked.requires, limit_keys, enqueue_linked.options, payloads)
+            AS g (id, task, queue, requires, limit_key, options, payload);
+    EXCEPTION WHEN unique_violation THEN
+        RETURN false;
+    END;
+    -- Of two edges to the same parent, the first counts.
+    INSERT INTO edges (parent, child, n, policy)
+    SELECT p.id, ids[p.child], nextval('sequences'), p.policy
+    FROM unnest(parent_of, parent_ids, parent_policies) AS p (child, id, policy)
+    ON CONFLICT DO NOTHING;
+    UPDATE jobs SET linked = true WHERE id = ANY (outside) AND NOT linked;
+    WITH stored AS (
+        INSERT INTO jobs (n, pos, lane, queue, task, id, state, aside, linked, limit_key, due_at, expires_at)
+        SELECT s.n, s.rank << 49 | CASE WHEN s.state = 2 THEN s.n ELSE 0 END, s.lane, s.queue, s.task, s.id, s.state,
+            s.limit_key IS NOT NULL, s.linked > 0, s.limit_key, s.due, s.expiry
+        FROM (
+            SELECT d.*, CASE WHEN d.linked = 2 THEN 0 WHEN d.due > t THEN 1 ELSE 2 END AS state
+            FROM (
+                SELECT nextval('sequences') AS n, g.id, g.lane, g.queue, g.task, g.rank, g.limit_key, g.linked,
+                    CASE WHEN g.due < 0 THEN t - g.due ELSE g.due END AS due,
+                    CASE WHEN g.expiry <= 0 THEN t - g.expiry ELSE g.expiry END AS expiry
+                FROM unnest(ids, lanes, queue_numbers, task_numbers, ranks, limit_keys, dues, expiries, enqueue_linked.linked)
+                    AS g (id, lane, queue, task, rank, limit_key, due, expiry, linked)
+                OFFSET 0
+            ) d
+        ) s
+        RETURNING id, state, due_at, expires_at
+    )
+    SELECT array_agg(x.id) FILTER (WHERE x.state = 2), min(x.due_at) FILTER (WHERE x.state = 1),
+        array_agg(x.id) FILTER (WHERE x.expires_at <= t)
+    INTO fresh, earliest, expired FROM stored x;
+    IF limit_keys IS NOT NULL AND fresh IS NOT NULL THEN PERFORM open_lines(fresh); END IF;
+    IF expired IS NOT NULL THEN
+        PERFORM cascade(t, finish(t, expired, 6::smallint, 2::smallint, enqueue_linked.keep), edges_most, enqueue_linked.keep);
+    END IF;
+    IF earliest IS NOT NULL THEN PERFORM tell_scheduled(earliest); END IF;
+    -- A parent that is ready was locked for a moment, in which a claim may have passed over it.
+    fresh := fresh || ARRAY(SELECT p.id FROM unnest(held, states) AS p (id, state) WHERE p.state = 2);
+    IF cardinality(fresh) > 0 THEN PERFORM tell_ready(fresh); END IF;
+    RETURN true;
+END $$;
+
 -- Jobs one by one, in order. Parents of all are flat: `parent_of` is the place of the dependant in the call.
 CREATE FUNCTION enqueue_each(
     clock bigint, first_sent bigint, keep bigint, edges_most integer, patient boolean, own boolean,
@@ -253,9 +323,33 @@ DECLARE
     states smallint[];
     child jobs%ROWTYPE;
     found_it boolean;
+    answers integer[];
 BEGIN
     PERFORM check_age(t, first_sent);
     PERFORM FROM jobs WHERE id = ANY (dependants) ORDER BY id FOR NO KEY UPDATE;
+    SELECT f.held, f.states INTO held, states FROM hold_parents(parents) f;
+    IF parents <@ held AND NOT 3 < ANY (states) THEN
+        -- Edges to parents that are unfinished let nobody go, and cancel nobody: they are added in one go.
+        WITH wanted AS MATERIALIZED (
+            SELECT g.k, g.parent, g.child, g.policy, coalesce(j.state + 0 = 0, false) AS waits
+            FROM unnest(parents, dependants, policies) WITH ORDINALITY AS g (parent, child, policy, k)
+                LEFT JOIN jobs j ON j.id = g.child
+            ORDER BY g.k
+        ), added AS (
+            INSERT INTO edges (parent, child, n, policy)
+            SELECT w.parent, w.child, nextval('sequences'), w.policy FROM wanted w WHERE w.waits
+            ON CONFLICT DO NOTHING
+        )
+        SELECT array_agg(CASE WHEN w.waits OR EXISTS (
+            SELECT FROM edges e JOIN bodies b ON b.id = e.child WHERE e.parent = w.parent AND e.child = w.child
+        ) THEN 0 ELSE 2 END ORDER BY w.k) INTO answers FROM wanted w;
+        UPDATE jobs SET linked = true
+        WHERE id = ANY (held) AND NOT linked AND EXISTS (SELECT FROM edges e WHERE e.parent = jobs.id);
+        -- A parent that is ready was locked for a moment, in which a claim may have passed over it.
+        PERFORM tell_ready(ARRAY(SELECT p.id FROM unnest(held, states) AS p (id, state) WHERE p.state = 2));
+        RETURN QUERY SELECT unnest(answers);
+        RETURN;
+    END IF;
     FOR i IN 1..cardinality(parents) LOOP
         SELECT * INTO child FROM jobs WHERE id = dependants[i];
         found_it := FOUND;
@@ -275,7 +369,6 @@ BEGIN
             CONTINUE;
         END IF;
         PERFORM add_edges(dependants[i], parents[i:i], policies[i:i], held, states, false);
-        -- An edge to a parent that is unfinished lets nobody go, and cancels nobody.
         IF states[1] > 3 AND judge(t, dependants[i], enqueue_edges.keep) THEN ended := ended || dependants[i]; END IF;
         RETURN NEXT 0;
     END LOOP;
