@@ -154,6 +154,32 @@ async def test_replaying_takes_as_many_steps_as_the_job_has_parents(plans: Plans
     assert "Join Filter" not in log
 
 
+async def test_a_fan_in_is_marked_and_closed_by_the_primary_key(plans: Plans) -> None:
+    """Where statistics say that no dependant has more than one edge: by the index of dependants, each edge of a fan-in
+    would be looked for among all of them."""
+    await _fan_in(plans, [1] * 20)
+    await plans.admin.execute("ANALYZE")
+    for _ in range(2):  # made for this, and kept for what comes
+        await plans.step(20, held=await plans.step(20))
+    await _fan_in(plans, [60])
+    held = await plans.step(60)
+    plans.since()
+    await plans.step(60, held=await plans.step(60, held=held))
+    updates = [part for part in plans.since().split("Query Text: ") if "Update on edges e" in part]
+    assert any("SET outcome = 4" in part for part in updates)
+    assert any("SET closed = true" in part for part in updates)
+    for part in updates:
+        assert "Index Scan using edges_pkey on edges e" in part
+        assert "edges_marks" not in part
+
+
+async def _fan_in(plans: Plans, counts: list[int]) -> None:
+    for count in counts:
+        parents = [NewJob(id=new_id(), task="t", payload=b"{}") for _ in range(count)]
+        child = NewJob(id=new_id(), task="t", payload=b"{}", parents=tuple(Parent(parent.id) for parent in parents))
+        await plans.store.enqueue([*parents, child], first_sent=await plans.store.now())
+
+
 @pytest.mark.parametrize(
     "waiting",
     [100_000, pytest.param(1_000_000, marks=[pytest.mark.soak, pytest.mark.timeout(600)])],

@@ -5,7 +5,7 @@ SELECT v.id, v.task, v.queue, v.requires, v.priority, v.state, v.reason, v.paylo
     v.token, v.attempt, v.failures, v.losses, v.snoozes, v.suspect, v.cancel_requested, v.unique_key, v.limit_key, v.session,
     v.enqueued_at, v.due_at, v.expires_at, v.started_at, v.finished_at, v.purge_at, v.sequence, v.undeliverable_since,
     CASE WHEN v.linked THEN (
-        SELECT count(*)::integer FROM windlass.edges x WHERE x.child = v.id AND x.outcome IS NULL
+        SELECT count(*)::integer FROM windlass.edges x WHERE x.child = v.id AND x.policy >= 0 AND x.outcome IS NULL
     ) ELSE 0 END AS parents_open,
     o.progress, o.message, o.log
 FROM unnest($1::uuid[]) WITH ORDINALITY AS g (id, k)
@@ -26,7 +26,7 @@ SELECT v.id, v.task, v.queue, v.requires, v.priority, v.state, v.reason, ''::byt
     v.token, v.attempt, v.failures, v.losses, v.snoozes, v.suspect, v.cancel_requested, v.unique_key, v.limit_key, v.session,
     v.enqueued_at, v.due_at, v.expires_at, v.started_at, v.finished_at, v.purge_at, v.sequence, v.undeliverable_since,
     CASE WHEN v.linked THEN (
-        SELECT count(*)::integer FROM windlass.edges x WHERE x.child = v.id AND x.outcome IS NULL
+        SELECT count(*)::integer FROM windlass.edges x WHERE x.child = v.id AND x.policy >= 0 AND x.outcome IS NULL
     ) ELSE 0 END,
     o.progress, o.message, NULL
 FROM (SELECT id AS its FROM windlass.bodies WHERE id < $1::uuid ORDER BY id DESC LIMIT 10000) look
@@ -44,7 +44,7 @@ SELECT v.id, v.task, v.queue, v.requires, v.priority, v.state, v.reason, ''::byt
     v.token, v.attempt, v.failures, v.losses, v.snoozes, v.suspect, v.cancel_requested, v.unique_key, v.limit_key, v.session,
     v.enqueued_at, v.due_at, v.expires_at, v.started_at, v.finished_at, v.purge_at, v.sequence, v.undeliverable_since,
     CASE WHEN v.linked THEN (
-        SELECT count(*)::integer FROM windlass.edges x WHERE x.child = v.id AND x.outcome IS NULL
+        SELECT count(*)::integer FROM windlass.edges x WHERE x.child = v.id AND x.policy >= 0 AND x.outcome IS NULL
     ) ELSE 0 END,
     o.progress, o.message, NULL
 FROM (SELECT id AS its FROM windlass.bodies WHERE id > $1::uuid ORDER BY id LIMIT 10000) look
@@ -155,7 +155,7 @@ UNION ALL
 -- name: open_parents
 SELECT e.parent, e.policy, coalesce(j.state, d.state) FROM windlass.edges e
     LEFT JOIN windlass.jobs j ON j.id = e.parent LEFT JOIN windlass.done d ON d.id = e.parent
-WHERE e.child = $1 AND e.outcome IS NULL AND EXISTS (SELECT FROM windlass.bodies b WHERE b.id = $1)
+WHERE e.child = $1 AND e.policy >= 0 AND e.outcome IS NULL AND EXISTS (SELECT FROM windlass.bodies b WHERE b.id = $1)
 ORDER BY e.n LIMIT $2;
 
 -- name: limits

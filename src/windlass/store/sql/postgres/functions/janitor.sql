@@ -41,7 +41,7 @@ END $$;
 -- Deletes these finished jobs, which are locked, with all that belongs to them. Edges to dependants stay with those.
 CREATE FUNCTION remove_jobs(ids uuid[]) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    DELETE FROM edges WHERE child IN (SELECT id FROM done WHERE id = ANY (ids) AND linked);
+    DELETE FROM edges WHERE policy >= 0 AND child IN (SELECT id FROM done WHERE id = ANY (ids) AND linked);
     DELETE FROM errors WHERE job = ANY (ids);
     DELETE FROM notes WHERE job = ANY (ids);
     DELETE FROM done WHERE id = ANY (ids);

@@ -86,7 +86,7 @@ END $$;
 CREATE FUNCTION rearm(job_id uuid) RETURNS boolean LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
-    parents uuid[] := ARRAY(SELECT parent FROM edges WHERE child = job_id);
+    parents uuid[] := ARRAY(SELECT parent FROM edges WHERE child = job_id AND policy >= 0);
     kids uuid[];
     kid uuid;
     held uuid[];
@@ -109,11 +109,11 @@ BEGIN
     -- of it, a replay. One whose parent is gone keeps the mark that it had.
     UPDATE edges e SET closed = false, n = nextval('sequences'), outcome = (
         SELECT CASE WHEN d.state = 4 OR e.policy > 0 THEN d.state END FROM done d WHERE d.id = e.parent
-    ) WHERE e.child = job_id
+    ) WHERE e.child = job_id AND e.policy >= 0
         AND (EXISTS (SELECT FROM jobs j WHERE j.id = e.parent) OR EXISTS (SELECT FROM done d WHERE d.id = e.parent));
     UPDATE done SET keep = coalesce(keep, purge_at - finished_at), purge_at = NULL
     WHERE id = ANY (held) AND purge_at IS NOT NULL;
-    RETURN EXISTS (SELECT FROM edges WHERE child = job_id AND outcome IS NULL) AND verdict(job_id) <> 1;
+    RETURN EXISTS (SELECT FROM edges WHERE child = job_id AND policy >= 0 AND outcome IS NULL) AND verdict(job_id) <> 1;
 END $$;
 
 CREATE FUNCTION skip(clock bigint, job_id uuid, given bytea, keep bigint, edges_most integer) RETURNS integer
