@@ -2174,8 +2174,8 @@ MUTANTS: list[Mutant] = [
         name="metrics: any token will do",
         breaks="who does not show the token sees nothing",
         file="metrics/visitors.py",
-        old='    return hmac.compare_digest(shown, f"Bearer {token}".encode())',
-        new="    return bool(shown)",
+        old='    return scheme.lower() == "bearer" and right',
+        new='    return scheme.lower() == "bearer"',
         tests=("tests/integration/test_metrics.py", "-k", "token"),
     ),
     Mutant(
@@ -2238,8 +2238,8 @@ MUTANTS: list[Mutant] = [
         name="metrics: any worker shows its figures to anybody",
         breaks="other machines need a token, at a worker's endpoint too",
         file="metrics/workers.py",
-        old='    if not is_welcome(os.environ.get(TOKEN) or None, headers.get("authorization")):',
-        new="    if False:",
+        old='        if not is_welcome(token_here(), headers.get("authorization")):',
+        new="        if False:",
         tests=WORKER_METRICS,
     ),
     Mutant(

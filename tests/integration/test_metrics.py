@@ -60,6 +60,7 @@ def served(url: str, *arguments: str, **env: str) -> Iterator[str]:
 
 SHOP = """\
 import asyncio
+import time
 from windlass import App, Retry
 
 app = App("sqlite:///w.db", lease=1)
@@ -73,6 +74,16 @@ async def nap(seconds: float = 0.0) -> None:
 @app.task(name="fail", queue="naps", retry=Retry(attempts=2, delay=0.01))
 async def fail() -> None:
     raise ValueError
+
+
+@app.task(name="block", queue="naps")
+def block(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+@app.task(name="apart", queue="naps", executor="process")
+def apart(seconds: float) -> None:
+    time.sleep(seconds)
 """
 
 

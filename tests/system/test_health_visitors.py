@@ -35,6 +35,7 @@ def test_it_speaks_http(tmp_path: Path) -> None:
         head, _, body = endpoint.say(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n").partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
         assert f"Content-Length: {len(body)}".encode() in head
+        assert endpoint.say(b"\r\nGET http://x/healthz HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 200 OK\r\n")
 
 
 @pytest.mark.parametrize(

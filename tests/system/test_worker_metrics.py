@@ -8,11 +8,13 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.integration.test_metrics import SHOP, TOKEN, fetch, wait_for, windlass, worked
 from tests.servers.server import find_binary
 from windlass import App
+from windlass.engine.counted import MOST_TASKS, UNKNOWN
 
 
 @pytest.fixture
@@ -94,6 +96,48 @@ def test_who_does_not_show_the_token_sees_no_figures(folder: Path) -> None:
             assert answer.status == 200, "probes show nothing"
 
 
+def test_a_token_may_have_come_from_a_file(folder: Path) -> None:
+    with worked(folder, WINDLASS_METRICS_TOKEN=f"{TOKEN}\n") as address:
+        assert fetch(address, TOKEN)["windlass_process_deaths_total"] == 0
+        request = urllib.request.Request(address, headers={"Authorization": f"bearer {TOKEN}"})
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            assert answer.status == 200, "the scheme's name has no case"
+
+
+def test_names_from_outside_push_nobody_out(folder: Path) -> None:
+    with worked(folder) as address:
+        for number in range(MOST_TASKS + 50):
+            enqueue(folder, f"unheard.of.{number}", 1)
+        wait_for(lambda: attempts(fetch(address), UNKNOWN, "undeliverable") >= MOST_TASKS + 50)
+        enqueue(folder, "nap", 3)
+        wait_for(lambda: attempts(fetch(address), "nap", "succeeded") == 3)
+        found = fetch(address)
+        assert not any("unheard" in name for name in found)
+        waits = f'windlass_wait_seconds_count{{queue="naps",task="{UNKNOWN}"}}'
+        assert found[waits] == MOST_TASKS + 50, "each once, however often it was claimed"
+
+
+@pytest.mark.parametrize("task", ["nap", "block", "apart"])
+def test_what_is_given_back_is_counted_and_has_waited_once(folder: Path, task: str) -> None:
+    with worked(folder, "--grace", "0.5", "--process-slots", "2") as address:
+        enqueue(folder, task, 2, 60)
+        wait_for(lambda: fetch(address)["windlass_process_slots_used"] == 2)
+        if task == "apart":  # children are on their way
+            wait_for(lambda: len(psutil.Process(children(folder, address)[0]).children()) == 2)
+        (before,) = children(folder, address)
+        os.kill(psutil.Process(before).ppid(), signal.SIGHUP)
+        wait_for(lambda: children(folder, address) not in ([], [before]))
+        wait_for(lambda: attempts(fetch(address), task, "released") == 2)
+        wait_for(lambda: fetch(address)["windlass_process_slots_used"] == 2)
+        assert fetch(address)[f'windlass_wait_seconds_count{{queue="naps",task="{task}"}}'] == 2
+
+
+def test_a_job_for_which_no_process_starts_is_undeliverable(folder: Path) -> None:
+    with worked(folder, "--memory-limit-per-child", "16MiB") as address:
+        enqueue(folder, "apart", 2, 0)
+        wait_for(lambda: attempts(fetch(address), "apart", "undeliverable") >= 2)
+
+
 @pytest.mark.parametrize("accept", ["text/plain; version=abc", "application/openmetrics-text; version=,q=", "\xff", ""])
 def test_whatever_a_visitor_asks_for_it_is_answered(folder: Path, accept: str) -> None:
     with worked(folder) as address:
@@ -121,6 +165,7 @@ def test_promtool_has_nothing_to_say_against_it(folder: Path) -> None:
         (("--health", "0.0.0.0:0"), "", "WINDLASS_METRICS_TOKEN"),
         (("--health", "[::]:0"), "", "WINDLASS_METRICS_TOKEN"),
         (("--health", "0"), "short", "the token has 5 characters"),
+        (("--health", "0"), "das geheime Wörtchen", "expected printable ASCII"),
     ],
 )
 def test_where_figures_must_not_be_shown(folder: Path, arguments: tuple[str, ...], token: str, said: str) -> None:

@@ -11,8 +11,8 @@ from windlass.core.errors import StoreUnavailable
 from windlass.core.ids import new_id
 from windlass.core.lifecycle import Outcome
 from windlass.core.model import ClaimedJob, Settled, Settlement
-from windlass.engine.counted import OTHERS, OUTCOMES, UNKNOWN
-from windlass.engine.counts import MOST_TASKS, Counts
+from windlass.engine.counted import MOST_TASKS, OTHERS, OUTCOMES, UNKNOWN, bounded
+from windlass.engine.counts import Counts
 from windlass.engine.tally import SIZE, Reading, Tally, add, new_tally
 from windlass.metrics.workers import WorkerCollector
 from windlass.store.memory import MemoryStore
@@ -20,8 +20,11 @@ from windlass.store.memory import MemoryStore
 NOW = 1000 * SECOND
 
 
-def job(task: str = "t", queue: str = "q", attempt: int = 1, waited: int = 0) -> ClaimedJob:
-    return ClaimedJob(new_id(), 1, task, b"", None, queue, "", 5, attempt, 0, 0, NOW - waited, 0)
+def job(task: str = "t", queue: str = "q", attempt: int = 1, waited: int = 0, token: int = 1) -> ClaimedJob:
+    return ClaimedJob(new_id(), token, task, b"", None, queue, "", 5, attempt, 0, 0, NOW - waited, 0)
+
+
+TASKS = {"t", "known", *(f"task{number}" for number in range(300))}
 
 
 @pytest.fixture
@@ -31,7 +34,7 @@ def tally() -> Tally:
 
 @pytest.fixture
 def counts(tally: Tally) -> Counts:
-    return Counts(tally, lambda: NOW)
+    return Counts(tally, TASKS, lambda: NOW)
 
 
 def ran(counts: Counts, job: ClaimedJob, outcome: Outcome, seconds: float) -> None:
@@ -55,8 +58,10 @@ def test_what_one_side_counts_the_other_reads() -> None:
     ours, theirs = Tally(descriptor), Tally(descriptor)
     os.close(descriptor)
     assert theirs.read() == {}
-    row = ours.add_row(("a", "tâche", ""), 3)
-    other = ours.add_row(("b",), 1)
+    row = ours.lend_row(("a", "tâche", ""), 3)
+    other = ours.lend_row(("b",), 1)
+    assert row is not None
+    assert other is not None
     row[1] += 2.5
     other[0] = 7.0
     assert theirs.read() == {("a", "tâche", ""): [0.0, 2.5, 0.0], ("b",): [7.0]}
@@ -65,12 +70,65 @@ def test_what_one_side_counts_the_other_reads() -> None:
     theirs.close()
 
 
-def test_a_full_tally_says_so_and_keeps_what_it_has(tally: Tally) -> None:
-    row = tally.add_row(("a",), SIZE // 8 - 10)
+def test_a_full_tally_keeps_what_it_has_and_nobody_minds(tally: Tally) -> None:
+    row = tally.lend_row(("a",), SIZE // 8 - 4)
+    assert row is not None
     row[0] = 1.0
-    with pytest.raises(ValueError, match="full"):
-        tally.add_row(("b",), 10)
+    assert tally.lend_row(("b",), 1) is None
+    counts = Counts(tally, TASKS, lambda: NOW)
+    counts.claimed([job()])
+    ran(counts, job(), Outcome.SUCCEEDED, 0.1)
+    counts.asked("claim", 0.1, failed=False)
+    counts.close()
     assert list(tally.read()) == [("a",)]
+
+
+def test_a_worker_goes_on_from_where_the_one_before_it_was(tally: Tally) -> None:
+    workers = 2000
+    for _ in range(workers):
+        counts = Counts(tally, TASKS, lambda: NOW)
+        counts.show(100, 3, 1 << 20)
+        counts.claimed([job()])
+        ran(counts, job(), Outcome.SUCCEEDED, 0.5)
+        counts.asked("claim", 0.1, failed=True)
+        counts.close()
+        counts.asked("close", 0.1, failed=False)
+    found = shown(tally)
+    for name in ("attempts_total/t/q/succeeded", "wait_seconds_count/t/q", "store_errors_total/claim"):
+        assert found[f"windlass_{name}"] == workers
+    assert "windlass_process_slots" not in found, "of workers that are there"
+
+
+def test_workers_at_the_same_time_are_added_up(tally: Tally, counts: Counts) -> None:
+    other = Counts(tally, TASKS, lambda: NOW)
+    for one, times in ((counts, 2), (other, 5)):
+        one.show(10, 1, 1 << 20)
+        for _ in range(times):
+            ran(one, job(), Outcome.SUCCEEDED, 0.0)
+            one.turned(0.1)
+    assert shown(tally)["windlass_attempts_total/t/q/succeeded"] == 7
+    assert shown(tally)["windlass_loop_lag_seconds_count"] == 7
+    assert shown(tally)["windlass_process_slots"] == 20
+
+
+def test_a_tally_in_use_stays(tally: Tally, counts: Counts) -> None:
+    with pytest.raises(RuntimeError, match="stop it first"):
+        tally.close()
+    ran(counts, job(), Outcome.SUCCEEDED, 0.0)
+    assert shown(tally)["windlass_attempts_total/t/q/succeeded"] == 1
+    counts.close()
+    tally.close()
+
+
+def test_rows_are_bounded_however_many_processes_there_were() -> None:
+    total: Reading = {("lag",): [1.0]}
+    for process in range(5):
+        add(total, {("task", f"{process}.{number}", "q"): [1.0] for number in range(MOST_TASKS)})
+        add(total, {("task", OTHERS, OTHERS): [1.0]})
+        total = bounded(total)
+    assert len(total) == 1 + MOST_TASKS + 1
+    assert total["task", OTHERS, OTHERS] == [5 + 4 * MOST_TASKS]
+    assert total["task", "0.0", "q"] == [1.0]
 
 
 def test_what_several_have_counted_is_added() -> None:
@@ -89,7 +147,8 @@ def test_the_outcomes_are_in_order() -> None:
 
 
 def test_attempts_and_waits(tally: Tally, counts: Counts) -> None:
-    counts.claimed([job(waited=2 * SECOND), job(waited=SECOND // 2), job(attempt=2, waited=50 * SECOND)])
+    counts.claimed([job(waited=2 * SECOND), job(waited=SECOND // 2), job(attempt=2, token=2, waited=50 * SECOND)])
+    counts.claimed([job(token=2, waited=70 * SECOND)])  # it was given back before it had begun
     ran(counts, job(), Outcome.SUCCEEDED, 0.02)
     ran(counts, job(), Outcome.RETRY, 0.3)
     ran(counts, job(queue="r"), Outcome.DEAD, 4000.0)
@@ -105,7 +164,7 @@ def test_attempts_and_waits(tally: Tally, counts: Counts) -> None:
     assert found["windlass_run_seconds_bucket/t/q/+Inf"] == found["windlass_run_seconds_count/t/q"] == 2
     assert "windlass_run_seconds_bucket/t/r/1800.0" not in found
     assert found["windlass_run_seconds_bucket/t/r/+Inf"] == 1
-    assert found["windlass_claimed_batch_jobs_sum"] == 3
+    assert found["windlass_claimed_batch_jobs_sum"] == 4
 
 
 def test_a_bound_belongs_to_its_bucket(tally: Tally, counts: Counts) -> None:
@@ -123,23 +182,31 @@ def test_a_clock_that_is_behind_makes_no_wait_negative(tally: Tally, counts: Cou
 def test_labels_are_bounded(tally: Tally, counts: Counts) -> None:
     for number in range(MOST_TASKS + 50):
         ran(counts, job(f"task{number}"), Outcome.SUCCEEDED, 0.0)
-    counts.did_not_run(job("from outside"), Outcome.UNDELIVERABLE, known=False)
+    for number in range(2 * MOST_TASKS):
+        counts.claimed([job(f"from outside {number}")])
+        counts.did_not_run(job(f"from outside {number}"), Outcome.UNDELIVERABLE)
     ran(counts, job("task0"), Outcome.SUCCEEDED, 0.0)
     found = {name: value for name, value in shown(tally).items() if name.startswith("windlass_attempts_total")}
     assert len(found) == MOST_TASKS + 2
     assert found[f"windlass_attempts_total/{OTHERS}/{OTHERS}/succeeded"] == 50
+    assert found[f"windlass_attempts_total/{OTHERS}/{OTHERS}/undeliverable"] == 2 * MOST_TASKS
     assert found["windlass_attempts_total/task0/q/succeeded"] == 2
     assert not any("from outside" in name for name in found)
 
 
 def test_a_task_that_nobody_knows_has_no_name_of_its_own(tally: Tally, counts: Counts) -> None:
     for task in ("x", "y"):
-        counts.did_not_run(job(task), Outcome.UNDELIVERABLE, known=False)
-    counts.did_not_run(job("known"), Outcome.DEAD, known=True)
+        counts.claimed([job(task)])
+        counts.did_not_run(job(task), Outcome.UNDELIVERABLE)
+    counts.did_not_run(job("known"), Outcome.DEAD)
+    for number in range(MOST_TASKS - 2):
+        ran(counts, job(f"task{number}"), Outcome.SUCCEEDED, 0.0)
     found = shown(tally)
+    assert found[f"windlass_wait_seconds_count/{UNKNOWN}/q"] == 2
+    assert found[f"windlass_attempts_total/task{MOST_TASKS - 3}/q/succeeded"] == 1, "they push nobody out"
     assert found[f"windlass_attempts_total/{UNKNOWN}/q/undeliverable"] == 2
     assert found["windlass_attempts_total/known/q/dead"] == 1
-    assert not any(name.startswith("windlass_run_seconds") for name in found), "nothing ran"
+    assert not any(name.startswith(("windlass_run_seconds_count/k", "windlass_run_seconds_count/(")) for name in found)
 
 
 def test_losses_and_batches(tally: Tally, counts: Counts) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import threading
 from typing import TYPE_CHECKING
@@ -74,6 +73,7 @@ async def _print(store: Store) -> None:
 
 async def _serve(store: Store, listen: str) -> None:
     from windlass.metrics.serving import MetricsServer, StoreCollector
+    from windlass.metrics.visitors import token_here
 
     configure_logs("INFO")
     host, _, port = listen.rpartition(":")
@@ -81,7 +81,7 @@ async def _serve(store: Store, listen: str) -> None:
     await store.now()  # what cannot be reached at all is said at once
     collector = StoreCollector(store, loop)
     try:
-        server = MetricsServer(host, int(port), collector, os.environ.get("WINDLASS_METRICS_TOKEN") or None)
+        server = MetricsServer(host, int(port), collector, token_here())
     except OSError as error:
         raise WrongUsage(f"--listen {listen}: {error.strerror or error}") from None
     stop = asyncio.Event()

@@ -15,7 +15,7 @@ from windlass.cli.target import APP, app_place
 from windlass.core.errors import MissingExtra
 from windlass.core.names import check_queue
 from windlass.core.requirements import Offer
-from windlass.metrics.visitors import TOKEN, check_token
+from windlass.metrics.visitors import check_token, token_here
 
 FIGURES = "windlass.metrics.workers"
 """What makes up the figures that the workers count."""
@@ -237,7 +237,7 @@ def _check_metrics(health: str | None) -> None:
         raise WrongUsage("--metrics: where? Say --health [HOST:]PORT too")
     if find_spec("prometheus_client") is None:
         raise MissingExtra("--metrics needs prometheus-client: pip install windlass[metrics]")
-    check_token(health.rpartition(":")[0], os.environ.get(TOKEN) or None)
+    check_token(health.rpartition(":")[0], token_here())
 
 
 def parse_queues(given: list[str]) -> dict[str, int]:

@@ -5,14 +5,18 @@ Nothing here may import anything large: a supervisor may have it too.
 
 from __future__ import annotations
 
+from windlass.engine.tally import Reading, add
+
 OTHERS = "(others)"
 """Stands for all pairs of task and queue that have no rows of their own; no task and no queue can be called so."""
 UNKNOWN = "(unknown)"
 """Stands for all tasks that the worker does not have: their names come from outside."""
 NOW = ("now",)
 """The row that says how a worker is; all others count what it has done."""
+MOST_TASKS = 200
+"""Pairs of task and queue with rows of their own: those that come first."""
 CLAIMED = 0
-"""The first number of a task's row: first attempts that were claimed."""
+"""The first number of a task's row: jobs that nobody had claimed before."""
 OUTCOMES = ("succeeded", "failed", "dead", "snoozed", "released", "cancelled", "undeliverable")
 """The next numbers, in the order of `Outcome`, whose numbers begin at 1: how many attempts ended so."""
 TIMES = (0.001, 0.0025, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0, 60.0, 300.0, 1800.0)
@@ -32,3 +36,18 @@ RUNS = 1 + len(OUTCOMES)
 """Where in the row of a task the histogram begins of how long attempts took; then comes that of waits."""
 WAITS = RUNS + width(TIMES)
 TASK_WIDTH = WAITS + width(TIMES)
+
+
+def bounded(total: Reading) -> Reading:
+    """The same with rows for `MOST_TASKS` pairs of task and queue at most, whatever so many processes have counted:
+    those that come first, and one for all others together."""
+    tasks = [name for name in total if name[0] == "task" and name != _OTHERS]
+    if len(tasks) <= MOST_TASKS:
+        return total
+    found = dict(total)
+    for name in tasks[MOST_TASKS:]:
+        add(found, {_OTHERS: found.pop(name)})
+    return found
+
+
+_OTHERS = ("task", OTHERS, OTHERS)

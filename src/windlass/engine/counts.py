@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from math import inf
 from typing import Any, cast
 
@@ -15,6 +16,7 @@ from windlass.core.lifecycle import Outcome
 from windlass.core.model import ClaimedJob, Settled, Settlement
 from windlass.engine.counted import (
     CLAIMED,
+    MOST_TASKS,
     NOW,
     OTHERS,
     RUNS,
@@ -26,13 +28,9 @@ from windlass.engine.counted import (
     WAITS,
     width,
 )
-from windlass.engine.tally import Tally
+from windlass.engine.tally import Name, Tally
 from windlass.engine.wrapped_store import Verb, WrappedStore
 from windlass.store.port import Store
-
-MOST_TASKS = 200
-"""Pairs of task and queue with rows of their own: those that come first."""
-
 
 _SUM = width(TIMES) - 1
 _LOWER = (-inf, *TIMES)
@@ -58,42 +56,72 @@ class Histogram:
 
 
 class Counts:
-    """The counters of one worker. All but `asked` are for the worker's loop alone."""
+    """The counters of one worker. All but `asked` are for the worker's loop alone. Whatever becomes of the tally: what
+    is counted is never in the way of what is done.
 
-    def __init__(self, tally: Tally, clock: Callable[[], Instant]) -> None:
-        """``clock``: gives the time, in microseconds."""
+    Args:
+        tally: where they stand; other workers may have rows there, too.
+        tasks: those that the worker has; the names of others come from outside.
+        clock: gives the time, in microseconds.
+    """
+
+    def __init__(self, tally: Tally, tasks: Container[str], clock: Callable[[], Instant]) -> None:
         self._tally = tally
+        self._known = tasks
         self._clock = clock
         self._lock = threading.Lock()
+        self._rows: list[tuple[Name, memoryview[float]]] = []
+        """Those that stand in the tally."""
+        self._closed = False
         self._tasks: dict[tuple[str, str], memoryview[float]] = {}
         self.ended: list[tuple[ClaimedJob, Outcome, float]] = []
         """Attempts that have ended, to be counted with the next batch that is settled: job, outcome, seconds. There are
         no more than the worker has slots, and to append to a list costs less than a call."""
         self._others = self._new_task(OTHERS, OTHERS)
         self._verbs: dict[str, tuple[memoryview[float], Histogram]] = {}
-        self._losses = tally.add_row(("losses",), 2)
-        self._claims = Histogram(tally.add_row(("claims",), width(SIZES)), 0, SIZES)
-        self._settles = Histogram(tally.add_row(("settles",), width(SIZES)), 0, SIZES)
-        self._lag = Histogram(tally.add_row(("lag",), width(SHORT_TIMES)), 0, SHORT_TIMES)
-        self._now = tally.add_row(NOW, 3)
+        self._losses = self._new_row(("losses",), 2)
+        self._claims = Histogram(self._new_row(("claims",), width(SIZES)), 0, SIZES)
+        self._settles = Histogram(self._new_row(("settles",), width(SIZES)), 0, SIZES)
+        self._lag = Histogram(self._new_row(("lag",), width(SHORT_TIMES)), 0, SHORT_TIMES)
+        self._now = self._new_row(NOW, 3)
+
+    def _new_row(self, name: Name, size: int) -> memoryview[float]:
+        """A row of the tally; or, if that has no room, one that nobody reads."""
+        with self._lock:
+            row = None if self._closed else self._tally.lend_row(name, size)
+            if row is None:
+                return memoryview(array("d", [0.0] * size))
+            self._rows.append((name, row))
+            return row
 
     def _new_task(self, task: str, queue: str) -> memoryview[float]:
-        with self._lock:
-            return self._tally.add_row(("task", task, queue), TASK_WIDTH)
+        return self._new_row(("task", task, queue), TASK_WIDTH)
 
     def _of(self, task: str, queue: str) -> memoryview[float]:
         found = self._tasks.get((task, queue))
         if found is None:
+            if task not in self._known and task != UNKNOWN:
+                return self._of(UNKNOWN, queue)
             if len(self._tasks) >= MOST_TASKS:
                 return self._others
             found = self._tasks[task, queue] = self._new_task(task, queue)
         return found
 
+    def close(self) -> None:
+        """Count no more; what was counted stays, and the next worker of the tally goes on from there."""
+        self._count(self.ended, RUNS)
+        self.ended.clear()
+        self.show(0, 0, 0)
+        with self._lock:
+            self._closed = True
+            self._tally.give_back(self._rows)
+            self._rows.clear()
+
     def claimed(self, jobs: Sequence[ClaimedJob]) -> None:
         """Count jobs that came with one claim."""
         self._claims.add(len(jobs))
         now = self._clock()
-        first = [job for job in jobs if job.attempt == 1]
+        first = [job for job in jobs if job.token == 1]  # one that was given back waits no second time
         waits = [(job, CLAIMED, wait / SECOND if (wait := now - job.enqueued_at) > 0 else 0.0) for job in first]
         self._count(waits, WAITS)
 
@@ -122,9 +150,9 @@ class Counts:
         row[bucket] += count
         row[histogram + _SUM] += total
 
-    def did_not_run(self, job: ClaimedJob, outcome: Outcome, *, known: bool) -> None:
-        """Count a job that this worker cannot run; ``known``: though it has the task."""
-        self._of(job.task if known else UNKNOWN, job.queue)[outcome] += 1.0
+    def did_not_run(self, job: ClaimedJob, outcome: Outcome) -> None:
+        """Count an attempt that ended before it began."""
+        self._of(job.task, job.queue)[outcome] += 1.0
 
     def settled(self, batch: Sequence[Settlement], answers: Sequence[Settled]) -> None:
         """Count what the store has heard in one call."""
@@ -151,14 +179,15 @@ class Counts:
 
     def asked(self, verb: str, seconds: float, *, failed: bool) -> None:
         """Count a call of the store. Callable from any thread."""
+        known = self._verbs.get(verb)
+        if known is None:
+            row = self._new_row(("verb", verb), 1 + width(SHORT_TIMES))
+            known = self._verbs.setdefault(verb, (row, Histogram(row, 1, SHORT_TIMES)))
         with self._lock:
-            known = self._verbs.get(verb)
-            if known is None:
-                row = self._tally.add_row(("verb", verb), 1 + width(SHORT_TIMES))
-                known = self._verbs[verb] = row, Histogram(row, 1, SHORT_TIMES)
-            row, histogram = known
-            histogram.add(seconds)
-            row[0] += failed
+            if not self._closed:
+                row, histogram = known
+                histogram.add(seconds)
+                row[0] += failed
 
     def timed(self, store: Store) -> Store:
         """The same store, whose verbs are counted; those of its twins too."""

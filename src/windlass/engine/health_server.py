@@ -7,10 +7,12 @@ place of the one who has been there longest. So nobody can hold up the workers, 
 from __future__ import annotations
 
 import json
+import re
 import select
 import socket
 import time
 from collections.abc import Callable
+from itertools import takewhile
 
 from windlass.engine.unix import ERROR, log
 
@@ -29,6 +31,10 @@ Reply = tuple[int, str, bytes]
 Answer = Callable[[str, Headers], "Reply | None"]
 """From a path and headers to a reply; ``None``: there is no such page."""
 JSON = "application/json"
+
+_LINE_END = re.compile(r"\r?\n")
+_ORIGIN = re.compile(r"^https?://[^/?]*", re.IGNORECASE)
+"""May stand before a path, and says nothing new."""
 
 _PHRASES = {
     200: "OK",
@@ -57,8 +63,9 @@ class Visitor:
 class HealthServer:
     """The endpoint, for whoever polls: it says what it waits for through ``poll``, and `serve` does what is due."""
 
-    def __init__(self, host: str, port: int, poll: select.poll, answer: Answer) -> None:
-        """Listen. Raises `OSError`, also if there is no such host."""
+    def __init__(self, host: str, port: int, poll: select.poll, answer: Answer, pages: str) -> None:
+        """Listen; ``pages`` are named to who looks for others. Raises `OSError`, also if there is no such host."""
+        self._pages = pages
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         self._listener = socket.create_server(address, family=family, backlog=BACKLOG)
         self._listener.setblocking(False)
@@ -132,7 +139,7 @@ class HealthServer:
 
     def _listen(self, visitor: Visitor) -> None:
         heard = visitor.line.recv(4096)
-        visitor.asked += heard
+        visitor.asked = (visitor.asked + heard).lstrip(b"\r\n")  # some send an empty line first
         if b"\r\n\r\n" in visitor.asked or b"\n\n" in visitor.asked:
             visitor.answer = self._answer_to(visitor.asked)
         elif len(visitor.asked) > LONGEST_REQUEST:
@@ -165,17 +172,18 @@ class HealthServer:
             return _refuse(500, "this could not be answered; the log says why")
 
     def _reply(self, asked: bytes) -> bytes:
-        first, *lines = asked.decode("latin-1").splitlines()
+        first, *lines = _LINE_END.split(asked.decode("latin-1"))
         words = first.split()
         if len(words) != 3 or not words[2].startswith("HTTP/1."):
             return _refuse(400, "not a request of HTTP/1")
         method, target, _ = words
         if method not in ("GET", "HEAD"):
             return _refuse(405, "only GET and HEAD")
-        fields = (line.partition(":") for line in lines if line)
-        found = self._answer(target.partition("?")[0], {name.lower(): value.strip() for name, _, value in fields})
+        fields = (line.partition(":") for line in takewhile(bool, lines))  # what follows the empty line is no header
+        path = _ORIGIN.sub("", target).partition("?")[0]
+        found = self._answer(path, {name.lower(): value.strip() for name, _, value in fields})
         if found is None:
-            return _refuse(404, "there are /healthz and /readyz")
+            return _refuse(404, f"there are {self._pages}")
         return _page(*found, head=method == "HEAD")
 
 

@@ -54,7 +54,7 @@ class Inputs:
         store: Insights,
         tasks: Mapping[str, TaskSpec],
         deliver: Callable[[list[ClaimedJob]], None],
-        settle: Callable[[Settlement], None],
+        settle: Callable[[ClaimedJob, Settlement], None],
         paused: PausedRuns,
     ) -> None:
         self._paused = paused
@@ -81,7 +81,7 @@ class Inputs:
             info = decode_options(job.options).step if is_step(job.options) else None
             put_back = self._paused.holds(job, info)
             if put_back is not None:
-                self._settle(put_back)
+                self._settle(job, put_back)
                 continue
             if info is None or not info.takes:
                 ready.append(job)
@@ -105,7 +105,7 @@ class Inputs:
             self.ended(job, filled.result)
         elif filled.error is not None:
             log_ending(job, filled, ran=False)
-        self._settle(filled)
+        self._settle(job, filled)
 
     async def _load(self, jobs: list[tuple[ClaimedJob, StepInfo]]) -> None:
         found = _Found(self._known)

@@ -75,9 +75,9 @@ class Minutes:
         self._unwritten: set[Instant] = set()
 
     def claimed(self, jobs: Sequence[ClaimedJob]) -> None:
-        """Count jobs that are about to start."""
+        """Count jobs that are about to start: those that nobody has claimed before."""
         now = self._clock()
-        waits = [now - job.enqueued_at for job in jobs if job.attempt == 1]
+        waits = [now - job.enqueued_at for job in jobs if job.token == 1]
         if waits:
             minute = self._of(now)
             minute.started += len(waits)

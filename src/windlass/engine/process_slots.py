@@ -45,7 +45,7 @@ class ProcessSlots:
         *,
         longest: int,
         lanes: WorkerLanes,
-        settle: Callable[[Settlement], None],
+        settle: Callable[[ClaimedJob, Settlement], None],
         begin: Callable[[ClaimedJob, TaskSpec, float], Attempt],
         ended: Callable[[Attempt, Settlement], None],
         sink: NoteSink,
@@ -104,7 +104,7 @@ class ProcessSlots:
             job, _, _ = waiting.pop()
             self._lanes.waits_no_more(job)
             self._lanes.gave_back(job, now)
-            self._settle(released(job, started=False))
+            self._settle(job, released(job, started=False))
 
     def take_out(self, which: Callable[[ClaimedJob], bool]) -> list[ClaimedJob]:
         """Take those out that shall wait no longer, and give them."""
@@ -119,5 +119,5 @@ class ProcessSlots:
         error = NoProcess(why)
         for job, spec, _ in self._waiting:
             self._lanes.waits_no_more(job)
-            self._settle(undeliverable(job, error, hopeless=False, keep_dead=spec.keep_dead))
+            self._settle(job, undeliverable(job, error, hopeless=False, keep_dead=spec.keep_dead))
         self._waiting.clear()

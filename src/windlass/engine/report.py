@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from windlass.engine.health_server import Headers, HealthServer, Reply
     from windlass.engine.tally import Reading
 
-    Figures = Callable[[Reading, dict[str, int], int, Headers], Reply]
+    Counted = tuple[Reading, dict[str, int], int]
+    """What all processes have counted; how many there are, by state; how many have died."""
+    Figures = Callable[[Callable[[], Counted], Headers], Reply]
+    """Answers a visitor: asks for what was counted, if it has to be shown anew."""
 
 
 class Report:
@@ -43,8 +46,8 @@ class Report:
         """Answer probes there. Raises `OSError`."""
         from windlass.engine.health_server import HealthServer  # here: it costs memory where nobody asks
 
-        self._server = HealthServer(host, port, poll, self._answer)
         pages = "/healthz and /readyz" if self._figures is None else "/healthz, /readyz and /metrics"
+        self._server = HealthServer(host, port, poll, self._answer, pages)
         log(0, f"answers {self._server.url}{pages}")
 
     def show_figures(self, figures: Figures) -> None:
@@ -60,11 +63,12 @@ class Report:
         """Keep what a process has counted, now that it is gone; ``died``: and nobody had told it to stop."""
         if self._figures is None:
             return
-        from windlass.engine.counted import NOW
+        from windlass.engine.counted import NOW, bounded
         from windlass.engine.tally import add
 
         counted = process.counted()
         add(self._gone, {name: numbers for name, numbers in counted.items() if name != NOW})
+        self._gone = bounded(self._gone)
         self._deaths += died
 
     @property
@@ -109,23 +113,23 @@ class Report:
             log(0, f"systemd's watchdog is not fed: {'; '.join(stalled)}", ERROR)
         self._silent = bool(stalled)
 
-    def _count(self, headers: Headers) -> Reply:
+    def _count(self) -> Counted:
+        from windlass.engine.counted import bounded
         from windlass.engine.tally import add
 
-        assert self._figures is not None
         total = dict(self._gone)
         states = dict.fromkeys(health.STATES, 0)
         for state, process in health.states([*self._slots, self._alone]):
             add(total, process.counted())
             states[state] += 1
-        return self._figures(total, states, self._deaths, headers)
+        return bounded(total), states, self._deaths
 
     def _answer(self, path: str, headers: Headers) -> Reply | None:
         from windlass.engine.health_server import JSON, as_json
 
         now = time.monotonic()
         if path == "/metrics" and self._figures is not None:
-            return self._count(headers)
+            return self._figures(self._count, headers)
         if path == "/healthz":
             # To stop takes as long as it may: the supervisor sees to it, and to be killed for it would help nobody.
             reasons = [] if self._stopping else health.stalled(self._slots, now, health.STALLED_AFTER)

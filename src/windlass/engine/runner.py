@@ -16,6 +16,7 @@ from typing import Any
 
 from windlass.context import Middleware, NoteSink, set_current
 from windlass.core.errors import UnknownTask, WindlassError
+from windlass.core.lifecycle import Outcome
 from windlass.core.model import KEEP_DEAD, ClaimedJob, Settlement
 from windlass.core.options import decode_options
 from windlass.core.signing import CALLS, HOW
@@ -77,7 +78,7 @@ class Runner:
         self._threads = ThreadSlots(slots, self._loop)
         self._processes = self._process_slots(children, place)
         self.paused_runs = PausedRuns(store)
-        self.inputs = Inputs(store, tasks, self._take, settle, self.paused_runs)
+        self.inputs = Inputs(store, tasks, self._take, self._put_back, self.paused_runs)
         self._buffer: deque[tuple[ClaimedJob, float]] = deque()
         self.running: dict[bytes, Attempt] = {}
         """Job id to attempt. Read by the heartbeat's thread, too."""
@@ -100,7 +101,7 @@ class Runner:
             place,
             longest=max(longest),
             lanes=self._lanes,
-            settle=self._settle,
+            settle=self._put_back,
             begin=self._begin,
             ended=self._ended_in_child,
             sink=self._sink,
@@ -214,9 +215,13 @@ class Runner:
         return True
 
     def _refuse(self, job: ClaimedJob, settlement: Settlement) -> None:
-        if self._counts is not None:
-            self._counts.did_not_run(job, settlement.outcome, known=job.task in self._tasks)
         log_ending(job, settlement, ran=False)
+        self._put_back(job, settlement)
+
+    def _put_back(self, job: ClaimedJob, settlement: Settlement) -> None:
+        """Settle a job that has not run here. One that only waited for a slot has had no attempt."""
+        if self._counts is not None and settlement.outcome is not Outcome.RELEASED:
+            self._counts.did_not_run(job, settlement.outcome)
         self._settle(settlement)
 
     def _begin(self, job: ClaimedJob, spec: TaskSpec, now: float) -> Attempt:
@@ -343,9 +348,12 @@ class Runner:
 
     def give_back_running(self) -> None:
         """Settle what would not end in time as given back; the attempts' own ends are dropped."""
+        now = time.monotonic()
         for attempt in list(self.running.values()):
             attempt.ask_to_end(EndReason.LOST)
             self._give_up(attempt)
+            if self._counts is not None:
+                self._counts.ended.append((attempt.job, Outcome.RELEASED, now - attempt.started_at))
             self._settle(released(attempt.job, started=True))
         self._check_idle()
 

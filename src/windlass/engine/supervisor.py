@@ -93,7 +93,7 @@ class Supervisor:
         """Have the processes count what they do, and show it at the endpoint. Before `answer_probes`."""
         from importlib import import_module
 
-        self._report.show_figures(import_module(module).answer)
+        self._report.show_figures(import_module(module).Page().answer)
 
     def run(self) -> int:
         """Supervise until everything has ended; answers the exit code."""

@@ -6,6 +6,7 @@ Nothing here may import anything large: the supervisor has it too.
 
 from __future__ import annotations
 
+import _thread
 import mmap
 import struct
 
@@ -26,26 +27,45 @@ Reading = dict[Name, list[float]]
 
 
 class Tally:
-    """Rows of numbers, each with a name of several words. Rows are added and never taken away."""
+    """Rows of numbers, each with a name of several words. Rows are added and never taken away. Several workers of one
+    process may count in one tally, at once or one after the other; only one process may write."""
 
     def __init__(self, descriptor: int | None = None) -> None:
         """Share the memory that `new_tally` made; ``None``: one's own. The descriptor is not needed any more."""
         self._memory = mmap.mmap(-1, SIZE) if descriptor is None else mmap.mmap(descriptor, SIZE)
         self._bytes = memoryview(self._memory)
         self._numbers = self._bytes.cast("d")
+        self._lock = _thread.allocate_lock()
+        self._idle: dict[Name, list[memoryview[float]]] = {}
+        """Rows that nobody writes to any more."""
+        self._lent = 0
 
-    def add_row(self, name: Name, width: int) -> memoryview[float]:
-        """Add a row of zeros, and give it to be written to. Only one thread may do so at a time, of one process.
+    def lend_row(self, name: Name, width: int) -> memoryview[float] | None:
+        """Give a row to be written to, by one thread at a time, until it is given back: one that somebody has given
+        back, with what was counted in it, or a new one of zeros; ``None``: there is no room.
 
-        A number is written in one go: who reads may see an old one beside a new one, never half. Raises `ValueError`
-        if the memory is full.
+        A number is written in one go: who reads may see an old one beside a new one, never half.
         """
+        with self._lock:
+            idle = self._idle.get(name)
+            row = idle.pop() if idle else self._add_row(name, width)
+            self._lent += row is not None
+            return row
+
+    def give_back(self, rows: list[tuple[Name, memoryview[float]]]) -> None:
+        """Let others have these rows."""
+        with self._lock:
+            for name, row in rows:
+                self._idle.setdefault(name, []).append(row)
+            self._lent -= len(rows)
+
+    def _add_row(self, name: Name, width: int) -> memoryview[float] | None:
         said = _SEPARATOR.join(name).encode()
         begin = self._used()
         numbers = begin + _ENTRY.size + _filled_up(len(said))
         end = numbers + 8 * width
         if end > SIZE:
-            raise ValueError("a tally is full")
+            return None
         _ENTRY.pack_into(self._bytes, begin, width, len(said))
         self._bytes[begin + _ENTRY.size : begin + _ENTRY.size + len(said)] = said
         _HEAD.pack_into(self._bytes, 0, end)  # last: who reads sees whole rows only
@@ -56,7 +76,13 @@ class Tally:
         return used or _HEAD.size
 
     def close(self) -> None:
-        """Let go of the memory. Rows that were given out must not be in use any more."""
+        """Let go of the memory. Raises ``RuntimeError`` while a worker counts in it."""
+        with self._lock:
+            if self._lent:
+                raise RuntimeError("a worker counts in this tally: stop it first")
+            for row in (row for rows in self._idle.values() for row in rows):
+                row.release()
+            self._idle.clear()
         self._numbers.release()
         self._bytes.release()
         self._memory.close()
@@ -70,7 +96,7 @@ class Tally:
             at += _ENTRY.size
             name = bytes(self._bytes[at : at + length]).decode()
             at += _filled_up(length)
-            found[tuple(name.split(_SEPARATOR))] = list(self._numbers[at // 8 : at // 8 + width])
+            add(found, {tuple(name.split(_SEPARATOR)): list(self._numbers[at // 8 : at // 8 + width])})
             at += 8 * width
         return found
 

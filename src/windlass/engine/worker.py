@@ -80,7 +80,7 @@ class Worker:
         middleware: Sequence[Middleware] = (),
         signals: Signals = SILENT,
     ) -> None:
-        self._counts = None if config.tally is None else Counts(config.tally, by_this_machine)
+        self._counts = None if config.tally is None else Counts(config.tally, tasks, by_this_machine)
         self._store = store.twin() if self._counts is None else self._counts.timed(store.twin())
         self._tasks = tasks
         self._config = config
@@ -118,6 +118,7 @@ class Worker:
             await self._start()
         except BaseException:
             await self._store.aclose()
+            self._close_counts()
             raise
 
     async def _start(self) -> None:
@@ -294,6 +295,7 @@ class Worker:
             log.warning("the session could not be closed (%s); its jobs come back when its lease is over", error)
         await self._runner.aclose()
         await self._store.aclose()
+        self._close_counts()
 
     async def abandon(self) -> None:
         """End everything here, as far as that is possible, and say nothing to the store: for a worker that something
@@ -310,7 +312,12 @@ class Worker:
         self._unsubscribe()
         await self._runner.aclose()
         await self._store.aclose()
+        self._close_counts()
         self._stopped.set()
+
+    def _close_counts(self) -> None:
+        if self._counts is not None:
+            self._counts.close()
 
     @staticmethod
     async def _first(*events: asyncio.Event, timeout: float) -> None:
@@ -370,6 +377,7 @@ class Worker:
         while batch := self._pump.outbox.next_batch():
             answers = (await self._store.settle(self._holding.session, batch)).answers
             del waiting[: len(batch)]
+            self._settled(batch, answers)
             log_lost(batch, answers)
         self._holding = Holding()
         await self._open_session()

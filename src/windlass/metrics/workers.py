@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from windlass.engine.counted import NOW, OUTCOMES, RUNS, SHORT_TIMES, SIZES, TIMES, WAITS, width
+from windlass.engine.counted import NOW, OUTCOMES, RUNS, SHORT_TIMES, SIZES, TIMES, WAITS, bounded, width
 from windlass.engine.tally import Reading, Tally, add
 from windlass.metrics.formats import encoder_for
-from windlass.metrics.visitors import TOKEN, is_welcome
+from windlass.metrics.visitors import is_welcome, token_here
+
+FRESH = 0.5
+"""Seconds for which a page serves everybody who asks."""
 
 
 class WorkerCollector(Collector):
@@ -29,7 +32,7 @@ class WorkerCollector(Collector):
         total: Reading = {}
         for tally in self._tallies:
             add(total, tally.read())
-        return families(total)
+        return families(bounded(total))
 
 
 def families(total: Reading) -> Iterator[Metric]:
@@ -65,7 +68,7 @@ def _of_tasks(tasks: dict[tuple[str, ...], list[float]]) -> Iterator[Metric]:
     runs = HistogramMetricFamily("windlass_run_seconds", "How long attempts took.", labels=labels)
     waits = HistogramMetricFamily(
         "windlass_wait_seconds",
-        "From enqueued to claimed, of first attempts, by the worker's clock; delays are part of it.",
+        "From enqueued to claimed for the first time, by the worker's clock; delays are part of it.",
         labels=labels,
     )
     for name, numbers in tasks.items():
@@ -96,30 +99,49 @@ def _add_histogram(
     family.add_metric(labels, buckets, sum_value=numbers[-1])
 
 
-def answer(total: Reading, processes: dict[str, int], deaths: int, headers: dict[str, str]) -> tuple[int, str, bytes]:
-    """Answer a visitor of the supervisor: status, type and content. Where ``$WINDLASS_METRICS_TOKEN`` is set, visitors
-    have to show it.
+class Page:
+    """What a supervisor shows of its worker processes. It is made up at most once in `FRESH` seconds, whoever asks."""
 
-    Args:
-        total: what all its worker processes have counted, those included that are gone.
-        processes: how many there are, by state.
-        deaths: how many have died that nobody had told to stop.
-        headers: the visitor's, by their names in lower case.
-    """
-    if not is_welcome(os.environ.get(TOKEN) or None, headers.get("authorization")):
-        return 401, "text/plain; charset=utf-8", b"a token is needed\n"
+    def __init__(self) -> None:
+        self._made: dict[str, tuple[float, bytes]] = {}
+        """By content type: when, on the monotonic clock, and what."""
 
-    class Everything(Collector):
-        def collect(self) -> Iterator[Metric]:
-            yield from families(total)
-            known = GaugeMetricFamily("windlass_processes", "Worker processes.", labels=("state",))
-            for state, count in processes.items():
-                known.add_metric((state,), count)
-            yield known
-            about = "Worker processes that died, and were not told to."
-            yield CounterMetricFamily("windlass_process_deaths", about, deaths)
+    def answer(
+        self, count: Callable[[], tuple[Reading, dict[str, int], int]], headers: dict[str, str]
+    ) -> tuple[int, str, bytes]:
+        """Answer a visitor: status, type and content. Where ``$WINDLASS_METRICS_TOKEN`` is set, visitors have to show
+        it.
 
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(Everything())
-    encode, kind = encoder_for(headers.get("accept", ""))
-    return 200, kind, encode(registry)
+        Args:
+            count: says what all worker processes have counted, those included that are gone; how many there are, by
+                state; and how many have died that nobody had told to stop.
+            headers: the visitor's, by their names in lower case.
+        """
+        if not is_welcome(token_here(), headers.get("authorization")):
+            return 401, "text/plain; charset=utf-8", b"a token is needed\n"
+        encode, kind = encoder_for(headers.get("accept", ""))
+        now = time.monotonic()
+        made_at, content = self._made.get(kind, (-FRESH, b""))
+        if now - made_at >= FRESH:
+            registry = CollectorRegistry(auto_describe=False)
+            registry.register(_Processes(*count()))
+            content = encode(registry)
+            self._made[kind] = now, content
+        return 200, kind, content
+
+
+class _Processes(Collector):
+    def __init__(self, total: Reading, states: dict[str, int], deaths: int) -> None:
+        self._total = total
+        self._states = states
+        self._deaths = deaths
+
+    def collect(self) -> Iterator[Metric]:
+        """See `Collector`."""
+        yield from families(self._total)
+        known = GaugeMetricFamily("windlass_processes", "Worker processes.", labels=("state",))
+        for state, count in self._states.items():
+            known.add_metric((state,), count)
+        yield known
+        about = "Worker processes that died, and were not told to."
+        yield CounterMetricFamily("windlass_process_deaths", about, self._deaths)
