@@ -32,6 +32,8 @@ class Skipped(NamedTuple):
     line: int
     text: str
     why: str
+    wrong: bool = False
+    """It is meant to be one, and cannot be read."""
 
 
 def named(entries: Iterable[Entry], prefix: str) -> dict[str, Entry]:
@@ -69,7 +71,7 @@ def read_crontab(text: str, tz: str | None = None) -> Iterator[Entry | Skipped]:
 def _entry(number: int, line: str, tz: str | None) -> Entry | Skipped:
     match = _WORD.fullmatch(line) or _FIELDS.fullmatch(line)
     if match is None:
-        return Skipped(number, line, "expected five fields and a command")
+        return Skipped(number, line, "expected five fields and a command", wrong=True)
     if match[1].strip().lower() == "@reboot":
         return Skipped(number, line, "there is no schedule for a start; enqueue the job where your program starts")
     command, *given = _PERCENT.split(match[2], maxsplit=1)
@@ -78,6 +80,6 @@ def _entry(number: int, line: str, tz: str | None) -> Entry | Skipped:
     try:
         return Entry(number, Cron(match[1].strip(), tz=tz), command.replace("\\%", "%").strip())
     except InvalidCron as error:
-        return Skipped(number, line, str(error).splitlines()[0])
+        return Skipped(number, line, str(error).splitlines()[0], wrong=True)
     except InvalidOption as error:
-        return Skipped(number, line, str(error))
+        return Skipped(number, line, str(error), wrong=True)

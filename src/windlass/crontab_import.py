@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
+from windlass.core.errors import UsageError
+from windlass.core.walltime import find_zone
 from windlass.crontab import Entry, Skipped, named, read_crontab
 
 if TYPE_CHECKING:
@@ -27,7 +29,10 @@ class Imported(NamedTuple):
 
 
 def read(app: App, text: str, tz: str | None, prefix: str) -> Imported:
-    """What would become of a crontab where there are no schedules yet."""
+    """What would become of a crontab where there are no schedules yet. Raises `InvalidOption` for a time zone that
+    nobody knows."""
+    if tz is not None:
+        find_zone(tz)
     lines = list(read_crontab(text, tz or app.timezone))
     entries = named([one for one in lines if isinstance(one, Entry)], prefix)
     skipped = [one for one in lines if isinstance(one, Skipped)]
@@ -38,7 +43,16 @@ async def make(
     app: App, task: Task[..., object], found: Imported, prefix: str, *, delete: bool, dry_run: bool
 ) -> Imported:
     """Have the store's schedules say what was read: each enqueues jobs of ``task`` with the command of its line.
-    ``delete``: those that are gone. ``dry_run``: only look."""
+    ``delete``: those that are gone. ``dry_run``: only look.
+
+    Raises `UsageError`, and does nothing, if there is a line that cannot be read and those that are gone are to be
+    deleted: its own would be one of them."""
+    wrong = next((one for one in found.skipped if one.wrong), None)
+    if delete and wrong is not None:
+        raise UsageError(
+            f"line {wrong.line} cannot be read, and its schedule would be deleted as if it were not in the file any "
+            f"more: {wrong.why}. Correct it, or import without deleting"
+        )
     stored = {one.name: one async for one in app.schedules if one.name.startswith(f"{prefix}:")}
     done: list[tuple[str, What, Entry]] = []
     for name, _, entry in found.schedules:

@@ -2,7 +2,9 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,11 @@ import pytest
 from tests.integration.web_harness import site_of
 from windlass import App, Every, RemoteError
 from windlass.store.sqlite import SQLiteStore
+from windlass.web import planning
 
 NOBODY = "01890a5d-ac96-774b-bcce-b302099a8057"
 PASSWORD = "correct horse"
+STUCK = threading.Event()
 
 
 def make_app(url: str) -> App:
@@ -41,7 +45,24 @@ def make_app(url: str) -> App:
     def total(n: int) -> Any:
         return add.step(add.step(n, 1), 2)
 
+    @app.workflow(name="chain")
+    def chain(n: int) -> Any:
+        _misbehave(n)
+        last = add.step(0, 1)
+        for _ in range(n - 1):
+            last = add.step(last, 1)
+        return last
+
     return app
+
+
+def _misbehave(how: int) -> None:
+    if how == -1:
+        {}["nothing"]
+    elif how == -2:
+        raise SystemExit
+    elif how == -3:
+        STUCK.wait(60)
 
 
 @pytest.fixture
@@ -311,7 +332,7 @@ def test_users_are_let_in_changed_and_removed(api: httpx.Client) -> None:
 
 
 def test_runs(api: httpx.Client, url: str) -> None:
-    assert ok(api.get("/workflows")) == ["sum"]
+    assert ok(api.get("/workflows")) == ["chain", "sum"]
     run = ok(api.post("/workflows/sum/runs", json={"arguments": [1]}), 201)["id"]
     assert ok(api.post(f"/runs/{run}/pause"))["status"] == "paused"
     ok(api.post(f"/runs/{run}/resume"))
@@ -355,6 +376,27 @@ def test_what_a_workflow_would_run_is_drawn(api: httpx.Client) -> None:
     assert ok(api.get("/runs")) == []
     assert "no workflow" in problem(api.post("/workflows/nothing/graph", json={}), 400)
     assert "argument" in problem(api.post("/workflows/sum/graph", json={"arguments": ["x"]}), 400)
+    assert api.post("/workflows/chain/graph", json={"arguments": [2000]}).text.count("\n") == 1999
+    assert "more than 2_000 steps" in problem(api.post("/workflows/chain/graph", json={"arguments": [10**7]}), 400)
+    assert "KeyError: 'nothing'" in problem(api.post("/workflows/chain/graph", json={"arguments": [-1]}), 400)
+    assert "SystemExit" in problem(api.post("/workflows/chain/graph", json={"arguments": [-2]}), 400)
+
+
+def test_a_workflow_that_does_not_end_holds_up_nobody(api: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "PATIENCE", 0.5)
+    body = {"arguments": [-3]}
+    with ThreadPoolExecutor() as pool:
+        stuck = pool.submit(api.post, "/workflows/chain/graph", json=body)
+        assert ok(api.get("/workflows")) == ["chain", "sum"]
+        assert "not traced within 0.5 s" in problem(stuck.result(), 400)
+    assert "another workflow is being traced" in problem(api.post("/workflows/chain/graph", json=body), 400)
+    STUCK.set()
+    for _ in range(200):
+        if api.post("/workflows/chain/graph", json={"arguments": [3]}).status_code == 200:
+            break
+        time.sleep(0.02)
+    else:
+        raise AssertionError("it goes on for ever")
 
 
 def test_a_crontab_is_imported(api: httpx.Client) -> None:
@@ -371,6 +413,11 @@ def test_a_crontab_is_imported(api: httpx.Client) -> None:
     fewer = body | {"text": "0 4 * * * backup --all\n"}
     again = ok(api.post("/schedules/import", json=fewer))
     assert ([one["what"] for one in again["schedules"]], again["gone"]) == (["changed"], [names[1]])
+    wrong = fewer | {"text": "0 4 * * * backup --all\n*/5 * * * 8 poll\n", "delete": True}
+    assert "line 2 cannot be read" in problem(api.post("/schedules/import", json=wrong), 400)
+    nowhere = fewer | {"tz": "Europe/Berln", "delete": True}
+    assert "Europe/Berln" in problem(api.post("/schedules/import", json=nowhere), 400)
+    assert len(ok(api.get("/schedules"))) == 2, "nothing was deleted"
     ok(api.post("/schedules/import", json=fewer | {"delete": True}))
     assert [one["name"] for one in ok(api.get("/schedules"))] == [names[0]]
     operator = bearer(ok(api.post("/tokens", json={"name": "root", "role": "admin"}), 201)["token"])
@@ -444,8 +491,7 @@ def test_every_write_needs_more_than_a_look(app: App, api: httpx.Client) -> None
         (method.upper(), path)
         for path, operations in schema["paths"].items()
         for method in operations
-        if method in ("post", "put", "delete", "patch")
-        and not path.endswith(("/schedules/preview", "/workflows/{name}/graph", "/graph.svg"))
+        if method in ("post", "put", "delete", "patch") and not path.endswith("/schedules/preview")
     ]
     assert len(writes) > 25
     for method, path in writes:

@@ -38,11 +38,16 @@ COLOURS: Mapping[str, tuple[str, str]] = {
 _PLAIN = ("#ffffff", "#374151")
 
 
+_DEEPEST = 30
+"""How far lines of text are indented: in a chain of thousands nobody could tell, and the text would grow with the
+square."""
+
+
 def as_text(steps: Sequence[DrawnStep]) -> str:
     """A line for each step, behind those that it depends on: its name, how it stands, and what it waits for."""
     rows = [(printable(step.name), printable(_said(step)), step.parents) for step in steps]
     depths = _depths(steps)
-    names = ["  " * depths[step.name] + name for step, (name, _, _) in zip(steps, rows, strict=True)]
+    names = ["  " * min(depths[step.name], _DEEPEST) + name for step, (name, _, _) in zip(steps, rows, strict=True)]
     widest, widest_said = max(map(len, names), default=0), max((len(said) for _, said, _ in rows), default=0)
     lines = []
     for name, (_, said, parents) in zip(names, rows, strict=True):

@@ -17,6 +17,7 @@ from windlass.core.limit_keys import key_of
 from windlass.core.steps import MAP, Path
 from windlass.workflows.step import Draft, Items, MappedStep, Step, StepChoices, Takes, check_known
 
+MOST_STEPS = MAX_FAMILY - 1
 _here: ContextVar[Trace] = ContextVar("windlass_trace")
 _ITEM = object()
 """Stands for an item of a map while arguments are bound."""
@@ -26,7 +27,8 @@ _NO_CHOICES = StepChoices()
 class Trace:
     """The steps of one run, as they are made."""
 
-    def __init__(self, client: Client, workflow: str) -> None:
+    def __init__(self, client: Client, workflow: str, most: int) -> None:
+        self._most = most
         self.client = client
         self.workflow = workflow
         self.drafts: list[Draft] = []
@@ -137,8 +139,8 @@ class Trace:
         of: Recipe | None = None,
     ) -> Draft:
         """Keep a step. ``of``: the task that it is shown as, and whose options it has, if that is another."""
-        if len(self.drafts) >= MAX_FAMILY - 1:
-            raise UsageError(f"workflow {self.workflow!r}: more than {MAX_FAMILY - 1:_} steps; use task.map(...)")
+        if len(self.drafts) >= self._most:
+            raise UsageError(f"workflow {self.workflow!r}: more than {self._most:_} steps; use task.map(...)")
         shown = of or recipe
         chosen: StepChoices = shown.choices.step or _NO_CHOICES
         draft = Draft(

@@ -20,7 +20,7 @@ from windlass.core.task import TaskSpec
 from windlass.workflows.plan import Plan
 from windlass.workflows.run import Run
 from windlass.workflows.step import MappedStep, Step
-from windlass.workflows.trace import Trace, inside
+from windlass.workflows.trace import MOST_STEPS, Trace, inside
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -119,25 +119,35 @@ class Workflow(Generic[P, R_co]):
         """Trace the graph that a run with these arguments has, and start nothing. Raises as `start`."""
         return self._traced(self._recipe.spec.signature.encode(args, kwargs))
 
+    def plan_within(self, steps: int, args: Sequence[Any], kwargs: dict[str, Any]) -> Plan:
+        """The same, for arguments that come from outside: a graph of more steps than that is refused."""
+        return self._traced(self._recipe.spec.signature.encode(tuple(args), kwargs), steps)
+
     def _check(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
         payload = self._recipe.spec.signature.encode(args, kwargs)
         self._traced(payload)
         return payload
 
-    def _traced(self, payload: bytes) -> Plan:
+    def _traced(self, payload: bytes, most: int = MOST_STEPS) -> Plan:
         args, kwargs = self._recipe.spec.signature.decode(payload)
-        return trace(self._recipe.client, self.name, self._function, args, kwargs)
+        return trace(self._recipe.client, self.name, self._function, args, kwargs, most=most)
 
     def _run(self, run: bytes) -> Run[R_co]:
         return Run(self._recipe.client, run, self.name, result_hint(self._function))
 
 
 def trace(
-    client: Client, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    client: Client,
+    name: str,
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    *,
+    most: int = MOST_STEPS,
 ) -> Plan:
     """Call a workflow function once, and put what it makes in order. Raises what the function raises, and
-    `UsageError` for an impossible graph."""
-    found = Trace(client, name)
+    `UsageError` for an impossible graph, and for one of more than ``most`` steps."""
+    found = Trace(client, name, most)
     returned = found.run(function, args, kwargs)
     if inspect.iscoroutine(returned):
         returned.close()

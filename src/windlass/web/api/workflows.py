@@ -14,6 +14,7 @@ from windlass.doctor import Finding
 from windlass.views import RunDetail, RunView, StepView, drawn_plan, items_text, read_run, run_view, step_view
 from windlass.web.api.common import LOOK, STEER, AnyRequest, Count, InPath, TheConsole, Word, note
 from windlass.web.console import Console
+from windlass.web.planning import plan
 from windlass.workflows.workflow import Workflow
 
 _DRAW = {"text": drawing.as_text, "mermaid": drawing.as_mermaid, "dot": drawing.as_dot}
@@ -85,30 +86,32 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 @post(
     "/workflows/{name:str}/graph",
     summary="Draw as text what a workflow would run",
-    guards=LOOK,
+    guards=STEER,
     status_code=200,
     media_type=MediaType.TEXT,
 )
-async def plan(
+async def draw_plan(
     console: TheConsole,
     name: InPath,
     data: JSONBody[Planned],
     format: FromQuery[Literal["text", "mermaid", "dot"]] = "text",
 ) -> str:
-    """Nothing is started, or stored."""
-    return _DRAW[format](drawn_plan(_find(console, name).plan(*data.arguments, **data.named)))
+    """Nothing is started, or stored; but the workflow's function is called here, with these arguments. At most 2,000
+    steps."""
+    return _DRAW[format](drawn_plan(await plan(_find(console, name), data.arguments, data.named)))
 
 
 @post(
     "/workflows/{name:str}/graph.svg",
     summary="Draw what a workflow would run",
-    guards=LOOK,
+    guards=STEER,
     status_code=200,
     media_type="image/svg+xml",
 )
-async def plan_svg(console: TheConsole, name: InPath, data: JSONBody[Planned]) -> str:
-    """Nothing is started, or stored."""
-    return drawing.as_svg(drawn_plan(_find(console, name).plan(*data.arguments, **data.named)))
+async def draw_plan_svg(console: TheConsole, name: InPath, data: JSONBody[Planned]) -> str:
+    """Nothing is started, or stored; but the workflow's function is called here, with these arguments. At most 2,000
+    steps."""
+    return drawing.as_svg(drawn_plan(await plan(_find(console, name), data.arguments, data.named)))
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -238,6 +241,6 @@ async def mend(console: TheConsole, id: InPath) -> list[Finding]:
 
 
 HANDLERS = (
-    list_workflows, list_runs, show_run, draw, draw_svg, plan, plan_svg, start, act_on_run, rerun, skip, retry_step,
-    audit, mend,
+    list_workflows, list_runs, show_run, draw, draw_svg, draw_plan, draw_plan_svg, start, act_on_run, rerun, skip,
+    retry_step, audit, mend,
 )  # fmt: skip

@@ -136,7 +136,7 @@ async def act_on_jobs(
         fields["ids"] = [fields["ids"]]
     if "state" in fields:
         fields["state"] = [fields["state"]]
-    everything = not set(fields) - {"act"}
+    everything = fields.pop("everything", "") == "yes"
     wanted = msgspec.convert(fields | {"everything": everything}, BulkRequest)
     note(request, msgspec.json.encode(wanted).decode())
     answer = await do_bulk(await console.store(), wanted, visitor.role)
