@@ -106,8 +106,9 @@ class Recipe:
         """The template, with what is to be sent along."""
         here = None if self.client.tracing is None else self.client.tracing.here()
         is_shared = here is not None and here.in_trace and not here.sampled and not self.client.enqueue_hooks
-        if is_shared and self._unsampled is not None and self._unsampled[0] is here:
-            return self._unsampled[1]
+        made = self._unsampled
+        if is_shared and made is not None and made[0] is here:
+            return made[1]
         template = replace(
             self._template, options=encode_options(self._choices.for_worker(self._headers(id), self.spec))
         )

@@ -379,6 +379,7 @@ def test_what_a_workflow_would_run_is_drawn(api: httpx.Client) -> None:
     assert api.post("/workflows/chain/graph", json={"arguments": [2000]}).text.count("\n") == 1999
     assert "more than 2_000 steps" in problem(api.post("/workflows/chain/graph", json={"arguments": [10**7]}), 400)
     assert "KeyError: 'nothing'" in problem(api.post("/workflows/chain/graph", json={"arguments": [-1]}), 400)
+    assert "KeyError: 'nothing'" in problem(api.post("/workflows/chain/runs", json={"arguments": [-1]}), 400)
     assert "SystemExit" in problem(api.post("/workflows/chain/graph", json={"arguments": [-2]}), 400)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from windlass.core.errors import UsageError, WindlassError
@@ -31,7 +32,8 @@ async def plan(workflow: Workflow[..., Any], args: Sequence[Any], kwargs: dict[s
         except BaseException as error:  # noqa: BLE001 - it is raised where the plan is wanted
             result = error
         _busy.release()
-        loop.call_soon_threadsafe(_answer, found, result)
+        with suppress(RuntimeError):  # the server has stopped
+            loop.call_soon_threadsafe(_answer, found, result)
 
     threading.Thread(target=trace, name="windlass-trace", daemon=True).start()
     try:
@@ -42,7 +44,12 @@ async def plan(workflow: Workflow[..., Any], args: Sequence[Any], kwargs: dict[s
     except WindlassError:
         raise
     except Exception as error:
-        raise UsageError(f"workflow {workflow.name!r} raised {type(error).__name__}: {error!s:.500}") from error
+        raise raised(workflow, error) from error
+
+
+def raised(workflow: Workflow[..., Any], error: Exception) -> UsageError:
+    """What to say of a workflow function that raised something of its own."""
+    return UsageError(f"workflow {workflow.name!r} raised {type(error).__name__}: {error!s:.500}")
 
 
 def _answer(found: asyncio.Future[Plan], result: Plan | BaseException) -> None:

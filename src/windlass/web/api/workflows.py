@@ -9,12 +9,12 @@ from litestar import MediaType, get, post
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from windlass.core import drawing
-from windlass.core.errors import UsageError
+from windlass.core.errors import UsageError, WindlassError
 from windlass.doctor import Finding
 from windlass.views import RunDetail, RunView, StepView, drawn_plan, items_text, read_run, run_view, step_view
 from windlass.web.api.common import LOOK, STEER, AnyRequest, Count, InPath, TheConsole, Word, note
 from windlass.web.console import Console
-from windlass.web.planning import plan
+from windlass.web.planning import plan, raised
 from windlass.workflows.workflow import Workflow
 
 _DRAW = {"text": drawing.as_text, "mermaid": drawing.as_mermaid, "dot": drawing.as_dot}
@@ -131,7 +131,13 @@ class Started(msgspec.Struct, frozen=True, kw_only=True):
 @post("/workflows/{name:str}/runs", summary="Start a run", guards=STEER, status_code=201)
 async def start(console: TheConsole, name: InPath, data: JSONBody[Start]) -> Started:
     """Its arguments are checked as Python code would have them checked."""
-    run = await _find(console, name).options(delay=data.delay).start(*data.arguments, **data.named)
+    workflow = _find(console, name).options(delay=data.delay)
+    try:
+        run = await workflow.start(*data.arguments, **data.named)
+    except WindlassError:
+        raise
+    except Exception as error:
+        raise raised(workflow, error) from error
     return Started(id=run.id)
 
 
