@@ -15,9 +15,10 @@ local function refusal(session_, request_, alone_)
   if held == 1 and call('HGET', J .. call('HKEYS', ns .. 'h:' .. session_)[1], 'y') then return 4 end
 end
 
-local function look(id, lane, score)
+local function row_of(id) return call('HMGET', J .. id, 'k', 'n', 'b', 'c', 'm') end
+local function look(id, lane, score, row)
   looks = looks + 1
-  local v = call('HMGET', J .. id, 'k', 'n', 'b', 'c', 'm')
+  local v = row or row_of(id)
   local place = tonumber(score)
   local rank = math.floor(place / 562949953421312)
   local job = {
@@ -29,7 +30,7 @@ local function look(id, lane, score)
     job.token, job.attempt = token + 1, tonumber(attempt)
   end
   if not v[5] then return job end
-  v = call('HMGET', J .. id, 'f', 'z', 'u', 'e', 'uk', 'uu', 'ug', 'l', 'lk')
+  v = call('HMGET', J .. id, 'f', 'z', 'u', 'e', 'uk', 'uu', 'ug', 'l', 'lk') -- what a plain job has not
   job.failures, job.snoozes, job.undeliverable, job.expires_at = v[1], v[2], v[3], v[4] and tonumber(v[4])
   job.unique, job.until_, job.gave_up, job.large, job.limit_key = v[5], v[6], v[7], v[8], v[9]
   return job
@@ -110,10 +111,10 @@ local function park(job) -- it is expired: out of the way, until a janitor cance
   call('SADD', ns .. 'k:' .. job.lane, 'z')
   call('HSET', ns .. 'bars', job.lane, now)
 end
-local function take_others(popped, lane, queue) -- some of which are not plain
+local function take_others(popped, rows, lane, queue) -- some of which are not plain
   local jobs = {}
   for i = 1, #popped, 2 do
-    local job = look(popped[i], lane, popped[i + 1])
+    local job = look(popped[i], lane, popped[i + 1], rows[(i + 1) / 2])
     job.queue = queue
     if is_expired(job) then park(job) else jobs[#jobs + 1] = job end
   end
@@ -165,12 +166,12 @@ local function take_plainly(lane, queue, most)
     local popped = call('ZPOPMIN', ns .. 'l:' .. lane, wanted)
     local rows, plain = {}, #popped * LARGE / 2 <= bytes_left
     for i = 1, plain and #popped or 0, 2 do
-      local v = call('HMGET', J .. popped[i], 'k', 'n', 'b', 'c', 'm')
+      local v = row_of(popped[i])
       plain = plain and not v[5]
       rows[#rows + 1] = v
     end
     if #popped == 0 then return end
-    if plain then take_plain(popped, rows, lane, queue) else take_others(popped, lane, queue) end
+    if plain then take_plain(popped, rows, lane, queue) else take_others(popped, rows, lane, queue) end
     if full or #popped < 2 * wanted then return end
     if looks > LOOKS then
       more = true

@@ -1,17 +1,26 @@
 -- How jobs finish, and what follows along their edges until the budget is spent. What remains stays in `behind`.
 local KEEP_AT_LEAST = 300000000
 local budget, moved, finished = tonumber(ARGV[3]), 0, {}
+local turn_to_come = {} -- ids of jobs among `finished` whose own edges have not been seen to
 
-local function start_retention(job) -- once nobody needs it any more
-  if not job or job.state < SUCCEEDED or call('EXISTS', ns .. 'kf:' .. job.id) == 1 then return end
-  if call('ZSCORE', ns .. 'behind', job.id) then return end
-  local at = now + math.max(job.keep, KEEP_AT_LEAST)
-  set(job, 'pu', at)
-  put('ZADD', ns .. 'purge', at, member(job))
+local has_behind
+local function is_behind(id)
+  if turn_to_come[id] then return true end
+  if has_behind == nil then has_behind = call('EXISTS', ns .. 'behind') == 1 end
+  return has_behind and call('ZSCORE', ns .. 'behind', id)
+end
+local function end_of_keep(keep) return int(now + math.max(keep, KEEP_AT_LEAST)) end
+local function start_retention(id) -- once nobody needs it any more
+  if call('EXISTS', ns .. 'kf:' .. id) == 1 or is_behind(id) then return end
+  local v = call('HMGET', J .. id, 's', 'n', 'ke')
+  if not v[1] or tonumber(v[1]) < SUCCEEDED then return end
+  local at = end_of_keep(tonumber(v[3] or 0))
+  call('HSET', J .. id, 'pu', at)
+  put('ZADD', ns .. 'purge', at, struct.pack('>I7', v[2]) .. id)
 end
 
 local function follow(job)
-  call('ZADD', ns .. 'behind', next_number(), job.id)
+  turn_to_come[job.id] = true
   finished[#finished + 1] = job
 end
 
@@ -21,15 +30,28 @@ local function free_key(job)
   if call('HGET', ns .. 'u', field) == job.id then call('HDEL', ns .. 'u', field) end
 end
 
-local function finish(job, state, keep, reason, result)
+local standing = {} -- marks of edges to these jobs, as far as they have been looked up
+local function finish(job, state, keep, reason, result, settled)
   move(job, state)
-  job.keep = keep
-  set_more(job, 's', state, 'fi', now, 'ke', keep, 're', reason)
-  if result then set(job, 'r', result) end
+  job.keep, job.more = keep, '1'
+  local fields = {J .. job.id, 'm', 1, 's', state, 'fi', NOW, 'ke', int(keep), 're', reason}
+  local function add(name, value)
+    fields[#fields + 1] = name
+    fields[#fields + 1] = value
+  end
+  if settled then add('o', settled) end
+  if result then add('r', result) end
+  if not job.graph then
+    local at = end_of_keep(keep)
+    add('pu', at)
+    put('ZADD', ns .. 'purge', at, member(job))
+  end
+  call('HSET', unpack(fields))
   free_key(job)
   ended[#ended + 1] = job.id
-  if not job.graph then return start_retention(job) end
-  if call('EXISTS', ns .. 'ar:' .. job.id) == 1 then call('RENAME', ns .. 'ar:' .. job.id, ns .. 'mg:' .. job.id) end
+  standing[job.id] = nil
+  if not job.graph then return end
+  job.fresh = true -- its dependants are still those that are armed
   follow(job)
 end
 local REASON_CANCELLED, REASON_EXPIRED, REASON_PARENT, REASON_REPLACED, REASON_LOST, REASON_SKIPPED = 1, 2, 3, 4, 5, 6
@@ -82,20 +104,19 @@ local function judge(id) -- let a waiting job go, or cancel it, if its edges say
   if says == 'cancel' then cancel(job, REASON_PARENT) else make_later_or_ready(job) end
 end
 
-local function hold_parent(id, parent) -- keep it for an unfinished dependant
+local function hold_parent(id, parent, may_have_finished) -- keep it for an unfinished dependant
   call('SADD', ns .. 'un:' .. id, parent)
   call('SADD', ns .. 'kf:' .. parent, id)
+  if not may_have_finished then return end
   local number = call('HGET', J .. parent, 'n')
   call('HDEL', J .. parent, 'pu')
   put('ZREM', ns .. 'purge', struct.pack('>I7', number) .. parent)
 end
-local function close_edge(id, parent)
-  call('SREM', ns .. 'un:' .. id, parent)
-  call('SREM', ns .. 'kf:' .. parent, id)
-  start_retention(load(parent))
-end
 
+local known_to_have = {}
 local function has_edges(parent) -- from now on: what a plain job does without is made up for
+  if known_to_have[parent] then return end
+  known_to_have[parent] = true
   if call('HSET', J .. parent, 'm', 1, 'g', 1) == 0 then return end
   is_not_plain_any_more(parent)
   local how, finished_at, purge_at = string.match(call('HGET', J .. parent, 'o') or '', '^(%d) (%d+) (%d+)$')
@@ -106,46 +127,106 @@ end
 local function add_link(id, parent, policy, mark, unfinished)
   call('HSET', ns .. 'pa:' .. id, parent, policy .. mark)
   tally(id, policy .. mark, 1)
-  call('HSET', J .. id, 'm', 1, 'g', 1)
+  has_edges(id)
   has_edges(parent)
-  call('ZADD', ns .. (mark == '-' and 'ar:' or 'mk:') .. parent, next_number(), id)
-  if unfinished then hold_parent(id, parent) end
+  call('ZADD', ns .. (mark == '-' and 'ar:' or 'mk:') .. parent, int(next_number()), id)
+  if unfinished then hold_parent(id, parent, mark ~= '-') end
 end
 
-local function mark_dependants(job)
-  local key = ns .. 'mg:' .. job.id
-  while true do
-    local ids = call('ZRANGE', key, 0, math.min(budget - moved, 100) - (budget > moved and 1 or 0))
-    if #ids == 0 then return true end
-    for _, id in ipairs(ids) do
-      if moved >= budget then return false end
-      moved = moved + 1
-      call('ZREM', key, id)
-      call('ZADD', ns .. 'mk:' .. job.id, next_number(), id)
-      set_mark(id, job.id, job.state)
-      judge(id)
+-- A dependant is judged once for all of its edges that were marked meanwhile.
+local touched, changes = {}, {} -- ids, in order; by id, by how much its tallies change
+local function mark(id, parent, state)
+  local old = call('HGET', ns .. 'pa:' .. id, parent)
+  if not old then return end -- it was deleted, and its parent has not heard of it yet
+  local its = changes[id]
+  if not its then
+    its = {}
+    changes[id] = its
+    touched[#touched + 1] = id
+  end
+  local new = string.sub(old, 1, 1) .. state
+  if old == new then return end
+  call('HSET', ns .. 'pa:' .. id, parent, new)
+  its[old] = (its[old] or 0) - 1
+  its[new] = (its[new] or 0) + 1
+end
+local function judge_touched()
+  local ids, by_id = touched, changes
+  touched, changes = {}, {}
+  for _, id in ipairs(ids) do
+    for kind, by in pairs(by_id[id]) do
+      if by ~= 0 then tally(id, kind, by) end
     end
+    judge(id)
+  end
+end
+
+local CHUNK = 100
+local function mark_dependants(job)
+  local marked = ns .. 'mk:' .. job.id
+  while true do
+    local key = ns .. (job.fresh and 'ar:' or 'mg:') .. job.id
+    local room = math.min(budget - moved, CHUNK)
+    local ids = call('ZRANGE', key, 0, room) -- one more than may be marked tells whether any are left
+    if #ids == 0 then return true end
+    local all = #ids <= room
+    if not all then
+      ids[#ids] = nil
+      if job.fresh then
+        call('RENAME', key, ns .. 'mg:' .. job.id)
+        job.fresh, key = false, ns .. 'mg:' .. job.id
+      end
+      if room == 0 then return false end
+    end
+    local places = {}
+    for i, id in ipairs(ids) do
+      mark(id, job.id, job.state)
+      places[2 * i - 1], places[2 * i] = int(next_number()), id
+    end
+    moved = moved + #ids
+    if all then call('DEL', key) else call('ZREM', key, unpack(ids)) end
+    call('ZADD', marked, unpack(places))
+    if all then return true end
   end
 end
 local function close_parents(job)
   local key = ns .. 'un:' .. job.id
   while true do
-    local parent = call('SRANDMEMBER', key)
-    if not parent then return true end
-    if moved >= budget then return false end
-    moved = moved + 1
-    close_edge(job.id, parent)
+    local room = math.min(budget - moved, CHUNK)
+    if room == 0 then return call('EXISTS', key) == 0 end
+    local parents = call('SPOP', key, room)
+    moved = moved + #parents
+    for _, parent in ipairs(parents) do
+      call('SREM', ns .. 'kf:' .. parent, job.id)
+      start_retention(parent)
+    end
+    if #parents < room then return true end
   end
 end
 
+local function leave_behind(from) -- those from this one on, for `release_edges`
+  judge_touched() -- which may finish more
+  for i = from, #finished do
+    local job = finished[i]
+    if job.fresh and call('EXISTS', ns .. 'ar:' .. job.id) == 1 then
+      call('RENAME', ns .. 'ar:' .. job.id, ns .. 'mg:' .. job.id)
+    end
+    if not job.was_behind then call('ZADD', ns .. 'behind', int(next_number()), job.id) end
+  end
+end
 local function cascade() -- answers whether something was left behind
   local i = 1
   while finished[i] do
     local job = finished[i]
-    if not (mark_dependants(job) and close_parents(job)) then return true end
-    call('ZREM', ns .. 'behind', job.id)
-    start_retention(job)
+    if not (mark_dependants(job) and close_parents(job)) then
+      leave_behind(i)
+      return true
+    end
+    turn_to_come[job.id] = nil
+    if job.was_behind then call('ZREM', ns .. 'behind', job.id) end
+    start_retention(job.id)
     i = i + 1
+    if not finished[i] then judge_touched() end
   end
   finished = {}
   return false

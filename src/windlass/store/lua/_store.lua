@@ -45,8 +45,10 @@ local function count_plain()
 end
 
 local function ended_as(id) -- the mark of an edge to this parent as it stands; nil if there is no such job
+  if standing[id] then return standing[id] end
   local state = call('HGET', J .. id, 's')
-  return state and (tonumber(state) >= SUCCEEDED and state or '-') or nil
+  standing[id] = state and (tonumber(state) >= SUCCEEDED and state or '-') or nil
+  return standing[id]
 end
 
 local function links_of(parents) -- of two edges to the same parent, the first counts; nil if one is unknown
@@ -80,7 +82,6 @@ end
 local function begin(job, links) -- its first state
   local says = verdict_of_links(links)
   for _, link in ipairs(links) do add_link(job.id, link[1], link[2], link[3], says ~= 'cancel' and not is_expired(job)) end
-  job.graph = #links > 0 and '1' or false
   if says == 'cancel' or is_expired(job) then
     job.state = WAITING
     enter(job)
@@ -109,10 +110,11 @@ local function store(id, task, lane, priority, blob, rest)
   local job = {
     id = id, state = WAITING, task = task, lane = lane, queue = queue_of(lane), priority = tonumber(priority),
     number = next_number(), sequence = false, attempt = 0, keep = 0, unique = more.unique, limit_key = more.limit_key,
+    graph = #links > 0 and '1' or false,
     due_at = more.delay and now + more.delay or more.at,
     expires_at = more.expires_in and now + more.expires_in or more.expires_at,
   }
-  local fields = {J .. id, 's', WAITING, 'k', task, 'q', lane, 'i', priority, 'n', job.number, 'w', 0, 'b', now, 'm', 1}
+  local fields = {J .. id, 's', '0', 'k', task, 'q', lane, 'i', priority, 'n', int(job.number), 'w', '0', 'b', NOW, 'm', 1}
   local function add(name, value)
     if value then
       fields[#fields + 1] = name
@@ -124,6 +126,8 @@ local function store(id, task, lane, priority, blob, rest)
   add('uk', more.unique)
   add('uu', more['until'])
   add('lk', more.limit_key)
+  add('g', job.graph)
+  known_to_have[id] = job.graph and true
   keep_payload(id, blob, fields)
   call('HSET', unpack(fields))
   put('ZADD', ns .. 'ids', 0, id)

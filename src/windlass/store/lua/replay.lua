@@ -39,7 +39,7 @@ local function rearm_parents(job)
       for _, kind in ipairs({'ar:', 'mg:', 'mk:'}) do call('ZREM', ns .. kind .. parent, job.id) end
       call('ZADD', ns .. (mark == '-' and 'ar:' or 'mk:') .. parent, next_number(), job.id)
       set_mark(job.id, parent, mark)
-      hold_parent(job.id, parent)
+      hold_parent(job.id, parent, true)
     end
   end
 end

@@ -63,16 +63,16 @@ end
 
 local FINAL = {[SUCCEED] = SUCCEEDED, [DIE] = DEAD, [ACKNOWLEDGE] = CANCELLED}
 local function apply(job, outcome, started, data, keep, delay)
-  set(job, 'o', outcome)
   count_end(job, outcome, started)
   if data and outcome ~= SUCCEED then keep_error(job, data) end
   local state = FINAL[outcome]
   if job.cancel_requested and outcome ~= SUCCEED then state = CANCELLED end
   if state then -- what was not meant to be final says nothing of its retention
     local result = state == SUCCEEDED and data or nil
-    finish(job, state, FINAL[outcome] and keep or KEEP, state == CANCELLED and REASON_CANCELLED or 0, result)
+    finish(job, state, FINAL[outcome] and keep or KEEP, state == CANCELLED and REASON_CANCELLED or 0, result, outcome)
     return
   end
+  set(job, 'o', outcome)
   local unstarted = outcome == UNDELIVERABLE or (outcome == RELEASE and not started)
   if job.undeliverable and not unstarted then unset(job, 'u') end
   if outcome == RELEASE then
