@@ -27,9 +27,17 @@ def _tracing() -> TracerProvider | bool:
 app = App(tracing=_tracing())
 
 
+BUSY = float(os.environ.get("BENCH_BUSY", "0"))
+"""Seconds for which `add` keeps the processor."""
+
+
 @app.task
 async def add(a: int, b: int) -> int:
-    """Do next to nothing."""
+    """Do next to nothing, unless ``BENCH_BUSY`` says otherwise."""
+    if BUSY:
+        end = time.perf_counter() + BUSY
+        while time.perf_counter() < end:
+            pass
     return a + b
 
 

@@ -20,6 +20,15 @@ def traced_drain(folder: Path, *, jobs: int, sampler: str = "out") -> dict[str, 
     return drain.sqlite(folder, jobs=jobs)
 
 
+def busy_drain(folder: Path, *, jobs: int, watched: bool = True) -> dict[str, float]:
+    """Jobs per second where each keeps the processor for 0.5 ms; ``watched``: counted, and traced as above."""
+    os.environ["BENCH_BUSY"] = "0.0005"
+    if not watched:
+        return drain.sqlite(folder, jobs=jobs)
+    os.environ["BENCH_TRACING"] = "out"
+    return counted_drain(folder, jobs=jobs)
+
+
 def traced_bulk(folder: Path, *, jobs: int) -> dict[str, float]:
     """Jobs per second of `App.enqueue_many` with tracing, outside of any trace."""
     os.environ["BENCH_TRACING"] = "all"
@@ -60,6 +69,15 @@ GROUPS = [
         Metric("drain", "drain, traces sampled out", "jobs/s", Aim(share=0.95)),
         Probe("bench.watched:traced_drain"),
         "bench.drain:sqlite",
+    ),
+    Group(
+        name="busy-drain",
+        store="sqlite",
+        metrics=(Metric("drain", "drain of 0.5 ms, both", "jobs/s", Aim(share=0.95)),),
+        ours=Probe("bench.watched:busy_drain"),
+        reference=Probe("bench.watched:busy_drain", {"watched": False}),
+        scale={"jobs": 10_000},
+        quick={"jobs": 1_000},
     ),
     _group(
         "traced-drain-all",
