@@ -26,10 +26,10 @@ def store(clock: ManualClock) -> MemoryStore:
     return MemoryStore(clock=clock)
 
 
-def claimed(enqueued_at: Instant, attempt: int = 1) -> ClaimedJob:
+def claimed(enqueued_at: Instant, token: int = 1) -> ClaimedJob:
     return ClaimedJob(
-        id=bytes(16), token=1, task="t", payload=b"{}", options=None, queue="q", requires="", priority=5,
-        attempt=attempt, failures=0, snoozes=0, enqueued_at=enqueued_at, undeliverable_for=0, limit_key=None,
+        id=bytes(16), token=token, task="t", payload=b"{}", options=None, queue="q", requires="", priority=5,
+        attempt=1, failures=0, snoozes=0, enqueued_at=enqueued_at, undeliverable_for=0, limit_key=None,
     )  # fmt: skip
 
 
@@ -41,7 +41,7 @@ async def test_a_minute_has_what_was_started_and_what_ended(clock: ManualClock, 
     minutes = Minutes(store, clock)
     begun = clock() // MINUTE * MINUTE
     clock.move(begun + MINUTE - clock())
-    minutes.claimed([claimed(clock() - 3 * SECOND), claimed(clock() - SECOND), claimed(clock() - MINUTE, attempt=2)])
+    minutes.claimed([claimed(clock() - 3 * SECOND), claimed(clock() - SECOND), claimed(clock() - MINUTE, token=2)])
     minutes.claimed([claimed(clock() + SECOND)])  # a clock that is ahead
     ends = [Outcome.SUCCEEDED, Outcome.SUCCEEDED, Outcome.RETRY, Outcome.DEAD, Outcome.CANCELLED, Outcome.RELEASED]
     minutes.settled([ended(one) for one in ends], [Settled.APPLIED] * len(ends))
@@ -59,7 +59,7 @@ async def test_a_minute_has_what_was_started_and_what_ended(clock: ManualClock, 
 async def test_nothing_is_written_where_nothing_happens(clock: ManualClock, store: MemoryStore) -> None:
     minutes = Minutes(store, clock)
     await minutes.write()
-    minutes.claimed([claimed(clock(), attempt=2)])
+    minutes.claimed([claimed(clock(), token=2)])
     await minutes.write()
     assert await store.list_documents("minute") == []
     minutes.settled([ended(Outcome.SUCCEEDED)], [Settled.APPLIED])
