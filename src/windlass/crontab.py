@@ -54,7 +54,7 @@ def read_crontab(text: str, tz: str | None = None) -> Iterator[Entry | Skipped]:
 
     What a schedule cannot do is skipped with the reason: ``@reboot``, settings other than ``CRON_TZ``, lines that are
     wrong. Of a command with ``%`` only what stands before it is the command; the rest was its standard input."""
-    for number, raw in enumerate(text.splitlines(), 1):
+    for number, raw in enumerate(text.split("\n"), 1):  # as cron does: other signs that end a line may stand in one
         line = raw.strip()
         if not line or line.startswith("#"):
             continue

@@ -45,13 +45,18 @@ async def make(
     """Have the store's schedules say what was read: each enqueues jobs of ``task`` with the command of its line.
     ``delete``: those that are gone. ``dry_run``: only look.
 
-    Raises `UsageError`, and does nothing, if there is a line that cannot be read and those that are gone are to be
-    deleted: its own would be one of them."""
+    Raises `UsageError`, and does nothing, if those that are gone are to be deleted and there is a line that cannot be
+    read, whose own would be one of them, or no line at all: what should have written the crontab may have failed."""
     wrong = next((one for one in found.skipped if one.wrong), None)
     if delete and wrong is not None:
         raise UsageError(
             f"line {wrong.line} cannot be read, and its schedule would be deleted as if it were not in the file any "
             f"more: {wrong.why}. Correct it, or import without deleting"
+        )
+    if delete and not found.schedules:
+        raise UsageError(
+            "the crontab has no line that is a schedule: all schedules of the prefix would be deleted. "
+            "If that is meant, delete them by name"
         )
     stored = {one.name: one async for one in app.schedules if one.name.startswith(f"{prefix}:")}
     done: list[tuple[str, What, Entry]] = []

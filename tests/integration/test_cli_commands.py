@@ -593,6 +593,8 @@ def test_importing_a_crontab(session: Session) -> None:
     session.run(*come, "new.txt", "--delete")
     (session.folder / "new.txt").write_text("\n".join(line for line in lines if "wrong" not in line))
     session.run(*come, "new.txt", "--delete", "--tz", "Europe/Berln")
+    (session.folder / "empty.txt").write_text("")
+    session.run(*come, "empty.txt", "--delete")
     session.run("schedules", "ls", *APP)
     session.run(*come, "new.txt", "--delete")
     session.run("schedules", "ls", *APP)

@@ -391,6 +391,7 @@ def test_a_workflow_that_does_not_end_holds_up_nobody(api: httpx.Client, monkeyp
         assert ok(api.get("/workflows")) == ["chain", "sum"]
         assert "not traced within 0.5 s" in problem(stuck.result(), 400)
     assert "another workflow is being traced" in problem(api.post("/workflows/chain/graph", json=body), 400)
+    assert "another workflow is being traced" in problem(api.post("/workflows/sum/runs", json={"arguments": [1]}), 400)
     STUCK.set()
     for _ in range(200):
         if api.post("/workflows/chain/graph", json={"arguments": [3]}).status_code == 200:
@@ -415,6 +416,9 @@ def test_a_crontab_is_imported(api: httpx.Client) -> None:
     again = ok(api.post("/schedules/import", json=fewer))
     assert ([one["what"] for one in again["schedules"]], again["gone"]) == (["changed"], [names[1]])
     wrong = fewer | {"text": "0 4 * * * backup --all\n*/5 * * * 8 poll\n", "delete": True}
+    assert "no line that is a schedule" in problem(
+        api.post("/schedules/import", json=fewer | {"text": "", "delete": True}), 400
+    )
     assert "line 2 cannot be read" in problem(api.post("/schedules/import", json=wrong), 400)
     nowhere = fewer | {"tz": "Europe/Berln", "delete": True}
     assert "Europe/Berln" in problem(api.post("/schedules/import", json=nowhere), 400)

@@ -13,7 +13,7 @@ from windlass.core.lifecycle import Outcome
 from windlass.core.model import ClaimedJob, Settled, Settlement
 from windlass.engine.counted import MOST_TASKS, OTHERS, OUTCOMES, UNKNOWN, bounded
 from windlass.engine.counts import Counts
-from windlass.engine.tally import SIZE, Reading, Tally, add, new_tally
+from windlass.engine.tally import SIZE, Name, Reading, Tally, add, new_tally
 from windlass.metrics.workers import WorkerCollector
 from windlass.store.memory import MemoryStore
 
@@ -118,17 +118,21 @@ def test_a_tally_in_use_stays(tally: Tally, counts: Counts) -> None:
     assert shown(tally)["windlass_attempts_total/t/q/succeeded"] == 1
     counts.close()
     tally.close()
+    assert shown(tally) == {}
 
 
 def test_rows_are_bounded_however_many_processes_there_were() -> None:
     total: Reading = {("lag",): [1.0]}
+    named: dict[Name, None] = {}
     for process in range(5):
         add(total, {("task", f"{process}.{number}", "q"): [1.0] for number in range(MOST_TASKS)})
         add(total, {("task", OTHERS, OTHERS): [1.0]})
-        total = bounded(total)
+        total = bounded(total, named)
     assert len(total) == 1 + MOST_TASKS + 1
     assert total["task", OTHERS, OTHERS] == [5 + 4 * MOST_TASKS]
     assert total["task", "0.0", "q"] == [1.0]
+    late_first = {("task", "late", "q"): [7.0], ("task", "0.0", "q"): [1.0]}
+    assert bounded(late_first, named) == {("task", OTHERS, OTHERS): [7.0], ("task", "0.0", "q"): [1.0]}
 
 
 def test_what_several_have_counted_is_added() -> None:

@@ -5,7 +5,7 @@ Nothing here may import anything large: a supervisor may have it too.
 
 from __future__ import annotations
 
-from windlass.engine.tally import Reading, add
+from windlass.engine.tally import Name, Reading, add
 
 OTHERS = "(others)"
 """Stands for all pairs of task and queue that have no rows of their own; no task and no queue can be called so."""
@@ -38,14 +38,20 @@ WAITS = RUNS + width(TIMES)
 TASK_WIDTH = WAITS + width(TIMES)
 
 
-def bounded(total: Reading) -> Reading:
-    """The same with rows for `MOST_TASKS` pairs of task and queue at most, whatever so many processes have counted:
-    those that come first, and one for all others together."""
-    tasks = [name for name in total if name[0] == "task" and name != _OTHERS]
-    if len(tasks) <= MOST_TASKS:
+def bounded(total: Reading, named: dict[Name, None]) -> Reading:
+    """The same with rows for `MOST_TASKS` pairs of task and queue at most, whatever so many processes have counted, and
+    one for all others together. ``named``: those that have rows, which have come first, and keep them."""
+    others = []
+    for name in total:
+        if name[0] == "task" and name != _OTHERS and name not in named:
+            if len(named) < MOST_TASKS:
+                named[name] = None
+            else:
+                others.append(name)
+    if not others:
         return total
     found = dict(total)
-    for name in tasks[MOST_TASKS:]:
+    for name in others:
         add(found, {_OTHERS: found.pop(name)})
     return found
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from windlass.engine.health_server import Headers, HealthServer, Reply
-    from windlass.engine.tally import Reading
+    from windlass.engine.tally import Name, Reading
 
     Counted = tuple[Reading, dict[str, int], int]
     """What all processes have counted; how many there are, by state; how many have died."""
@@ -40,6 +40,8 @@ class Report:
         self._figures: Figures | None = None
         self._gone: Reading = {}
         """What processes have counted that are gone."""
+        self._named: dict[Name, None] = {}
+        """Pairs of task and queue that have rows of their own."""
         self._deaths = 0
 
     def listen(self, host: str, port: int, poll: select.poll) -> None:
@@ -68,7 +70,7 @@ class Report:
 
         counted = process.counted()
         add(self._gone, {name: numbers for name, numbers in counted.items() if name != NOW})
-        self._gone = bounded(self._gone)
+        self._gone = bounded(self._gone, self._named)
         self._deaths += died
 
     @property
@@ -122,7 +124,7 @@ class Report:
         for state, process in health.states([*self._slots, self._alone]):
             add(total, process.counted())
             states[state] += 1
-        return bounded(total), states, self._deaths
+        return bounded(total, self._named), states, self._deaths
 
     def _answer(self, path: str, headers: Headers) -> Reply | None:
         from windlass.engine.health_server import JSON, as_json

@@ -88,8 +88,10 @@ class Tally:
         self._memory.close()
 
     def read(self) -> Reading:
-        """What has been counted until now."""
+        """What has been counted until now; nothing, once it is closed."""
         found: Reading = {}
+        if self._memory.closed:
+            return found
         at, end = _HEAD.size, self._used()
         while at < end:
             width, length = _ENTRY.unpack_from(self._bytes, at)

@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from windlass.engine.counted import NOW, OUTCOMES, RUNS, SHORT_TIMES, SIZES, TIMES, WAITS, bounded, width
-from windlass.engine.tally import Reading, Tally, add
+from windlass.engine.tally import Name, Reading, Tally, add
 from windlass.metrics.formats import encoder_for
 from windlass.metrics.visitors import is_welcome, token_here
 
@@ -26,13 +26,14 @@ class WorkerCollector(Collector):
 
     def __init__(self, *tallies: Tally) -> None:
         self._tallies = tallies
+        self._named: dict[Name, None] = {}
 
     def collect(self) -> Iterable[Metric]:
         """See `Collector`."""
         total: Reading = {}
         for tally in self._tallies:
             add(total, tally.read())
-        return families(bounded(total))
+        return families(bounded(total, self._named))
 
 
 def families(total: Reading) -> Iterator[Metric]:

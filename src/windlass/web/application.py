@@ -13,7 +13,7 @@ from litestar.response import Response
 from litestar.types import Message, Scope
 
 from windlass.app import App
-from windlass.core.errors import WindlassError
+from windlass.core.errors import InvalidOption, WindlassError
 from windlass.web import problems
 from windlass.web.access.gate import ASGI, HARMLESS, VISITOR, Gate, Who
 from windlass.web.access.roles import Visitor
@@ -57,7 +57,11 @@ def site(
             Only where nothing but this machine reaches the server.
         redact: patterns such as ``"*password*"``: arguments whose name, or whose type's name, fits one are not shown.
         trace_url: where traces are shown, with ``{trace_id}`` in it.
+
+    Raises `InvalidOption`.
     """
+    if trace_url is not None and "{trace_id}" not in trace_url:
+        raise InvalidOption(f"trace_url={trace_url!r}: expected a URL with {{trace_id}} in it")
     console = Console(app, redact=redact, trace_url=trace_url)
 
     def visitor(request: Request[Any, Any, Any]) -> Visitor | None:

@@ -4,38 +4,56 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from windlass.core.errors import UsageError, WindlassError
 from windlass.workflows.plan import Plan
+from windlass.workflows.run import Run
 from windlass.workflows.workflow import Workflow
 
 MOST_STEPS = 2000
 PATIENCE = 10.0
 """Seconds that a workflow function may take."""
 _busy = threading.Lock()
+T = TypeVar("T")
 
 
 async def plan(workflow: Workflow[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Plan:
-    """Trace it in a thread, one at a time: what does not come to an end there is left to itself, and holds up nobody
-    but those who want to have another one traced. Raises `UsageError`, also for whatever the function raises."""
-    if not _busy.acquire(blocking=False):
-        raise UsageError("another workflow is being traced, which takes long: try again later")
-    loop = asyncio.get_running_loop()
-    found: asyncio.Future[Plan] = loop.create_future()
+    """Trace it. Raises `UsageError`, also for whatever the function raises, and for more than `MOST_STEPS`."""
+    return await _traced(workflow, lambda: workflow.plan_within(MOST_STEPS, args, kwargs))
 
-    def trace() -> None:
+
+async def start(workflow: Workflow[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Run[Any]:
+    """Start a run, whose function is traced in the same way. Raises `UsageError` and `StoreError`."""
+    return await workflow.start_checked(await _traced(workflow, lambda: workflow.check(args, kwargs)))
+
+
+async def _traced(workflow: Workflow[..., Any], trace: Callable[[], T]) -> T:
+    """Do it in a thread, one at a time: what does not come to an end there is left to itself, and holds up nobody but
+    those who want to have another one traced."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while not _busy.acquire(blocking=False):  # noqa: ASYNC110 - a lock of threads
+                await asyncio.sleep(0.01)
+    except TimeoutError:
+        raise UsageError("another workflow is being traced, which takes long: try again later") from None
+    loop = asyncio.get_running_loop()
+    found: asyncio.Future[T] = loop.create_future()
+
+    def work() -> None:
+        result: T | BaseException
         try:
-            result: Plan | BaseException = workflow.plan_within(MOST_STEPS, args, kwargs)
-        except BaseException as error:  # noqa: BLE001 - it is raised where the plan is wanted
+            result = trace()
+        except BaseException as error:  # noqa: BLE001 - it is raised where the answer is wanted
             result = error
         _busy.release()
         with suppress(RuntimeError):  # the server has stopped
             loop.call_soon_threadsafe(_answer, found, result)
 
-    threading.Thread(target=trace, name="windlass-trace", daemon=True).start()
+    threading.Thread(target=work, name="windlass-trace", daemon=True).start()
     try:
         async with asyncio.timeout(PATIENCE):
             return await found
@@ -44,20 +62,16 @@ async def plan(workflow: Workflow[..., Any], args: Sequence[Any], kwargs: dict[s
     except WindlassError:
         raise
     except Exception as error:
-        raise raised(workflow, error) from error
+        said = "".join(traceback.format_exception_only(error)).strip()  # which bears an error whose own text fails
+        raise UsageError(f"workflow {workflow.name!r} raised {said[:500]}") from error
 
 
-def raised(workflow: Workflow[..., Any], error: Exception) -> UsageError:
-    """What to say of a workflow function that raised something of its own."""
-    return UsageError(f"workflow {workflow.name!r} raised {type(error).__name__}: {error!s:.500}")
-
-
-def _answer(found: asyncio.Future[Plan], result: Plan | BaseException) -> None:
+def _answer(found: asyncio.Future[T], result: T | BaseException) -> None:
     if found.done():
         return  # nobody waits any more
-    if isinstance(result, Plan):
+    if not isinstance(result, BaseException):
         found.set_result(result)
-    elif isinstance(result, Exception) and not isinstance(result, StopIteration):
+    elif isinstance(result, Exception) and not isinstance(result, (StopIteration, TimeoutError)):
         found.set_exception(result)
-    else:  # one that a future does not bear, or that would end the server
+    else:  # one that a future does not bear, that would end the server, or be taken for our own
         found.set_exception(UsageError(f"it raised {type(result).__name__}"))

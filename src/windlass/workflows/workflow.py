@@ -64,7 +64,10 @@ class Workflow(Generic[P, R_co]):
             UsageError: the graph is impossible: steps that wait for each other, or that belong to another run.
             StoreError: the store could not store it.
         """
-        payload = self._check(args, kwargs)
+        return await self.start_checked(self.check(args, kwargs))
+
+    async def start_checked(self, payload: bytes) -> Run[R_co]:
+        """Start a run with arguments that `check` has encoded. Raises `StoreError`."""
         job = self._recipe.new_job(payload, id=new_run_id())
         client = self._recipe.client
         self._recipe.job(job, (await send(client, (job,), len(payload)))[0])
@@ -74,7 +77,7 @@ class Workflow(Generic[P, R_co]):
 
     def start_sync(self, *args: P.args, **kwargs: P.kwargs) -> Run[R_co]:
         """As `start`, blocking."""
-        payload = self._check(args, kwargs)
+        payload = self.check(args, kwargs)
         job = self._recipe.new_job(payload, id=new_run_id())
         client = self._recipe.client
         self._recipe.job(job, blocking.run(lambda: send(client, (job,), len(payload)))[0])
@@ -89,7 +92,7 @@ class Workflow(Generic[P, R_co]):
         steps (``{"steps": 3, "run": "81a2..."}``), is dead if the run fails, and retries it if it is replayed.
         Cancelling the job does not cancel the run. Raises as `start`.
         """
-        return Call(self._recipe, self._check(args, kwargs))
+        return Call(self._recipe, self.check(args, kwargs))
 
     def options(
         self,
@@ -123,7 +126,10 @@ class Workflow(Generic[P, R_co]):
         """The same, for arguments that come from outside: a graph of more steps than that is refused."""
         return self._traced(self._recipe.spec.signature.encode(tuple(args), kwargs), steps)
 
-    def _check(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+    def check(self, args: Sequence[Any], kwargs: dict[str, Any]) -> bytes:
+        """Trace the graph that a run with these arguments has, and encode them for `start_checked`. Raises as
+        `start`."""
+        args = tuple(args)
         payload = self._recipe.spec.signature.encode(args, kwargs)
         self._traced(payload)
         return payload

@@ -9,12 +9,12 @@ from litestar import MediaType, get, post
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from windlass.core import drawing
-from windlass.core.errors import UsageError, WindlassError
+from windlass.core.errors import UsageError
 from windlass.doctor import Finding
 from windlass.views import RunDetail, RunView, StepView, drawn_plan, items_text, read_run, run_view, step_view
+from windlass.web import planning
 from windlass.web.api.common import LOOK, STEER, AnyRequest, Count, InPath, TheConsole, Word, note
 from windlass.web.console import Console
-from windlass.web.planning import plan, raised
 from windlass.workflows.workflow import Workflow
 
 _DRAW = {"text": drawing.as_text, "mermaid": drawing.as_mermaid, "dot": drawing.as_dot}
@@ -98,7 +98,7 @@ async def draw_plan(
 ) -> str:
     """Nothing is started, or stored; but the workflow's function is called here, with these arguments. At most 2,000
     steps."""
-    return _DRAW[format](drawn_plan(await plan(_find(console, name), data.arguments, data.named)))
+    return _DRAW[format](drawn_plan(await planning.plan(_find(console, name), data.arguments, data.named)))
 
 
 @post(
@@ -111,7 +111,7 @@ async def draw_plan(
 async def draw_plan_svg(console: TheConsole, name: InPath, data: JSONBody[Planned]) -> str:
     """Nothing is started, or stored; but the workflow's function is called here, with these arguments. At most 2,000
     steps."""
-    return drawing.as_svg(drawn_plan(await plan(_find(console, name), data.arguments, data.named)))
+    return drawing.as_svg(drawn_plan(await planning.plan(_find(console, name), data.arguments, data.named)))
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -131,13 +131,7 @@ class Started(msgspec.Struct, frozen=True, kw_only=True):
 @post("/workflows/{name:str}/runs", summary="Start a run", guards=STEER, status_code=201)
 async def start(console: TheConsole, name: InPath, data: JSONBody[Start]) -> Started:
     """Its arguments are checked as Python code would have them checked."""
-    workflow = _find(console, name).options(delay=data.delay)
-    try:
-        run = await workflow.start(*data.arguments, **data.named)
-    except WindlassError:
-        raise
-    except Exception as error:
-        raise raised(workflow, error) from error
+    run = await planning.start(_find(console, name).options(delay=data.delay), data.arguments, data.named)
     return Started(id=run.id)
 
 

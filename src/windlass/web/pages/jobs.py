@@ -134,10 +134,13 @@ async def act_on_jobs(
     fields: dict[str, Any] = {name: value for name, value in data.items() if name in BulkRequest.__struct_fields__}
     if isinstance(fields.get("ids"), str):
         fields["ids"] = [fields["ids"]]
-    if "state" in fields:
+    if isinstance(fields.get("state"), str):
         fields["state"] = [fields["state"]]
     everything = fields.pop("everything", "") == "yes"
-    wanted = msgspec.convert(fields | {"everything": everything}, BulkRequest)
+    try:
+        wanted = msgspec.convert(fields | {"everything": everything}, BulkRequest)
+    except msgspec.ValidationError as error:
+        raise UsageError(str(error)) from None
     note(request, msgspec.json.encode(wanted).decode())
     answer = await do_bulk(await console.store(), wanted, visitor.role)
     return changed(f"{answer.done:,} {_DONE[wanted.act]}" + (f", {answer.refused:,} not" if answer.refused else ""))
