@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from litestar import Litestar, Request, Router, get
 from litestar.di import NamedDependency, Provide
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, SerializationException
 from litestar.response import Response
 from litestar.types import Message, Scope
 
@@ -94,6 +94,7 @@ def site(
         exception_handlers={
             WindlassError: problems.on_windlass_error,
             HTTPException: problems.on_http_error,
+            SerializationException: problems.on_unreadable,
             RecursionError: problems.on_depth,
             Exception: problems.on_any_error,
         },

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 from litestar import Request, Response
-from litestar.exceptions import HTTPException, ValidationException
+from litestar.exceptions import HTTPException, SerializationException, ValidationException
 
 from windlass.core.errors import (
     CapabilityMissing,
@@ -89,6 +89,11 @@ def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Resp
         detail = "; ".join(said) or detail
     headers = {name: value for name, value in (error.headers or {}).items() if name.lower() == "allow"}
     return _answer(error.status_code, detail, headers=headers)
+
+
+def on_unreadable(_request: Request[Any, Any, Any], error: SerializationException) -> Response[Problem]:
+    """The body is none. Litestar says so itself, unless somebody has read it before (Sentry's library does)."""
+    return _answer(400, str(error.detail or error))
 
 
 def on_depth(_request: Request[Any, Any, Any], _error: RecursionError) -> Response[Problem]:
