@@ -214,7 +214,7 @@ def test_one_job_is_cancelled_replayed_rescheduled_and_deleted(api: httpx.Client
         ("POST", "/schedules/preview", {"cron": "* * * * *", "every": 5}, 400, "one of"),
         ("POST", "/schedules/preview?count=5000", {"every": 5}, 400, "count"),
         ("GET", f"/runs/{NOBODY}", None, 400, "not of a run"),
-        ("POST", "/workflows/none/runs", {}, 400, "no workflow"),
+        ("POST", "/workflows/none/runs", {}, 404, "no workflow"),
         ("POST", "/tokens", {"name": "a b"}, 400, "letters"),
         ("POST", "/users", {"name": "ada", "password": "short"}, 400, "8 to 1000"),
         ("POST", "/users", {"name": "ada", "password": "long enough", "role": "god"}, 400, "viewer, operator"),
@@ -374,7 +374,7 @@ def test_what_a_workflow_would_run_is_drawn(api: httpx.Client) -> None:
     assert picture.text.startswith("<svg")
     assert picture.headers["content-type"].startswith("image/svg+xml")
     assert ok(api.get("/runs")) == []
-    assert "no workflow" in problem(api.post("/workflows/nothing/graph", json={}), 400)
+    assert "no workflow" in problem(api.post("/workflows/nothing/graph", json={}), 404)
     assert "argument" in problem(api.post("/workflows/sum/graph", json={"arguments": ["x"]}), 400)
     assert api.post("/workflows/chain/graph", json={"arguments": [2000]}).text.count("\n") == 1999
     assert "more than 2_000 steps" in problem(api.post("/workflows/chain/graph", json={"arguments": [10**7]}), 400)

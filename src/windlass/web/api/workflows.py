@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import MediaType, get, post
+from litestar.exceptions import NotFoundException
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from windlass.core import drawing
-from windlass.core.errors import UsageError
 from windlass.doctor import Finding
 from windlass.views import RunDetail, RunView, StepView, drawn_plan, items_text, read_run, run_view, step_view
 from windlass.web import planning
@@ -23,7 +23,7 @@ _DRAW = {"text": drawing.as_text, "mermaid": drawing.as_mermaid, "dot": drawing.
 def _find(console: Console, name: str) -> Workflow[..., Any]:
     workflow = console.app.workflows.get(name)
     if workflow is None:
-        raise UsageError(f"no workflow {name[:100]!a} is declared")
+        raise NotFoundException(f"no workflow {name[:100]!a} is declared")
     return workflow
 
 
