@@ -12,9 +12,9 @@ import httpx
 import pytest
 
 from tests.integration.web_harness import site_of
-from windlass import App, Every, RemoteError
+from windlass import App, Every, InvalidOption, RemoteError
 from windlass.store.sqlite import SQLiteStore
-from windlass.web import planning
+from windlass.web import planning, site
 
 NOBODY = "01890a5d-ac96-774b-bcce-b302099a8057"
 PASSWORD = "correct horse"
@@ -399,6 +399,25 @@ def test_a_workflow_that_does_not_end_holds_up_nobody(api: httpx.Client, monkeyp
         time.sleep(0.02)
     else:
         raise AssertionError("it goes on for ever")
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"act": "zap", "everything": "yes"},
+        {"act": "cancel"},
+        {"act": "cancel", "everything": "yes", "dry_run": "true"},
+        {"act": "cancel", "state": ["dead", "ready"], "queue": ["a", "b"]},
+    ],
+)
+def test_a_wrong_form_of_the_pages_is_refused(unchanging: httpx.Client, form: dict[str, Any]) -> None:
+    """Most of all one that names no jobs: it does not mean all of them."""
+    assert problem(unchanging.post(f"{str(unchanging.base_url).removesuffix('/api/v1/')}/jobs", data=form), 400)
+
+
+def test_a_trace_url_says_where_the_id_goes(app: App) -> None:
+    with pytest.raises(InvalidOption, match="trace_id"):
+        site(app, trace_url="https://traces.example.org/trace/")
 
 
 def test_a_crontab_is_imported(api: httpx.Client) -> None:

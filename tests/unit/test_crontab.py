@@ -76,3 +76,8 @@ def test_names_are_names_whatever_the_command() -> None:
     commands = ["\U0001f4a9/", "/", "x" * 300, "$(echo) >/dev/null", "-"]
     for name in _named("".join(f"0 1 * * * {command}\n" for command in commands)):
         assert check_schedule(name) == name
+
+
+@pytest.mark.parametrize("sign", ["\x0c", "\x0b", "\x85", "\u2028"])
+def test_a_line_ends_where_cron_ends_it(sign: str) -> None:
+    assert list(read_crontab(f"0 5 * * * a{sign}--x\r\n")) == [Entry(1, Cron("0 5 * * *"), f"a{sign}--x")]

@@ -14,7 +14,7 @@ from windlass.workflows.plan import Plan
 from windlass.workflows.run import Run
 from windlass.workflows.workflow import Workflow
 
-MOST_STEPS = 2000
+MOST_DRAWN = 2000
 PATIENCE = 10.0
 """Seconds that a workflow function may take."""
 _busy = threading.Lock()
@@ -22,8 +22,8 @@ T = TypeVar("T")
 
 
 async def plan(workflow: Workflow[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Plan:
-    """Trace it. Raises `UsageError`, also for whatever the function raises, and for more than `MOST_STEPS`."""
-    return await _traced(workflow, lambda: workflow.plan_within(MOST_STEPS, args, kwargs))
+    """Trace it. Raises `UsageError`, also for whatever the function raises, and for more than `MOST_DRAWN`."""
+    return await _traced(workflow, lambda: workflow.plan_within(MOST_DRAWN, args, kwargs))
 
 
 async def start(workflow: Workflow[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Run[Any]:
