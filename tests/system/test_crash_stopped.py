@@ -62,12 +62,18 @@ def test_a_zombie_is_refused(site: CrashSite) -> None:
     Its coroutines are cancelled before they can take their next step; its threads run on to their ends.
     """
     fleet = site.workers(2, concurrency=50)
-    for _ in range(125):  # so that its slots hold both kinds at any moment
+    in_threads: set[str] = set()
+    for _ in range(125):  # so that its slots hold both kinds, as a rule
         site.enqueue("work", ({"n": n, "seconds": 0.02, "again": 1} for n in range(20)))
-        site.enqueue("work_in_thread", ({"n": n, "seconds": 0.02, "again": 1} for n in range(20)))
+        in_threads.update(site.enqueue("work_in_thread", ({"n": n, "seconds": 0.02, "again": 1} for n in range(20))))
     zombie = site.rng.choice(fleet.pids())
-    freeze_outside_a_write(site, zombie)
-    before = site.marks()
+    while True:
+        freeze_outside_a_write(site, zombie)
+        before = site.marks()
+        its = [mark for mark in before if mark.pid == zombie and mark.job in in_threads]
+        if len({mark.job for mark in its}) > sum(mark.what == "end" for mark in its):
+            break
+        site.thaw(zombie)  # none of its threads is in the middle of a job
     until(lambda: any(mark.attempt == 2 for mark in site.marks()), "the zombie's jobs to run again")
     site.thaw(zombie)
     fleet.next(rf"\[{zombie}\] windlass.engine: job .* was lost: the outcome of this attempt is dropped")
