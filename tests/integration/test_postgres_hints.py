@@ -497,3 +497,15 @@ async def test_where_nobody_sweeps_all_are_told(
     await admin.execute("INSERT INTO windlass.idle SELECT 1, 1, gen_random_uuid(), 1 FROM generate_series(1, 60000)")
     await enqueue(store, new_job("tell"))
     assert await hints.next() == ANYBODY
+
+
+async def test_who_subscribed_before_the_connection_listened_looks_again(store: PostgresStore) -> None:
+    """What was said in between was said to nobody."""
+    twin = store.twin()
+    woken = asyncio.Event()
+    try:
+        twin.subscribe(["limits"], woken.set)  # nothing has connected yet
+        async with asyncio.timeout(10):
+            await woken.wait()
+    finally:
+        await twin.aclose()

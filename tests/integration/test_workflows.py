@@ -32,6 +32,7 @@ from windlass.core.clock import HOUR, MINUTE
 from windlass.core.ids import Family, from_text, new_id, new_run_id
 from windlass.core.lifecycle import State
 from windlass.core.model import ClaimRequest, Lane, NewJob, Session
+from windlass.engine.paused_runs import PausedRuns
 from windlass.store.port import Store
 from windlass.workflows.run import Run
 from windlass.workflows.running import store_run
@@ -910,6 +911,25 @@ async def test_a_worker_that_starts_knows_what_is_paused(app: App) -> None:
         await eventually(lambda: _is(numbers, "scheduled"))
         await run.resume()
         assert await run.result(WAIT) == 0
+
+
+async def test_a_worker_that_has_not_heard_of_the_resuming_lets_go_what_it_put_back(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, workflow = await gated(app)
+    gate.open.set()
+    run = await workflow.start(2)
+    await run.pause()
+
+    async def hears_nothing(paused_runs: PausedRuns) -> None:
+        pass
+
+    # As when a claim was under way while somebody resumed: what it brings is held against what was known before.
+    monkeypatch.setattr(PausedRuns, "catch_up", hears_nothing)
+    async with app.worker():
+        await eventually(lambda: _is(app.job(run.id), "scheduled"))
+        await run.resume()
+        assert await run.result(WAIT) == 1
 
 
 # ------------------------------------------------------------------------------------------------------ auditing

@@ -109,12 +109,14 @@ class Server(ABC):
     def pause(self) -> None:
         """Stop it, and all its processes, with SIGSTOP: connections stay, and nobody answers."""
         for process in self._family():
-            process.suspend()
+            with contextlib.suppress(psutil.NoSuchProcess):  # PostgreSQL's end with their connections
+                process.suspend()
 
     def resume(self) -> None:
         """Let it go on."""
         for process in self._family():
-            process.resume()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.resume()
 
     def destroy(self) -> None:
         """End it however it is, and delete its data. Idempotent."""

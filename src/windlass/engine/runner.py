@@ -33,7 +33,7 @@ from windlass.engine.process_pool.config import ChildProcesses
 from windlass.engine.process_pool.place import Place
 from windlass.engine.process_slots import ProcessSlots
 from windlass.engine.threads import ThreadSlots
-from windlass.store.port import Insights
+from windlass.store.port import Store
 
 log = logging.getLogger("windlass.engine")
 
@@ -58,7 +58,7 @@ class Runner:
         lanes: WorkerLanes,
         settle: Callable[[Settlement], None],
         sink: NoteSink,
-        store: Insights,
+        store: Store,
         middleware: Sequence[Middleware] = (),
         children: ChildProcesses | None = None,
         place: Place | None = None,

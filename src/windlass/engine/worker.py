@@ -124,8 +124,9 @@ class Worker:
     async def _start(self) -> None:
         await self._store.connect()
         self._assemble()
-        await asyncio.gather(self._finder.look(), self._runner.paused_runs.refresh())
+        await self._finder.look()
         await self._open_session()
+        await self._runner.paused_runs.refresh()  # by now hints of what changes afterwards arrive
         wear = Wear(self._config.recycle, time.monotonic(), random.random())  # noqa: S311 - no secret
         self._successor = Successor(wear, self._config.on_worn, self._config.on_recycle)
         self._show_vitals()  # the heartbeat goes on with it: there is something to see before anybody looks
@@ -539,8 +540,7 @@ class Worker:
                 self._heard(answer)
                 if answer.jobs:
                     await asyncio.sleep(0)  # what ends at its first step goes with the next claim, not after it
-            if self._claimer.limits_changed:
-                await self._claimer.give_back_paused(self._store)
+            await self._heed_pauses()
             if pump.settled >= self._successor.jobs and not self._stopping:
                 self._successor.ask_if_worn(pump.settled, time.monotonic())
             if pump.outbox.waiting or self._revoked or (answer is not None and self._claimer.look):
@@ -548,6 +548,13 @@ class Worker:
             if not self._stopping and self._claimer.became_free(self._holding):
                 continue
             await self._sleep()
+
+    async def _heed_pauses(self) -> None:
+        """Between two trips: let go what was put back for a pause that is over, and give back what is paused by now."""
+        if self._runner.paused_runs.put_back:
+            await self._runner.paused_runs.let_go()
+        if self._claimer.limits_changed:
+            await self._claimer.give_back_paused(self._store)
 
     def _heard(self, answer: ClaimAnswer) -> None:
         """Draw the conclusions from the answer to a claim."""
@@ -565,6 +572,7 @@ class Worker:
 
     def _settled(self, batch: list[Settlement], answers: list[Settled]) -> None:
         self._runner.inputs.settled(batch, answers)
+        self._runner.paused_runs.settled(batch, answers)
         self._minutes.settled(batch, answers)
         if self._counts is not None:
             self._counts.settled(batch, answers)

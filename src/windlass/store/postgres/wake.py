@@ -133,20 +133,18 @@ class Listener:
 
     async def _run(self) -> None:
         back_off = _FIRST_BACK_OFF
-        first = True
         while True:
             try:
-                await self._listen(first)
+                await self._listen()
             except _FAILURES as error:
                 _log.debug("the listener of %s failed: %s", self._address.shown, error)
             if self._listens.is_set():
                 back_off = _FIRST_BACK_OFF
                 self._listens.clear()
-            first = False
             await asyncio.sleep(back_off * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
             back_off = min(back_off * 2, _LONGEST_BACK_OFF)
 
-    async def _listen(self, first: bool) -> None:
+    async def _listen(self) -> None:
         """Listen until the connection is lost, or hears itself no more."""
         connection = self._connection = await open_connection(self._address, self._address.listen)
         try:
@@ -162,8 +160,7 @@ class Listener:
             for kind in KINDS:
                 await connection.add_listener(channel_of(self._address.schema, kind), self._hear)
             self._listens.set()
-            if not first:
-                self._wake_all()  # for what was not heard meanwhile
+            self._wake_all()  # for what those did not hear who had subscribed before
             while not await self._is_lost():
                 if not await self._hears_itself(connection):
                     return
