@@ -595,6 +595,7 @@ class App(AppWorkflows, AppCompute, AppLimits):
             version=self.version,
             children=children or ChildProcesses(),
             schedules=self.declared,
+            traced=self._client.tracing is not None,
             note_deaths=self._notes_deaths,
             place=find_place(self, self._client.tasks.values(), known_as),
             offer=offer(resources, labels, share),

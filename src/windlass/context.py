@@ -25,13 +25,15 @@ class NoteSink(Protocol):
 class Current:
     """The attempt that is running here: see `current`."""
 
-    __slots__ = ("_end_asked", "_end_event", "_job", "_sink")
+    __slots__ = ("_end_asked", "_end_event", "_job", "_sink", "span")
 
     def __init__(self, job: ClaimedJob, sink: NoteSink) -> None:
         self._job = job
         self._sink = sink
         self._end_asked = False
         self._end_event: threading.Event | None = None
+        self.span: str | None = None
+        """The attempt's span, as a ``traceparent``, while one is recorded. Tracing sets it."""
 
     @property
     def job_id(self) -> str:
@@ -74,6 +76,11 @@ class Current:
     def trace_id(self) -> str | None:
         """The trace that the job belongs to, 32 hexadecimal digits, if its headers name one."""
         return trace_id_of(decode_options(self._job.options).headers)
+
+    @property
+    def failed_span(self) -> str | None:
+        """The span of the last attempt that failed, as a ``traceparent``, if there was one. With tracing only."""
+        return self._job.failed_span or None
 
     @property
     def attempt(self) -> int:

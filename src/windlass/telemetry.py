@@ -6,11 +6,12 @@ They are written out here, since that package is no dependency of the API.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context, attach, detach, get_current
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from windlass.context import Current, Middleware
 from windlass.core.ids import to_text
@@ -28,14 +29,12 @@ if TYPE_CHECKING:
 MOST_LINKS = 100
 """Of a step to those that it waits for; beyond some more the SDK drops them."""
 MOST_REMEMBERED = 10_000
-"""Steps, and attempts that failed, whose spans are remembered for those that are linked to them."""
+"""Steps whose spans are remembered for those that are linked to them."""
 MOST_BAGGAGE = 1024
 """Bytes of baggage that travel with a job; what is larger stays behind, and the trace goes on without it."""
 _SYSTEMS = {"postgres": "postgresql", "rediss": "redis", "unix": "redis", "valkey": "redis", "valkeys": "redis"}
 """URL schemes whose database has another name in the conventions."""
-
-
-K = TypeVar("K", str, bytes)
+_W3C = TraceContextTextMapPropagator()
 
 
 class Here(NamedTuple):
@@ -58,8 +57,6 @@ class Tracing(Middleware):
         self._open: dict[Current, tuple[Span, Token[Context]]] = {}
         self._steps: dict[bytes, SpanContext] = {}
         """Spans of steps that were created lately, by job: a run's steps are stored one after the other."""
-        self._failed: dict[str, SpanContext] = {}
-        """Spans of attempts that failed here, by job, for the next attempts."""
         self._here = Here(Context(), in_trace=False, sampled=False)
 
     def here(self) -> Here:
@@ -87,7 +84,9 @@ class Tracing(Middleware):
         links = [Link(self._steps[one]) for one in parents if one in self._steps][:MOST_LINKS]
         span = self._tracer.start_span(f"create {queue}", kind=SpanKind.PRODUCER, attributes=attributes, links=links)
         if job_id is not None and parents:
-            _remember(self._steps, job_id, span)
+            if len(self._steps) >= MOST_REMEMBERED:
+                self._steps.clear()
+            self._steps[job_id] = span.get_span_context()
         _inject(headers, trace.set_span_in_context(span))
         span.end()
 
@@ -102,10 +101,10 @@ class Tracing(Middleware):
         said = parent.get_span_context()
         if said.is_valid and not said.trace_flags.sampled:
             return parent  # as samplers decide that heed their parents; asking them costs more than many tasks
-        before = self._failed.pop(attempt.job_id, None) if attempt.attempt > 1 else None
-        links = () if before is None else (Link(before),)
+        links = () if attempt.failed_span is None else _links_to(attempt.failed_span)
         span = self._tracer.start_span(f"process {attempt.queue}", context, SpanKind.CONSUMER, links=links)
         if span.is_recording():
+            attempt.span = _traceparent(span.get_span_context())
             span.set_attributes(_messaging("process", attempt.task, attempt.queue))
             span.set_attributes({"messaging.message.id": attempt.job_id, "windlass.attempt": attempt.attempt})
             if (run := attempt.run) is not None:
@@ -122,8 +121,6 @@ class Tracing(Middleware):
             span.set_attribute("windlass.dead", dead)
             span.record_exception(error)
             span.set_status(Status(StatusCode.ERROR, str(error)))
-            if not dead:
-                _remember(self._failed, attempt.job_id, span)
         if opened is None:
             span.end()
 
@@ -163,10 +160,14 @@ class _TracedStore(WrappedStore):
         return traced
 
 
-def _remember(where: dict[K, SpanContext], job: K, span: Span) -> None:
-    if len(where) >= MOST_REMEMBERED:
-        where.clear()
-    where[job] = span.get_span_context()
+def _traceparent(span: SpanContext) -> str:
+    return f"00-{trace.format_trace_id(span.trace_id)}-{trace.format_span_id(span.span_id)}-{span.trace_flags:02x}"
+
+
+def _links_to(traceparent: str) -> list[Link]:
+    context = _W3C.extract({"traceparent": traceparent}, Context())
+    span = trace.get_current_span(context).get_span_context()
+    return [Link(span)] if span.is_valid else []
 
 
 def _inject(headers: dict[str, str], context: Context | None) -> None:

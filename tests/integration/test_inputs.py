@@ -1,11 +1,17 @@
-"""What a worker remembers of results, for the steps that take them."""
+"""What a worker brings to jobs before they start: what it remembers of results, and what it looks up of retries."""
 
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
 import pytest
 
+from windlass.core.errors import StoreUnavailable
 from windlass.core.ids import Family, new_id, new_run_id
 from windlass.core.lifecycle import Outcome
 from windlass.core.model import ClaimedJob, Settled, Settlement
 from windlass.core.options import encode_options
+from windlass.core.records import JobRecord
 from windlass.core.steps import Input, StepInfo
 from windlass.core.task import JobOptions
 from windlass.engine import inputs
@@ -27,11 +33,17 @@ def claimed(job_id: bytes, *takes: int) -> ClaimedJob:
 class Heard:
     """What the inputs told the worker."""
 
-    def __init__(self) -> None:
-        self.settled: list[Settlement] = []
+    def __init__(self, store: MemoryStore, *, traced: bool = False) -> None:
+        self.settled: list[ClaimedJob] = []
         self.delivered: list[ClaimedJob] = []
-        store = MemoryStore()
-        self.inputs = Inputs(store, {}, self.delivered.extend, self.settled.append, PausedRuns(store))
+        self.inputs = Inputs(
+            store,
+            {},
+            self.delivered.extend,
+            lambda job, _: self.settled.append(job),
+            PausedRuns(store),
+            traced=traced,
+        )
 
     def ends(self, number: int, result: bytes, answer: Settled) -> None:
         job = claimed(Family(RUN).id(number))
@@ -41,7 +53,7 @@ class Heard:
 
 @pytest.fixture
 def heard() -> Heard:
-    return Heard()
+    return Heard(MemoryStore())
 
 
 async def test_what_the_store_accepted_is_there_without_asking(heard: Heard) -> None:
@@ -77,3 +89,67 @@ async def test_what_waits_can_be_taken_out(heard: Heard) -> None:
     assert heard.inputs.take_out(lambda one: one.id == job.id) == [job]
     assert not heard.inputs.loading
     heard.inputs.close()
+
+
+# ------------------------------------------------------------------------------------------------ retries
+
+
+class Asked(MemoryStore):
+    """Answers when it is let go."""
+
+    def __init__(self, *, away: bool = False) -> None:
+        super().__init__()
+        self.asked: list[Sequence[bytes]] = []
+        self.may_answer = asyncio.Event()
+        self._away = away
+
+    async def get_jobs(self, ids: Sequence[bytes]) -> list[JobRecord | None]:
+        self.asked.append(ids)
+        await self.may_answer.wait()
+        if self._away:
+            raise StoreUnavailable("no")
+        return await super().get_jobs(ids)
+
+
+def retried() -> ClaimedJob:
+    return msgspec.structs.replace(claimed(new_id()), attempt=2, failures=1)
+
+
+async def test_the_attempts_before_are_looked_up_once_for_all_that_were_claimed_together() -> None:
+    store = Asked()
+    heard = Heard(store, traced=True)
+    jobs = [retried(), retried()]
+    first = claimed(new_id())
+    assert heard.inputs.fill([*jobs, first]) == [first]
+    assert set(heard.inputs.loading) == {job.id for job in jobs}
+    store.may_answer.set()
+    await asyncio.sleep(0.01)
+    assert store.asked == [[job.id for job in jobs]]
+    assert [(job.id, job.failed_span) for job in heard.delivered] == [(job.id, "") for job in jobs]
+    assert not heard.inputs.loading
+
+
+async def test_a_retry_starts_though_the_store_cannot_say_what_was_before() -> None:
+    store = Asked(away=True)
+    heard = Heard(store, traced=True)
+    heard.inputs.fill([job := retried()])
+    store.may_answer.set()
+    await asyncio.sleep(0.01)
+    assert [one.id for one in heard.delivered] == [job.id]
+
+
+async def test_a_retry_that_was_given_back_meanwhile_does_not_start() -> None:
+    store = Asked()
+    heard = Heard(store, traced=True)
+    heard.inputs.fill([kept := retried(), gone := retried()])
+    assert heard.inputs.take_out(lambda one: one.id == gone.id) == [gone]
+    store.may_answer.set()
+    await asyncio.sleep(0.01)
+    assert [one.id for one in heard.delivered] == [kept.id]
+
+
+async def test_nothing_is_looked_up_where_nothing_is_traced() -> None:
+    store = Asked()
+    heard = Heard(store)
+    assert heard.inputs.fill([job := retried()]) == [job]
+    assert store.asked == []

@@ -17,6 +17,7 @@ from opentelemetry.semconv._incubating.attributes import messaging_attributes as
 from opentelemetry.semconv.attributes import db_attributes, error_attributes
 from opentelemetry.trace import SpanKind, StatusCode
 
+from tests.integration.engine_harness import eventually
 from windlass import App, Current, Job, Middleware, ProcessDied, Retry, Snooze, current
 from windlass.core.ids import new_id
 from windlass.core.model import ClaimedJob
@@ -202,6 +203,54 @@ async def test_a_retry_is_linked_to_the_attempt_before(traces: Traces) -> None:
     links = [[link.context.span_id for link in span.links] for span in attempts]
     ids = [span.context.span_id for span in attempts if span.context]
     assert links == [[], [ids[0]], [ids[1]], [], [ids[3]], [ids[4]]]
+
+
+async def has_status(job: Job[Any], status: str) -> bool:
+    return await job.status() == status
+
+
+async def test_a_retry_is_linked_to_the_attempt_before_though_another_worker_ran_that(
+    traces: Traces, tmp_path: Path
+) -> None:
+    others = Traces(f"sqlite:///{tmp_path}/windlass.db")
+
+    async def second(job: int) -> None:
+        if current().attempt == 1:
+            raise ValueError
+        failed_spans.append(current().failed_span)
+
+    failed_spans: list[str | None] = []
+    first = traces.app.task(name="second", retry=Retry(attempts=2, delay=3600))(second)
+    others.app.task(name="second")(second)
+    async with traces.app.worker():
+        jobs = [await first.enqueue(n) for n in range(2)]
+        for job in jobs:
+            await eventually(lambda job=job: has_status(job, "scheduled"))
+    async with others.app.worker():
+        for job in jobs:
+            await job.reschedule(0)
+            await job.result(SOON)
+    failed, retried = traces.spans("process default"), others.spans("process default")
+    by_job = {(span.attributes or {})[names.MESSAGING_MESSAGE_ID]: span.context for span in failed}
+    for span in retried:
+        before = by_job[(span.attributes or {})[names.MESSAGING_MESSAGE_ID]]
+        assert before is not None
+        assert [(link.context.trace_id, link.context.span_id) for link in span.links] == [
+            (before.trace_id, before.span_id)
+        ]
+    assert all(failed_spans)
+    await others.app.aclose()
+
+
+async def test_what_is_no_traceparent_is_not_linked_to(traces: Traces) -> None:
+    options = b'{"headers":{"traceparent":"00-%s-%s-01"}}' % (b"a" * 32, b"b" * 16)
+    tracing = Tracing(traces.provider)
+    for failed_span in ("", "nothing", "00-0-0-01", f"00-{'0' * 32}-{'0' * 16}-01"):
+        job = ClaimedJob(new_id(), 2, "work", b"{}", options, "default", "", 5, 2, 1, 0, 0, 0, failed_span=failed_span)
+        attempt = Current(job, Silent())
+        tracing.before(attempt, {})
+        tracing.after(attempt, None)
+    assert [len(span.links) for span in traces.spans("process default")] == [0] * 4
 
 
 async def test_steps_are_linked_to_those_that_they_wait_for(traces: Traces) -> None:

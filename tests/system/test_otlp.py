@@ -48,6 +48,34 @@ def mail(order: int) -> None:
 """
 
 
+FRAGILE = """\
+import os
+import signal
+
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+
+from windlass import App, Retry, current
+
+provider = TracerProvider(resource=Resource.create({"service.name": str(os.getpid())}))
+provider.add_span_processor(SimpleSpanProcessor(OTLPSpanExporter()))
+trace.set_tracer_provider(provider)
+
+app = App("sqlite:///jobs.db", tracing=True)
+
+
+@app.task(name="forge", executor="process", retry=Retry(attempts=4, delay=0))
+def forge() -> None:
+    if current().attempt in (1, 3):
+        raise TimeoutError("no answer")
+    if current().attempt == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
 class Collector:
     """Takes spans over OTLP, as protobuf over HTTP."""
 
@@ -136,3 +164,25 @@ def test_a_collector_sees_one_trace_from_the_request_to_what_its_jobs_enqueued(
     assert succeeded.status.code != succeeded.status.STATUS_CODE_ERROR
     services = {span.name: service for service, span in collector.spans}
     assert (services["create payments"], services["process payments"]) == ("site", "worker")
+
+
+def test_a_retry_is_linked_to_the_attempt_that_failed_in_another_process(collector: Collector, tmp_path: Path) -> None:
+    (tmp_path / "fragile.py").write_text(FRAGILE)
+    environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
+    command = worker_command("--app", "fragile:app", "--max-jobs-per-child", "1")
+    with Supervised(command, tmp_path, environment) as worker, producing(collector, tmp_path) as (app, _):
+        worker.ready()
+
+        @app.task(name="forge")
+        def forge() -> None: ...
+
+        async def order() -> None:
+            await forge.enqueue()
+            await app.aclose()
+
+        asyncio.run(order())
+        wait_until(lambda: len(collector.named("process default")) == 4, "the attempts")
+    attempts = collector.named("process default")
+    links = [[link.span_id for link in span.links] for span in attempts]
+    assert links == [[], *([span.span_id] for span in attempts[:3])]
+    assert len({service for service, span in collector.spans if span.name == "process default"}) == 4

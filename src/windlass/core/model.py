@@ -201,6 +201,9 @@ class ClaimedJob(msgspec.Struct, frozen=True, gc=False):
     undeliverable_for: Span
     """How long workers have been unable to run it; 0 if none ever was."""
     limit_key: str | None = None
+    failed_span: str | None = None
+    """The span of the last attempt that failed, as a ``traceparent``; empty if there is none, ``None`` if nobody has
+    looked. Stores leave it out."""
 
 
 class Refusal(IntEnum):
@@ -372,3 +375,5 @@ class ErrorRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """The worker's clock."""
     names: tuple[str, ...] = ()
     """The qualified names of the class and its bases, most derived first."""
+    span: str | None = None
+    """The attempt's span, if it was traced: a ``traceparent``."""

@@ -48,7 +48,7 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(ErrorRecord).decode
 
 
-def encode_error(error: BaseException, attempt: int, now: Instant) -> bytes:
+def encode_error(error: BaseException, attempt: int, now: Instant, span: str | None = None) -> bytes:
     """Write an exception as an encoded `ErrorRecord`. Never raises, whatever ``str(error)`` does.
 
     The traceback begins with the first frame that is not the engine's.
@@ -57,6 +57,7 @@ def encode_error(error: BaseException, attempt: int, now: Instant) -> bytes:
         error: what the attempt raised.
         attempt: number of the attempt.
         now: instant of the worker's clock.
+        span: of the attempt, as a ``traceparent``.
     """
     kind = type(error)
     names = tuple(type_name(base) for base in kind.__mro__[:_MAX_NAMES] if base is not object)
@@ -68,8 +69,14 @@ def encode_error(error: BaseException, attempt: int, now: Instant) -> bytes:
             attempt=attempt,
             at=now,
             names=names,
+            span=span,
         )
     )
+
+
+def with_span(data: bytes, span: str | None) -> bytes:
+    """The same encoded error, with the attempt's span, which was made only afterwards."""
+    return data if span is None else _encode(msgspec.structs.replace(decode_error(data), span=span))
 
 
 def decode_error(data: bytes) -> ErrorRecord:

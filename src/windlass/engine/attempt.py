@@ -177,12 +177,15 @@ class Attempt(Current):
         if isinstance(error, RetryLater) and error.delay is not None:
             delay = to_span(error.delay, "RetryLater(delay)")
         self.failure = Failure(error, dead=False)
-        return self._settle(Outcome.RETRY, error=encode_error(error, self.job.attempt, _wall()), delay=delay)
+        return self._settle(Outcome.RETRY, error=self._record(error), delay=delay)
 
     def _dead(self, error: BaseException) -> Settlement:
         self.failure = Failure(error, dead=True)
-        record = encode_error(error, self.job.attempt, _wall())
+        record = self._record(error)
         return Settlement(self.job.id, self.job.token, Outcome.DEAD, None, record, 0, self.spec.keep_dead)
+
+    def _record(self, error: BaseException) -> bytes:
+        return encode_error(error, self.job.attempt, _wall(), self.span)
 
     def _settle(self, outcome: Outcome, *, error: bytes | None = None, delay: Span = 0) -> Settlement:
         keep = self.options.keep if self.options.keep is not None else self.spec.keep

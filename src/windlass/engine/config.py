@@ -45,6 +45,8 @@ class WorkerConfig:
     """Where a child process finds the app; ``None``: this worker can run no process tasks."""
     schedules: Mapping[str, Definition] = field(default_factory=dict)
     """What the application declares, by name: those that the store does not have are made when the worker starts."""
+    traced: bool = False
+    """Attempts are told the span of the last one that failed."""
     note_deaths: bool = False
     """Write down which jobs are about to die: see `windlass.engine.deaths`."""
     grace: float = DEFAULT_GRACE

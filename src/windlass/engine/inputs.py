@@ -1,4 +1,5 @@
-"""Brings the results that steps take from others, before they are run.
+"""Brings what jobs need besides what they were claimed with: the results that steps take from others, and, where
+attempts are traced, the span of the attempt before.
 
 What ended here a moment ago is remembered, so that the next step of a chain need not ask; all that the jobs of one
 claim need besides goes to the store in one call.
@@ -10,7 +11,8 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -19,7 +21,7 @@ from windlass.core.errors import StoreError, UndecodablePayload, WindlassError
 from windlass.core.lifecycle import Outcome, State
 from windlass.core.model import KEEP, KEEP_DEAD, MAX_BATCH, ClaimedJob, Settled, Settlement
 from windlass.core.options import decode_options
-from windlass.core.remote import encode_error
+from windlass.core.remote import decode_error, encode_error
 from windlass.core.steps import OMITTED, UNFINISHED, NotKnown, StepInfo, TooEarly, fill, is_step
 from windlass.core.task import TaskSpec
 from windlass.engine.endings import log_ending
@@ -47,6 +49,7 @@ class Inputs:
         deliver: takes jobs that can start.
         settle: takes the ends of those that never will.
         paused: knows what may not start.
+        traced: whether attempts are.
     """
 
     def __init__(
@@ -56,14 +59,17 @@ class Inputs:
         deliver: Callable[[list[ClaimedJob]], None],
         settle: Callable[[ClaimedJob, Settlement], None],
         paused: PausedRuns,
+        *,
+        traced: bool = False,
     ) -> None:
         self._paused = paused
+        self._traced = traced
         self._store = store
         self._tasks = tasks
         self._deliver = deliver
         self._settle = settle
         self.loading: dict[bytes, ClaimedJob] = {}
-        """Jobs that wait for results, by id."""
+        """Jobs that wait for what they need, by id."""
         self._loads: set[asyncio.Task[None]] = set()
         self._known: OrderedDict[bytes, bytes] = OrderedDict()
         """Results of steps that have succeeded, the oldest first."""
@@ -77,11 +83,16 @@ class Inputs:
         """Give back those that can start, with their arguments; `deliver` has the others later."""
         ready: list[ClaimedJob] = []
         later: list[tuple[ClaimedJob, StepInfo]] = []
+        retried: list[ClaimedJob] = []
         for job in jobs:
             info = decode_options(job.options).step if is_step(job.options) else None
             put_back = self._paused.holds(job, info)
             if put_back is not None:
                 self._settle(job, put_back)
+                continue
+            if job.failures and self._traced and job.failed_span is None:
+                self.loading[job.id] = job
+                retried.append(job)
                 continue
             if info is None or not info.takes:
                 ready.append(job)
@@ -92,10 +103,15 @@ class Inputs:
                 self.loading[job.id] = job
                 later.append((job, info))
         if later:
-            task = asyncio.get_running_loop().create_task(self._load(later), name="windlass-inputs")
-            self._loads.add(task)
-            task.add_done_callback(self._loads.discard)
+            self._begin(self._load(later))
+        if retried:
+            self._begin(self._look_back(retried))
         return ready
+
+    def _begin(self, load: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(load, name="windlass-inputs")
+        self._loads.add(task)
+        task.add_done_callback(self._loads.discard)
 
     def _sort(self, job: ClaimedJob, filled: ClaimedJob | Settlement, ready: list[ClaimedJob]) -> None:
         if isinstance(filled, ClaimedJob):
@@ -127,6 +143,24 @@ class Inputs:
             jobs = left
             if jobs:
                 found.update(await self._fetch(list(missing)))
+
+    async def _look_back(self, jobs: list[ClaimedJob]) -> None:
+        spans = await self._failed_spans([job.id for job in jobs])
+        told: list[ClaimedJob] = []
+        for job, span in zip(jobs, spans, strict=True):
+            if self.loading.get(job.id) is job:  # else it was given back, or lost
+                del self.loading[job.id]
+                told.append(msgspec.structs.replace(job, failed_span=span))
+        self._deliver(self.fill(told))
+
+    async def _failed_spans(self, ids: list[bytes]) -> list[str]:
+        try:
+            records = await self._store.get_jobs(ids)
+        except StoreError as error:
+            log.warning("the attempts before cannot be read (%s): their spans are not linked to", error)
+            return [""] * len(ids)
+        errors = [record.errors[-1:] if record is not None else [] for record in records]
+        return [(decode_error(last[0]).span or "") if last else "" for last in errors]
 
     async def _fetch(self, ids: list[bytes]) -> dict[bytes, bytes | None]:
         while True:

@@ -14,11 +14,14 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from windlass.context import Middleware, NoteSink, set_current
 from windlass.core.errors import UnknownTask, WindlassError
 from windlass.core.lifecycle import Outcome
 from windlass.core.model import KEEP_DEAD, ClaimedJob, Settlement
 from windlass.core.options import decode_options
+from windlass.core.remote import with_span
 from windlass.core.signing import CALLS, HOW
 from windlass.core.steps import is_step
 from windlass.core.task import TaskSpec
@@ -63,6 +66,7 @@ class Runner:
         children: ChildProcesses | None = None,
         place: Place | None = None,
         counts: Counts | None = None,
+        traced: bool = False,
     ) -> None:
         self._tasks = tasks
         self._counts = counts
@@ -78,7 +82,7 @@ class Runner:
         self._threads = ThreadSlots(slots, self._loop)
         self._processes = self._process_slots(children, place)
         self.paused_runs = PausedRuns(store)
-        self.inputs = Inputs(store, tasks, self._take, self._put_back, self.paused_runs)
+        self.inputs = Inputs(store, tasks, self._take, self._put_back, self.paused_runs, traced=traced)
         self._buffer: deque[tuple[ClaimedJob, float]] = deque()
         self.running: dict[bytes, Attempt] = {}
         """Job id to attempt. Read by the heartbeat's thread, too."""
@@ -301,6 +305,8 @@ class Runner:
 
     def _ended_in_child(self, attempt: Attempt, settlement: Settlement) -> None:
         run_failed(self._middleware, attempt)  # a failure that is judged here: the child is not there to tell the hooks
+        if settlement.error is not None and attempt.span is not None:  # which made a span for it
+            settlement = msgspec.structs.replace(settlement, error=with_span(settlement.error, attempt.span))
         self._ended(attempt, settlement)
 
     def _check_idle(self) -> None:

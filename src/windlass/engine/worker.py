@@ -176,6 +176,7 @@ class Worker:
             children=children,
             place=self._config.place,
             counts=self._counts,
+            traced=self._config.traced,
         )
         self._janitor = Janitor(self._store, self._signals)
         self._scheduler = Scheduler(self._store, self._signals, self._config.schedules)
