@@ -401,6 +401,22 @@ def test_a_workflow_that_does_not_end_holds_up_nobody(api: httpx.Client, monkeyp
         raise AssertionError("it goes on for ever")
 
 
+def test_where_no_thread_can_be_started_for_a_workflow_the_next_one_is_not_held_up(
+    api: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(thread: threading.Thread) -> None:
+        if thread.name == "windlass-trace":
+            raise RuntimeError("can't start new thread")
+        begin(thread)
+
+    begin = threading.Thread.start
+    body = {"arguments": [3]}
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        assert "can't start new thread" in problem(api.post("/workflows/chain/graph", json=body), 400)
+    assert api.post("/workflows/chain/graph", json=body).status_code == 200
+
+
 @pytest.mark.parametrize(
     "form",
     [

@@ -53,7 +53,11 @@ async def _traced(workflow: Workflow[..., Any], trace: Callable[[], T]) -> T:
         with suppress(RuntimeError):  # the server has stopped
             loop.call_soon_threadsafe(_answer, found, result)
 
-    threading.Thread(target=work, name="windlass-trace", daemon=True).start()
+    try:
+        threading.Thread(target=work, name="windlass-trace", daemon=True).start()
+    except RuntimeError as error:
+        _busy.release()
+        raise UsageError(f"no thread could be started in which to trace workflow {workflow.name!r}: {error}") from None
     try:
         async with asyncio.timeout(PATIENCE):
             return await found
