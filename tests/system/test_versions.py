@@ -26,16 +26,21 @@ ROOT = Path(__file__).parents[2]
 VERSIONS = "tests.system.versions"
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where both versions, here and in the processes that a test starts, find their store and write their log."""
-    made = tmp_path_factory.mktemp("versions")
+    """Where both versions, here and in the processes that a test starts, find their store and write their log. One for
+    good: an app looks its URL up once, and the tests here may be run in several goes, with others in between."""
+    yield tmp_path_factory.mktemp("versions")
+    for app in (old.app, new.app):
+        app.close_sync()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def versions(folder: Path) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("WINDLASS_URL", f"sqlite:///{made}/jobs.db")
-        patch.setenv("VERSIONS_LOG", str(made / "log"))
-        yield made
-        for app in (old.app, new.app):
-            app.close_sync()
+        patch.setenv("WINDLASS_URL", f"sqlite:///{folder}/jobs.db")
+        patch.setenv("VERSIONS_LOG", str(folder / "log"))
+        yield
 
 
 @contextmanager
