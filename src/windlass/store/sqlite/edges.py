@@ -12,7 +12,7 @@ from windlass.core.graph import MAX_EDGES_PER_CALL, EdgePolicy, Verdict, verdict
 from windlass.core.lifecycle import Outcome, State
 from windlass.core.model import KEEP_AT_LEAST, Progress
 from windlass.core.records import Reason
-from windlass.store.sqlite.rows import MANY, RowStatement
+from windlass.store.sqlite.rows import MANY, RowStatement, blob
 from windlass.store.sqlite.transaction import Transaction
 from windlass.store.statements import statements
 
@@ -20,6 +20,8 @@ _SQL = statements("sqlite")
 _FINISH, _START_RETENTION = _SQL["finish_job"], _SQL["start_retention"]
 _START_RETENTION_OF = RowStatement(_SQL["start_retention_of"])
 _CHILDREN, _PARENTS = RowStatement(_SQL["unmarked_children_of"]), RowStatement(_SQL["open_parents_of"])
+_SUCCEED_LINKED, _LET_GO = RowStatement(_SQL["succeed_linked"]), RowStatement(_SQL["let_go"])
+_MARK_EDGES, _CLOSE_EDGES = RowStatement(_SQL["mark_edges"]), RowStatement(_SQL["close_edges"])
 _JUDGE_CHILDREN = RowStatement(_SQL["judge_children"])
 
 
@@ -57,6 +59,8 @@ class Cascade:
         self._finished: deque[_Finished] = deque()
         self._closed: dict[bytes, None] = {}
         """Jobs that may have no unfinished dependant any more, and no edges to carry on along."""
+        self._succeeded: list[tuple[int, bytearray | None, Span | None]] = []
+        """Row, result and retention of those that `run` writes down as succeeded, before all else."""
         self._to_judge: dict[int, None] = {}
         """Dependants of jobs that have succeeded: each is judged once, whatever number of its edges was marked."""
         self.moved = 0
@@ -76,8 +80,11 @@ class Cascade:
         now = self._tx.now
         keep = max(keep, KEEP_AT_LEAST)
         purge_at, kept = (None, keep) if job.linked else (now + keep, None)
-        row = (state, reason, result, settled, now, purge_at, kept, job.n)
-        self._tx.execute(_FINISH, row)
+        if job.linked and state is State.SUCCEEDED and settled is Outcome.SUCCEEDED:
+            self._succeeded.append((job.n, blob(result), kept))
+        else:
+            row = (state, reason, result, settled, now, purge_at, kept, job.n)
+            self._tx.execute(_FINISH, row)
         self._tx.hints.finished.append(job.id)
         if job.linked:
             self.follow(job.n, job.id, state)
@@ -92,6 +99,8 @@ class Cascade:
 
     def run(self) -> bool:
         """Mark and close edges until all is done or the budget is spent; say whether something was left behind."""
+        _SUCCEED_LINKED.run(self._tx.db, self._succeeded, (self._tx.now,))
+        self._succeeded.clear()
         more = self._go_on()
         if len(self._closed) < FEW:
             for job in self._closed:
@@ -150,8 +159,8 @@ class Cascade:
         parents = _PARENTS.fetch(db, [(job.n,) for job in some], (left + 1,))
         if len(children) + len(parents) > left:
             return False
-        db.executemany(_SQL["mark_edge"], [(State.SUCCEEDED, *edge) for edge in children])
-        db.executemany(_SQL["close_edge"], parents)
+        _MARK_EDGES.run(db, [(bytearray(parent), child) for parent, child in children])
+        _CLOSE_EDGES.run(db, [(bytearray(parent), child) for parent, child in parents])
         self.moved += len(children) + len(parents)
         of_job: dict[bytes, list[int]] = {}
         for parent, child in children:
@@ -237,7 +246,7 @@ def let_go(tx: Transaction, jobs: Sequence[tuple[int, _Child]]) -> None:
         else:
             rows.append((State.READY, seq, n))
             tx.hints.ready.add(tx.names.lane_name(job.lane)[0])
-    tx.db.executemany(_SQL["let_go"], rows)
+    _LET_GO.run(tx.db, rows)
 
 
 def release_edges(tx: Transaction, limit: int) -> Progress:

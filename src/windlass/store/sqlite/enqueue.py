@@ -24,13 +24,15 @@ from windlass.core.model import (
     Parent,
 )
 from windlass.core.records import Reason
-from windlass.store.sqlite.edges import Cascade, Target
+from windlass.store.sqlite.edges import FEW, Cascade, Target
 from windlass.store.sqlite.rows import RowStatement, blob
 from windlass.store.sqlite.transaction import Transaction
 from windlass.store.statements import statements
 
 _SQL = statements("sqlite")
 _INSERT_PLAIN, _INSERT_READY = RowStatement(_SQL["insert_plain"]), RowStatement(_SQL["insert_ready"])
+_INSERT_LINKED, _INSERT_OPEN_EDGE = RowStatement(_SQL["insert_linked"]), RowStatement(_SQL["insert_open_edge"])
+_FIND_JOBS, _FIND_EDGES = RowStatement(_SQL["find_jobs"]), RowStatement(_SQL["find_edges"])
 _OPEN_LINES, _TAKE_TURNS = _SQL["open_lines"], _SQL["take_turns"]
 _UNKNOWN_PARENT = EnqueueAnswer(Enqueued.UNKNOWN_PARENT)
 
@@ -49,34 +51,34 @@ def enqueue(
         return EnqueueResult([STORED] * len(jobs))
     cascade = Cascade(tx)
     answers = store_jobs(tx, jobs, cascade)
-    added = [_add_edge(tx, edge, cascade) for edge in edges]
+    added = _add_edges(tx, edges, cascade)
     cascade.run()
     return EnqueueResult(answers, added)
 
 
 def is_plain(job: NewJob) -> bool:
     """Whether a job is simply ready, and nothing can be said against it."""
-    return (
-        job.unique is None
-        and not job.delay
-        and not job.parents
-        and job.at is None
-        and job.expires_in is None
-        and job.expires_at is None
-    )
+    return not job.parents and _is_at_once(job)
+
+
+def _is_at_once(job: NewJob) -> bool:
+    """Whether nothing but parents can keep a job from being stored, and from being ready."""
+    return job.unique is None and not job.delay and job.at is None and job.expires_in is None and job.expires_at is None
 
 
 def store_jobs(tx: Transaction, jobs: Sequence[NewJob], cascade: Cascade) -> list[EnqueueAnswer]:
-    """Store in the order of the call: plain jobs together, each of the others by itself."""
+    """Store in the order of the call: plain jobs together, and those that only have parents; the others one by one."""
     answers: list[EnqueueAnswer] = []
     edges = _NewEdges(tx)
-    for plain, some in groupby(jobs, is_plain):
-        if plain:
-            alike = list(some)
+    for (at_once, linked), some in groupby(jobs, lambda job: (_is_at_once(job), bool(job.parents))):
+        alike = list(some)
+        if not at_once:
+            answers += [_store_one(tx, job, cascade, edges) for job in alike]
+        elif linked:
+            answers += _store_linked(tx, alike, cascade, edges)
+        else:
             _store_ready(tx, alike)
             answers += [STORED] * len(alike)
-        else:
-            answers += [_store_one(tx, job, cascade, edges) for job in some]
     edges.write()
     return answers
 
@@ -111,6 +113,46 @@ def _with_turns(rows: Sequence[tuple[Any, ...]], jobs: Sequence[NewJob]) -> list
             turn = row[0]
         complete.append((*row, key, blob(job.options), key is not None, turn))
     return complete
+
+
+def _store_linked(tx: Transaction, jobs: Sequence[NewJob], cascade: Cascade, edges: _NewEdges) -> list[EnqueueAnswer]:
+    """Store jobs that have nothing but parents."""
+    if len(jobs) < FEW:
+        return [_store_one(tx, job, cascade, edges) for job in jobs]
+    there = {row[0] for row in _FIND_JOBS.fetch(tx.db, [(bytearray(job.id),) for job in jobs])}
+    edges.look_up([parent.id for job in jobs for parent in job.parents])
+    answers: list[EnqueueAnswer] = []
+    rows: list[tuple[Any, ...]] = []
+    for n, job in enumerate(jobs, tx.sequences(len(jobs))):
+        if job.id in there:
+            answers.append(STORED)
+            continue
+        parents = edges.find_parents(job.parents)
+        if parents is None:
+            answers.append(_UNKNOWN_PARENT)
+            continue
+        there.add(job.id)
+        says = verdict((parent.policy, mark) for parent, _, mark in parents)
+        if says is Verdict.WAIT:
+            rows.append(_linked_row(tx, n, job))
+            edges.remember(job.id, n)
+            for parent, parent_n, mark in parents:
+                edges.add(parent, parent_n, n, mark, closed=False)
+            answers.append(STORED)
+        else:
+            answers.append(_store_one(tx, job, cascade, edges))
+    _INSERT_LINKED.run(tx.db, rows)
+    return answers
+
+
+def _linked_row(tx: Transaction, n: int, job: NewJob) -> tuple[Any, ...]:
+    names = tx.names
+    lane = names.lanes.get((job.queue, job.requires)) or names.lane(job.queue, job.requires)
+    task = names.tasks.get(job.task) or names.task(job.task)
+    aside = job.limit_key is not None
+    rank = MAX_PRIORITY - job.priority
+    payload = bytearray(job.payload)
+    return n, bytearray(job.id), lane, task, rank, tx.now, job.limit_key, blob(job.options), payload, aside
 
 
 def _store_one(tx: Transaction, job: NewJob, cascade: Cascade, edges: _NewEdges) -> EnqueueAnswer:
@@ -165,6 +207,16 @@ class _NewEdges:
             found.setdefault(parent.id, (parent, *known))
         return list(found.values())
 
+    def look_up(self, ids: Sequence[bytes]) -> None:
+        """Look parents up together, so far as they are not known."""
+        new = dict.fromkeys(id_ for id_ in ids if id_ not in self._known)
+        for id_, n, state in _FIND_JOBS.fetch(self._tx.db, [(bytearray(id_),) for id_ in new]) if new else ():
+            self._known[id_] = n, _ended(state)
+
+    def remember(self, id: bytes, n: int) -> None:
+        """Know a job of this call as one that waits: until the next `write` it may not be in its table."""
+        self._known[id] = n, None
+
     def _look_up(self, id: bytes) -> tuple[int, State | None] | None:
         row = self._tx.execute(_SQL["find_job"], (id,)).fetchone()
         if row is None:
@@ -179,7 +231,11 @@ class _NewEdges:
 
     def write(self) -> None:
         """Write what has gathered; what is looked up after it is looked up anew."""
-        self._tx.db.executemany(_SQL["insert_edge"], self._rows)
+        open_ = [row for row in self._rows if row[3] is None and not row[4]]
+        _INSERT_OPEN_EDGE.run(self._tx.db, [(bytearray(row[0]), *row[1:3]) for row in open_])
+        if len(open_) < len(self._rows):
+            others = [row for row in self._rows if row[3] is not None or row[4]]
+            self._tx.db.executemany(_SQL["insert_edge"], others)
         for name, parent in self._gained:
             self._tx.execute(_SQL[name], (parent,))
         self._rows.clear()
@@ -247,6 +303,37 @@ def _due_at(tx: Transaction, job: NewJob) -> Instant | None:
 
 def _expires_at(tx: Transaction, job: NewJob) -> Instant | None:
     return job.expires_at if job.expires_in is None else tx.now + job.expires_in
+
+
+def _add_edges(tx: Transaction, edges: Sequence[Edge], cascade: Cascade) -> list[EdgeAnswer]:
+    """Store edges to jobs that wait: together, if all parents are unfinished, so that nobody is let go meanwhile."""
+    if len(edges) < FEW:
+        return [_add_edge(tx, edge, cascade) for edge in edges]
+    ids = dict.fromkeys(id_ for edge in edges for id_ in (edge.parent, edge.dependant))
+    found = {row[0]: row[1:] for row in _FIND_JOBS.fetch(tx.db, [(bytearray(id_),) for id_ in ids])}
+    if any(edge.parent in found and State(found[edge.parent][1]).is_finished for edge in edges):
+        return [_add_edge(tx, edge, cascade) for edge in edges]
+    pairs = [(bytearray(edge.parent), found[edge.dependant][0]) for edge in edges if edge.dependant in found]
+    there = set(_FIND_EDGES.fetch(tx.db, pairs)) if pairs else set()
+    answers: list[EdgeAnswer] = []
+    rows: list[tuple[Any, ...]] = []
+    gained: dict[int, None] = {}
+    for edge in edges:
+        child, parent = found.get(edge.dependant), found.get(edge.parent)
+        if child is not None and (edge.parent, child[0]) in there:
+            answers.append(EdgeAnswer.ADDED)
+        elif child is None or child[1] != State.WAITING:
+            answers.append(EdgeAnswer.NOT_WAITING)
+        elif parent is None:
+            answers.append(EdgeAnswer.UNKNOWN_PARENT)
+        else:
+            there.add((edge.parent, child[0]))
+            rows.append((bytearray(edge.parent), child[0], edge.policy))
+            gained[parent[0]] = None
+            answers.append(EdgeAnswer.ADDED)
+    _INSERT_OPEN_EDGE.run(tx.db, rows)
+    tx.db.executemany(_SQL["gain_dependant"], [(n,) for n in gained])
+    return answers
 
 
 def _add_edge(tx: Transaction, edge: Edge, cascade: Cascade) -> EdgeAnswer:

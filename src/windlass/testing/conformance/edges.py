@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
+
 from windlass.core.clock import MINUTE, SECOND
 from windlass.core.errors import UsageError
 from windlass.core.graph import EdgePolicy
 from windlass.core.lifecycle import Outcome, State
-from windlass.core.model import MAX_BATCH, STORED, Edge, EdgeAnswer, Lane, Parent, Settled, Unique
+from windlass.core.model import MAX_BATCH, STORED, Edge, EdgeAnswer, Lane, NewJob, Parent, Settled, Unique
 from windlass.core.records import Reason
 from windlass.testing.conformance.env import Env, ended
 from windlass.testing.conformance.expect import raises, same
@@ -260,6 +263,57 @@ async def check_a_graph_can_be_stored_in_one_call(env: Env) -> None:
     got = await env.claim_ids()
     same(sorted(got), sorted([root.id, plain.id, keyed.id]), "claimed")
     same([one for one in got if one != keyed.id], [root.id, plain.id], "those without a limit key, in their order")
+
+
+async def check_a_success_with_dependants_frees_its_key(env: Env) -> None:
+    parent = await env.put(unique=Unique("k"))
+    await env.put(parents=[parent], queue="later")
+    worker = await env.worker()
+    await worker.end(await worker.claim_one())
+    await env.put(unique=Unique("k"))
+
+
+async def check_a_large_graph_is_stored_in_one_call_as_it_is_job_by_job(env: Env) -> None:
+    """Stores may put many jobs with parents, and many edges, into few statements: with the same answers and states."""
+    ended = [await env.put_in(state, queue="ended") for state in (State.SUCCEEDED, State.DEAD, State.CANCELLED)]
+    open_ = [await env.put(queue="elsewhere") for _ in range(3)]
+    unknown = [env.id() for _ in range(2)]
+    graphs = [_Drawn(env, seed=11, ended=ended, unfinished=open_, unknown=unknown) for _ in range(2)]
+    first, second = graphs
+    at_once = await env.store.enqueue(first.jobs, first.edges, first_sent=await env.store.now())
+    jobs = [answer for job in second.jobs for answer in await env.enqueue([job])]
+    edges = [answer for edge in second.edges for answer in await _add(env, edge)]
+    same(at_once.jobs, jobs, "answers to the jobs")
+    same(at_once.edges, edges, "answers to the edges")
+    seen = [await _seen(env, [job.id for job in graph.jobs]) for graph in graphs]
+    for number, (one, other) in enumerate(zip(*seen, strict=True)):
+        same(one, other, f"state, reason, open parents and limit key of job {number}")
+
+
+class _Drawn:
+    """A graph of random jobs and edges, the same for each seed but for its own ids."""
+
+    def __init__(
+        self, env: Env, *, seed: int, ended: list[bytes], unfinished: list[bytes], unknown: list[bytes]
+    ) -> None:
+        dice = random.Random(seed)  # noqa: S311 - no secret
+        self.jobs: list[NewJob] = []
+        for _ in range(60):
+            earlier = [job.id for job in self.jobs[-20:]]
+            pools = dice.choices((earlier, unfinished, ended, unknown), (60, 12, 10, 1), k=dice.randrange(5))
+            parents = [Parent(dice.choice(pool), dice.choice((*EdgePolicy, DONE))) for pool in pools if pool]
+            self.jobs.append(env.job(parents=parents, queue="later", limit_key=dice.choice((None, None, "k"))))
+            if dice.random() < 0.1:
+                self.jobs.append(dice.choice(self.jobs))
+        # No edge to what has ended: it would be marked, and the order in which that is seen to is the store's.
+        sources = [*unfinished, *unfinished, unknown[0]]
+        ids = [*(job.id for job in self.jobs), unknown[1]]
+        self.edges = [Edge(dice.choice(sources), dice.choice(ids), dice.choice([*EdgePolicy])) for _ in range(80)]
+
+
+async def _seen(env: Env, ids: Sequence[bytes]) -> list[tuple[State, Reason, int, str | None] | None]:
+    found = await env.store.get_jobs(ids)
+    return [None if job is None else (job.state, job.reason, job.parents_open, job.limit_key) for job in found]
 
 
 async def check_a_batch_of_edges_is_bounded(env: Env) -> None:

@@ -5,6 +5,14 @@ SET state = ?, reason = ?, result = ?, settled = coalesce(?, settled), finished_
     holds_key = -holds_key, aside = limit_key IS NOT NULL, turn = NULL
 WHERE n = ?;
 
+-- name: succeed_linked
+-- The same for all jobs with edges that one call has succeed: row, result, retention.
+UPDATE jobs
+SET state = 4, reason = 0, result = done.column2, settled = 1, finished_at = ?, purge_at = NULL, keep = done.column3,
+    holds_key = -holds_key, aside = limit_key IS NOT NULL, turn = NULL
+FROM (VALUES (?, ?, ?)...) AS done
+WHERE jobs.n = done.column1;
+
 -- The indexes of open and unmarked edges are named where SQLite would rather search the primary key, and read all that is
 -- closed or marked already before it finds one that is not: with n dependants, n times.
 
@@ -18,6 +26,10 @@ SELECT parent, child FROM edges INDEXED BY edges_unmarked WHERE parent IN (VALUE
 
 -- name: mark_edge
 UPDATE edges SET outcome = ? WHERE parent = ? AND child = ?;
+
+-- name: mark_edges
+UPDATE edges SET outcome = 4
+FROM (VALUES (?, ?)...) AS marked WHERE edges.parent = marked.column1 AND edges.child = marked.column2;
 
 -- name: read_child
 SELECT id, state, lane, due_at FROM jobs WHERE n = ?;
@@ -38,7 +50,8 @@ WHERE jobs.n IN (VALUES (?)...) AND jobs.state = 0
     AND EXISTS (SELECT 1 FROM edges WHERE child = jobs.n AND policy = pairs.column1 AND outcome IS pairs.column2);
 
 -- name: let_go
-UPDATE jobs SET state = ?, seq = ?, aside = limit_key IS NOT NULL, turn = NULL WHERE n = ?;
+UPDATE jobs SET state = gone.column1, seq = gone.column2, aside = limit_key IS NOT NULL, turn = NULL
+FROM (VALUES (?, ?, ?)...) AS gone WHERE jobs.n = gone.column3;
 
 -- name: open_parents
 SELECT parent FROM edges INDEXED BY edges_open_child WHERE child = ? AND closed = 0 LIMIT ?;
@@ -48,6 +61,10 @@ SELECT parent, child FROM edges INDEXED BY edges_open_child WHERE child IN (VALU
 
 -- name: close_edge
 UPDATE edges SET closed = 1 WHERE parent = ? AND child = ?;
+
+-- name: close_edges
+UPDATE edges SET closed = 1
+FROM (VALUES (?, ?)...) AS closing WHERE edges.parent = closing.column1 AND edges.child = closing.column2;
 
 -- name: start_retention
 -- Once no dependant is unfinished, and the cursor has done with it.

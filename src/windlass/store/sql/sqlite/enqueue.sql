@@ -18,6 +18,15 @@ INSERT INTO jobs (
 ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO NOTHING;
 
+-- name: insert_linked
+-- Jobs that wait for others, and are otherwise plain.
+INSERT INTO jobs (n, id, lane, task, state, rank, linked, enqueued_at, limit_key, options, payload, aside)
+VALUES (?, ?, ?, ?, 0, ?, 1, ?, ?, ?, ?, ?)...
+ON CONFLICT (id) DO NOTHING;
+
+-- name: find_jobs
+SELECT id, n, state FROM jobs WHERE id IN (VALUES (?)...);
+
 -- name: find_job
 SELECT n, state, linked FROM jobs WHERE id = ?;
 
@@ -26,6 +35,14 @@ SELECT n, id, state, linked FROM jobs WHERE task = ? AND unique_key = ? AND hold
 
 -- name: insert_edge
 INSERT INTO edges (parent, child, policy, outcome, closed) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING;
+
+-- name: insert_open_edge
+INSERT INTO edges (parent, child, policy) VALUES (?, ?, ?)... ON CONFLICT DO NOTHING;
+
+-- name: find_edges
+-- Not by IN: for pairs SQLite would search all edges.
+SELECT edges.parent, edges.child
+FROM (VALUES (?, ?)...) AS wanted CROSS JOIN edges ON edges.parent = wanted.column1 AND edges.child = wanted.column2;
 
 -- name: find_edge
 SELECT 1 FROM edges WHERE parent = ? AND child = ?;
