@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 
 from windlass import blocking
@@ -58,6 +58,7 @@ class AppWorkflows:
         queue: str = "default",
         priority: int = DEFAULT_PRIORITY,
         result_ttl: Seconds | None = None,
+        secret: Iterable[str] = (),
     ) -> WorkflowDecorator: ...
 
     def workflow(self, function: Callable[..., Any] | None = None, **options: Any) -> Any:
@@ -74,6 +75,8 @@ class AppWorkflows:
             priority: of these two jobs.
             result_ttl: how long a run that has ended is kept; default: as the app says. Steps are kept as their tasks
                 say, from when nothing waits for them any more.
+            secret: names of parameters whose arguments nobody is shown, as of a task. What the workflow passes on to
+                its steps is shown unless their tasks call it secret, too.
 
         Raises:
             InvalidName: the name is not allowed, or taken.

@@ -72,24 +72,39 @@ class Recipe:
         return replace(template, id=job_id, payload=payload)
 
     def step_job(
-        self, id: bytes, payload: bytes, limit_key: str | None, parents: tuple[Parent, ...], info: StepInfo
+        self,
+        id: bytes,
+        payload: bytes,
+        limit_key: str | None,
+        parents: tuple[Parent, ...],
+        info: StepInfo,
+        *,
+        secret: tuple[str, ...] = (),
     ) -> NewJob:
-        """Make the job of a step. It has no unique key: it is stored with its run, once."""
+        """Make the job of a step. It has no unique key: it is stored with its run, once. ``secret``: arguments that are
+        shown to nobody, besides those of which the task says so."""
         return replace(
             self._template,
             id=id,
             payload=payload,
-            options=self.step_options(info, id, parents),
+            options=self.step_options(info, id, parents, secret),
             unique=None,
             limit_key=limit_key or self._template.limit_key,
             parents=parents,
         )
 
-    def step_options(self, info: StepInfo, id: bytes | None = None, parents: Sequence[Parent] = ()) -> bytes | None:
+    def step_options(
+        self,
+        info: StepInfo,
+        id: bytes | None = None,
+        parents: Sequence[Parent] = (),
+        secret: tuple[str, ...] = (),
+    ) -> bytes | None:
         """The options of the job of a step; of a map's items, which have ids only later."""
         choices = self._choices
         headers = self._headers(id, parents) if self._adds_headers() else choices.headers
-        return encode_options(replace(choices.for_worker(headers, self.spec), step=info))
+        options = choices.for_worker(headers, self.spec)
+        return encode_options(replace(options, step=info, secret=(*options.secret, *secret)))
 
     def _key_of(self, payload: bytes) -> str:
         """A key that is the same for the same arguments, however they were given: by position or name, a default left

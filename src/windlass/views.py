@@ -123,7 +123,7 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
 
 def job_view(job: JobRecord, hide: Callable[[str], bool] | None = None) -> JobView:
     """Everything about a job. ``hide``: says of each argument, by name, whether it is not to be shown, beside those
-    that the task calls secret."""
+    that the task calls secret; and of each field within arguments."""
     return JobView(
         id=to_text(job.id),
         task=job.task,
@@ -167,12 +167,21 @@ def shown_arguments(job: JobRecord, hide: Callable[[str], bool] | None = None) -
         return job.payload
     try:
         arguments = json.loads(job.payload)
-        hidden = {name for name in arguments if name in secret or (hide is not None and hide(name))}
-        if not hidden:
-            return job.payload
-        return json.dumps({name: HIDDEN if name in hidden else value for name, value in arguments.items()}).encode()
+        shown = {name: HIDDEN if name in secret else value for name, value in arguments.items()}
+        if hide is not None:
+            shown = without_hidden(shown, hide)
+        return job.payload if shown == arguments else json.dumps(shown).encode()
     except (ValueError, TypeError, AttributeError, RecursionError):
         return json.dumps(HIDDEN).encode()  # whatever this is, it may be in there
+
+
+def without_hidden(value: Any, hide: Callable[[str], bool]) -> Any:
+    """A JSON value without the fields, at any depth, that are to be hidden."""
+    if isinstance(value, dict):
+        return {name: HIDDEN if hide(name) else without_hidden(one, hide) for name, one in value.items()}
+    if isinstance(value, list):
+        return [without_hidden(one, hide) for one in value]
+    return value
 
 
 def error_view(raw: bytes) -> ErrorView:
@@ -298,7 +307,7 @@ class ScheduleView(msgspec.Struct, frozen=True, kw_only=True):
 
 def schedule_view(one: ScheduleInfo, hide: Callable[[str], bool] | None = None) -> ScheduleView:
     """A schedule. ``hide``: as of `job_view`."""
-    arguments = {name: HIDDEN if hide is not None and hide(name) else value for name, value in one.arguments.items()}
+    arguments = one.arguments if hide is None else without_hidden(one.arguments, hide)
     return ScheduleView(
         name=one.name,
         task=one.task,

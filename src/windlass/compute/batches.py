@@ -166,6 +166,7 @@ class BatchMaker:
         self._options = JobOptions(
             retry=retry if isinstance(retry, Retry) and retry is not NEVER else None,
             timeout=recipe.choices.timeout or recipe.spec.timeout,
+            secret=("batch",) if recipe.spec.secret else (),
         )
         """With the timeout of one item."""
         self._template = msgspec.structs.replace(recipe.plain_job(b"{}", None), task=batch.spec.name, unique=None)

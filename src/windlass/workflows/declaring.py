@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from types import FunctionType
 from typing import Any, cast
@@ -31,6 +31,7 @@ def declare(
     queue: str = "default",
     priority: int = DEFAULT_PRIORITY,
     result_ttl: Seconds | None = None,
+    secret: Iterable[str] = (),
 ) -> Workflow[..., Any]:
     """Make a workflow, and the task that starts its runs; `windlass.App.workflow` says what each option means. Raises
     `InvalidName` and `InvalidOption`."""
@@ -43,6 +44,7 @@ def declare(
         retry=PATIENT,
         result_ttl=result_ttl,
         max_snoozes=1_000_000,
+        secret=secret,
     )
     check_new(client.tasks, spec)
     register(client, defaults)

@@ -94,7 +94,9 @@ class Plan:
         mapped = draft.items.recipe.plain_job(b"{}", None)
         plan = self._map_plan(draft, draft.items, mapped, run)
         payload = put(draft.payload, [(("items",), msgspec.json.encode(plan))])
-        job = draft.recipe.step_job(family.id(number), payload, None, parents, info)
+        # The items' arguments are in both arguments of this job.
+        secret = ("lists", "items") if draft.items.recipe.spec.secret else ()
+        job = draft.recipe.step_job(family.id(number), payload, None, parents, info, secret=secret)
         return msgspec.structs.replace(
             job,
             queue=mapped.queue,

@@ -84,7 +84,7 @@ async def show_job(console: TheConsole, id: InPath) -> JobView:
     (job,) = await (await console.store()).get_jobs([from_text(id)])
     if job is None:
         raise JobNotFound(f"there is no job {id}: it never was, or its retention is over")
-    return job_view(job, console.hide(job.task))
+    return job_view(job, console.hide(job.task, job.payload))
 
 
 class NewJobRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

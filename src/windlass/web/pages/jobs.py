@@ -120,7 +120,7 @@ async def _search(console: Console, store: Store, wanted: JobFilter, text: str) 
 
 
 def _arguments(console: Console, job: JobRecord) -> str:
-    return shown_arguments(job, console.hide(job.task)).decode("utf-8", "backslashreplace")
+    return shown_arguments(job, console.hide(job.task, job.payload)).decode("utf-8", "backslashreplace")
 
 
 @post("/jobs", guards=STEER, include_in_schema=False, status_code=204)
@@ -157,7 +157,7 @@ async def job(console: TheConsole, request: AnyRequest, id: InPath) -> Response[
     record = await console.shared.read(("job", id), ask)
     if record is None:
         raise JobNotFound(f"there is no job {id}: it never was, or its retention is over")
-    shown = job_view(record, console.hide(record.task))
+    shown = job_view(record, console.hide(record.task, record.payload))
     return page(
         request,
         "job.html",

@@ -53,7 +53,9 @@ async def run(console: TheConsole, request: AnyRequest, id: InPath) -> Response[
         "run.html",
         run=found,
         workflow="Run" if start is None else start.task,
-        arguments="" if start is None else shown_arguments(start, console.hide(start.task)).decode("utf-8", "replace"),
+        arguments=""
+        if start is None
+        else shown_arguments(start, console.hide(start.task, start.payload)).decode("utf-8", "replace"),
         graph=Markup(drawing.as_svg(drawn(found.steps), jobs.__getitem__)),  # noqa: S704 - it escapes what it is given
         bars=bars,
         span=span,
