@@ -111,11 +111,14 @@ async def test_redaction_reaches_fields_and_what_others_carry(app: App) -> None:
     async def add(n: int) -> int:
         return n
 
+    @app.task(name="pay")
+    async def pay(key: SecretStr) -> None: ...
+
     @app.workflow(name="all")
     def all_of(n: int) -> Any:
-        return [login.map([{"password": "hunter2"}], n=n), add.map([41, 42])]
+        return [login.map([{"password": "hunter2"}], n=n), add.map([41, 42]), pay.map([{"value": "hunter3"}])]
 
-    console = Console(app, redact=["*password*", "creds"])
+    console = Console(app, redact=["*password*", "creds", "SecretStr"])
     by_field = Console(app, redact=["*password*"])
     job = await login.enqueue({"user": "ann", "more": [{"old_password": "hunter1"}]}, 1)
     run = await all_of.start(1)
