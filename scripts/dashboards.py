@@ -71,7 +71,7 @@ def make() -> str:
         .with_panel(_figure("Running", f'sum(windlass_jobs{{state="running", {BY_QUEUE}}})', "Jobs that workers run"))
         .with_panel(_figure("Dead", f'sum(windlass_jobs{{state="dead", {BY_QUEUE}}})', "Dead jobs that are kept"))
         .with_panel(_figure("Workers", 'sum(windlass_workers{state="live"})', "Live worker processes"))
-        .with_panel(_figure("Slots used", "windlass:slots_used:ratio", "Of those of live workers", "percentunit"))
+        .with_panel(_figure("Slots used", "instance:windlass_slots_used:ratio", "Of those of live workers", "percentunit"))
         .with_panel(
             _figure(
                 "Oldest ready", f"max(windlass_queue_oldest_ready_seconds{{{BY_QUEUE}}})", "Since it was enqueued", "s"

@@ -142,10 +142,10 @@ def test_prometheus_scrapes_a_store_and_evaluates_every_rule(url: str) -> None:
         served(url, WINDLASS_METRICS_TOKEN=TOKEN) as address,
         PrometheusServer(address.split("/")[2], rules=RULES, token=TOKEN) as prometheus,
     ):
-        wait_for(lambda: prometheus.query("queue:windlass_jobs_ready:sum") == {"queue=default": 3})
+        wait_for(lambda: prometheus.query("instance_queue:windlass_jobs_ready:sum") == {"queue=default": 3})
         assert prometheus.query("windlass_up") == {"": 1}
         enqueue(url, 2, queue="mail")
-        wait_for(lambda: prometheus.query("queue:windlass_jobs_ready:sum").get("queue=mail") == 2)
+        wait_for(lambda: prometheus.query("instance_queue:windlass_jobs_ready:sum").get("queue=mail") == 2)
         groups = prometheus.get("rules")["groups"]
         rules = [rule for group in groups for rule in group["rules"]]
         wait_for(lambda: all(rule["health"] == "ok" for rule in _rules(prometheus)))
@@ -166,7 +166,7 @@ def test_prometheus_evaluates_every_panel_of_the_dashboard(url: str, tmp_path: P
         served(url) as address,
         PrometheusServer(address.split("/")[2], at_work.split("/")[2], rules=RULES) as prometheus,
     ):
-        wait_for(lambda: prometheus.query("windlass:slots_used:ratio") != {})
+        wait_for(lambda: prometheus.query("instance:windlass_slots_used:ratio") != {})
 
         def says_something(asked: str) -> bool:
             enqueue(url, 1, queue="naps", task="nap")  # a rate is of what changes
