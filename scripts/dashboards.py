@@ -71,7 +71,9 @@ def make() -> str:
         .with_panel(_figure("Running", f'sum(windlass_jobs{{state="running", {BY_QUEUE}}})', "Jobs that workers run"))
         .with_panel(_figure("Dead", f'sum(windlass_jobs{{state="dead", {BY_QUEUE}}})', "Dead jobs that are kept"))
         .with_panel(_figure("Workers", 'sum(windlass_workers{state="live"})', "Live worker processes"))
-        .with_panel(_figure("Slots used", "instance:windlass_slots_used:ratio", "Of those of live workers", "percentunit"))
+        .with_panel(
+            _figure("Slots used", "instance:windlass_slots_used:ratio", "Of those of live workers", "percentunit")
+        )
         .with_panel(
             _figure(
                 "Oldest ready", f"max(windlass_queue_oldest_ready_seconds{{{BY_QUEUE}}})", "Since it was enqueued", "s"
@@ -216,6 +218,10 @@ def make() -> str:
                     "attempts were somebody else's by their end",
                 ),
                 ("sum(rate(windlass_lost_leases_total[$__rate_interval]))", "leases were lost"),
+                (
+                    "sum(rate(windlass_taken_back_jobs_total[$__rate_interval]))",
+                    "jobs were taken back from workers that were gone",
+                ),
                 ("sum(rate(windlass_process_deaths_total[$__rate_interval]))", "processes died"),
                 span=24,
             )

@@ -49,7 +49,7 @@ def children(folder: Path, address: str) -> list[int]:
 
 
 def test_all_processes_are_counted_together_and_the_dead_are_not_forgotten(folder: Path) -> None:
-    with worked(folder, "--processes", "2", "--concurrency", "5") as address:
+    with worked(folder, "--processes", "2", "--concurrency", "5", "--grace", "0.5") as address:
         wait_for(lambda: fetch(address)['windlass_processes{state="working"}'] == 2)
         enqueue(folder, "nap", 40, 0.05)
         enqueue(folder, "fail", 3)
@@ -62,6 +62,9 @@ def test_all_processes_are_counted_together_and_the_dead_are_not_forgotten(folde
         assert found['windlass_wait_seconds_count{queue="naps",task="nap"}'] == 40
         assert found["windlass_process_slots"] == 10
         assert found["windlass_process_resident_memory_bytes"] > 2 * 10**7
+        assert found["windlass_taken_back_jobs_total"] == 0
+        enqueue(folder, "nap", 1, 60)
+        wait_for(lambda: fetch(address)["windlass_process_slots_used"] == 1)
         for pid in children(folder, address):
             os.kill(pid, signal.SIGKILL)
             wait_for(lambda pid=pid: pid not in children(folder, address) and len(children(folder, address)) == 2)
@@ -71,6 +74,7 @@ def test_all_processes_are_counted_together_and_the_dead_are_not_forgotten(folde
         assert found["windlass_process_slots"] == 10, "of those that are there"
         enqueue(folder, "nap", 2, 0.0)
         wait_for(lambda: attempts(fetch(address), "nap", "succeeded") == 42)
+        wait_for(lambda: 1 <= fetch(address)["windlass_taken_back_jobs_total"] <= 2)
 
 
 def test_a_process_that_was_replaced_did_not_die_and_is_not_forgotten(folder: Path) -> None:

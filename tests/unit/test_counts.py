@@ -218,11 +218,13 @@ def test_losses_and_batches(tally: Tally, counts: Counts) -> None:
     counts.settled(batch, [Settled.APPLIED, Settled.LOST, Settled.LOST])
     counts.lost()
     counts.revoked()
+    counts.took_back(5)
     counts.turned(0.3)
     counts.show(100, 7, 1 << 20)
     found = shown(tally)
     assert found["windlass_lost_attempts_total"] == 3
     assert found["windlass_lost_leases_total"] == 1
+    assert found["windlass_taken_back_jobs_total"] == 5
     assert found["windlass_settled_batch_jobs_sum"] == 3
     assert found["windlass_loop_lag_seconds_sum"] == 0.3
     assert (found["windlass_process_slots"], found["windlass_process_slots_used"]) == (100, 7)

@@ -79,7 +79,7 @@ class Counts:
         no more than the worker has slots, and to append to a list costs less than a call."""
         self._others = self._new_task(OTHERS, OTHERS)
         self._verbs: dict[str, tuple[memoryview[float], Histogram]] = {}
-        self._losses = self._new_row(("losses",), 2)
+        self._losses = self._new_row(("losses",), 3)
         self._claims = Histogram(self._new_row(("claims",), width(SIZES)), 0, SIZES)
         self._settles = Histogram(self._new_row(("settles",), width(SIZES)), 0, SIZES)
         self._lag = Histogram(self._new_row(("lag",), width(SHORT_TIMES)), 0, SHORT_TIMES)
@@ -168,6 +168,10 @@ class Counts:
     def revoked(self) -> None:
         """Count a session that was over before the worker had stopped."""
         self._losses[1] += 1
+
+    def took_back(self, jobs: int) -> None:
+        """Count jobs that this worker has taken back from sessions that were lost."""
+        self._losses[2] += jobs
 
     def turned(self, seconds: float) -> None:
         """Count how late the event loop came to do what it was asked to."""

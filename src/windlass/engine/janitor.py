@@ -14,6 +14,7 @@ import time
 from windlass.core.clock import SECOND
 from windlass.core.errors import StoreError
 from windlass.core.model import MAX_BATCH, SessionSign
+from windlass.engine.counts import Counts
 from windlass.engine.leases import Watch
 from windlass.engine.signals import Signals
 from windlass.store.port import Store
@@ -29,9 +30,10 @@ WITHOUT_DUTY = 4
 class Janitor:
     """The janitor of one worker; `run` is its loop."""
 
-    def __init__(self, store: Store, signals: Signals) -> None:
+    def __init__(self, store: Store, signals: Signals, counts: Counts | None = None) -> None:
         self._store = store
         self._signals = signals
+        self._counts = counts
         self._watch = Watch(store.settings.lease)
         self._tick = store.settings.lease / SECOND * 2 / 9
         """2 s of a lease of 9."""
@@ -113,6 +115,8 @@ class Janitor:
             if progress.done:
                 log.warning("took back %d jobs of %d sessions that were lost", progress.done, len(dead))
                 self._signals.emit("reaped", progress.done)
+                if self._counts is not None:
+                    self._counts.took_back(progress.done)
             more = progress.more
 
     async def _promote(self) -> None:

@@ -178,7 +178,7 @@ class Worker:
             counts=self._counts,
             traced=self._config.traced,
         )
-        self._janitor = Janitor(self._store, self._signals)
+        self._janitor = Janitor(self._store, self._signals, self._counts)
         self._scheduler = Scheduler(self._store, self._signals, self._config.schedules)
         self._pump.take = self._take
         self._minutes = Minutes(self._store, by_this_machine)

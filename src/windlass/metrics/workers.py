@@ -54,9 +54,12 @@ def families(total: Reading) -> Iterator[Metric]:
         found = HistogramMetricFamily(name, about)
         _add_histogram(found, (), total.get((row,), [0.0] * width(bounds)), bounds)
         yield found
-    lost, revoked = total.get(("losses",), [0.0, 0.0])
+    lost, revoked, taken_back = total.get(("losses",), [0.0, 0.0, 0.0])
     yield CounterMetricFamily("windlass_lost_attempts", "Attempts whose job was somebody else's by their end.", lost)
     yield CounterMetricFamily("windlass_lost_leases", "Sessions that were over before their worker was.", revoked)
+    yield CounterMetricFamily(
+        "windlass_taken_back_jobs", "Jobs taken back from other workers, which had died or fallen silent.", taken_back
+    )
     slots, held, memory = total.get(NOW, [0.0, 0.0, 0.0])
     yield GaugeMetricFamily("windlass_process_slots", "Slots of these workers.", slots)
     yield GaugeMetricFamily("windlass_process_slots_used", "Jobs that these workers run or hold.", held)
