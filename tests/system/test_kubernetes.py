@@ -1,7 +1,11 @@
 """The manifests of the documentation: clusters and KEDA understand them, and what they say a worker understands."""
 
+import asyncio
 import json
 import signal
+import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +14,10 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from tests.servers.server import free_port
 from tests.system.probing import Endpoint
-from tests.system.supervised import Supervised, worker_command
+from tests.system.supervised import Supervised, wait_until, worker_command
+from windlass import App
 from windlass.engine.config import DEFAULT_GRACE
 from windlass.engine.supervisor import MARGIN
 
@@ -29,7 +35,7 @@ def manifests(page: str) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def pod() -> dict[str, Any]:
-    (deployment,) = manifests("run-workers-on-kubernetes.md")
+    deployment, _ = manifests("run-workers-on-kubernetes.md")
     assert (deployment["apiVersion"], deployment["kind"]) == ("apps/v1", "Deployment")
     labels = deployment["spec"]["template"]["metadata"]["labels"]
     assert deployment["spec"]["selector"]["matchLabels"] == labels
@@ -74,11 +80,48 @@ def test_a_worker_takes_the_arguments_and_answers_the_probes(pod: dict[str, Any]
         assert worker.ended() == 0
 
 
+async def migrated(url: str) -> None:
+    store = App(url).new_store()
+    await store.migrate()
+    await store.aclose()
+
+
+def test_the_exporter_takes_the_arguments(tmp_path: Path) -> None:
+    _, deployment = manifests("run-workers-on-kubernetes.md")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "__init__.py").touch()
+    (tmp_path / "shop" / "tasks.py").write_text("from windlass import App\napp = App()\n")
+    port = free_port()
+    arguments = [argument.replace("0.0.0.0:9791", f"127.0.0.1:{port}") for argument in container["args"]]
+    assert arguments != container["args"]
+    url, token = (one["name"] for one in container["env"])
+    environment = {url: f"sqlite:///{tmp_path}/jobs.db", token: "t0ken" * 8}
+    asyncio.run(migrated(environment[url]))
+    with Supervised([sys.executable, "-m", *container["command"], *arguments], tmp_path, environment) as exporter:
+        wait_until(lambda: figures(port, environment[token]), "the figures")
+        assert figures(port, "another") is None
+        exporter.signal(signal.SIGTERM)
+        assert exporter.ended() == 0
+
+
+def figures(port: int, token: str) -> str | None:
+    """What the exporter says to who shows a token; ``None``: nothing (yet)."""
+    asked = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers={"Authorization": f"Bearer {token}"})
+    try:
+        with urllib.request.urlopen(asked, timeout=20) as answer:
+            said: str = answer.read().decode()
+    except urllib.error.URLError:
+        return None
+    assert "windlass_up 1" in said
+    return said
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_clusters_understand_the_manifests(version: str) -> None:
     shown = [*manifests("run-workers-on-kubernetes.md"), *manifests("scale-workers.md")]
     known = [one for one in shown if one.get("kind") in ("Deployment", "HorizontalPodAutoscaler")]
-    assert len(known) == 2
+    assert len(known) == 3
     for manifest in known:
         kubernetes_validate.validate(manifest, version, strict=True)
     with pytest.raises(kubernetes_validate.ValidationError):
@@ -93,7 +136,7 @@ def test_keda_understands_its_manifest() -> None:
 
 
 def test_they_scale_the_deployment_by_figures_that_there_are() -> None:
-    (deployment,) = manifests("run-workers-on-kubernetes.md")
+    deployment, _ = manifests("run-workers-on-kubernetes.md")
     keda, adapter, autoscaler = manifests("scale-workers.md")
     for one in (keda, autoscaler):
         assert one["spec"]["scaleTargetRef"]["name"] == deployment["metadata"]["name"]

@@ -188,9 +188,14 @@ def test_a_real_worker_that_hangs_is_not_alive_for_systemd(systemd: Systemd, tmp
 # ------------------------------------------------------------------------------------------ the documentation
 
 
+def units() -> dict[str, str]:
+    """What the page shows, by file name: first the workers'."""
+    found = [text.split("```")[0] for text in PAGE.read_text().split("```ini\n")[1:]]
+    return {text.splitlines()[0].rpartition("/")[2]: text for text in found}
+
+
 def unit() -> str:
-    (found,) = PAGE.read_text().split("```ini\n")[1:]
-    return found.split("```")[0]
+    return units()["shop-worker.service"]
 
 
 def test_the_unit_leaves_time_to_stop() -> None:
@@ -201,13 +206,15 @@ def test_the_unit_leaves_time_to_stop() -> None:
     assert int(timeout.partition("=")[2]) > DEFAULT_GRACE + MARGIN
 
 
-def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["shop-worker.service", "shop-ui.service", "shop-metrics.service"])
+def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path, name: str) -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("systemd-analyze is not installed")
     windlass = Path(sys.executable).with_name("windlass")
-    path = tmp_path / "shop-worker.service"
-    assert "/srv/shop/.venv/bin/windlass" in unit()
-    path.write_text(unit().replace("/srv/shop/.venv/bin/windlass", str(windlass)))
+    path = tmp_path / name
+    assert set(units()) == {"shop-worker.service", "shop-ui.service", "shop-metrics.service"}
+    assert "/srv/shop/.venv/bin/windlass" in units()[name]
+    path.write_text(units()[name].replace("/srv/shop/.venv/bin/windlass", str(windlass)))
     done = subprocess.run(
         ["systemd-analyze", "verify", str(path)], capture_output=True, text=True, timeout=30, check=False
     )
