@@ -366,6 +366,22 @@ def test_a_step_is_retried(api: httpx.Client, url: str) -> None:
     assert ok(api.post(f"/runs/{run}/retry-step", json={"step": "bad"}))["jobs"] == 2
 
 
+def test_runs_that_do_not_go_on_are_found_and_mended(api: httpx.Client, app: App, url: str) -> None:
+    assert ok(api.get("/runs/audit")) == {"runs": [], "before": None}
+    started = [ok(api.post("/workflows/sum/runs", json={"named": {"n": n}}), 201)["id"] for n in range(3)]
+    stuck = ok(api.get("/runs/audit", params={"limit": 2}))
+    assert [one["id"] for one in stuck["runs"]] == [started[2], started[1]]
+    assert all(finding["sentence"] for one in stuck["runs"] for finding in one["findings"]), "nobody works here"
+    assert stuck["before"] == started[1]
+    older = ok(api.get("/runs/audit", params={"limit": 2, "before": stuck["before"]}))
+    assert ([one["id"] for one in older["runs"]], older["before"]) == ([started[0]], None)
+    assert [one["id"] for one in ok(api.post("/runs/mend"))["runs"]] == started[::-1], "they wait for a worker still"
+    with make_app(url).start_worker_thread():
+        for run in started:
+            app.run(run).result_sync(20)
+    assert ok(api.get("/runs/audit"))["runs"] == []
+
+
 def test_what_a_workflow_would_run_is_drawn(api: httpx.Client) -> None:
     body = {"arguments": [3]}
     for form, begin in (("text", "add"), ("mermaid", "flowchart"), ("dot", "digraph")):

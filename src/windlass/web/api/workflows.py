@@ -15,6 +15,7 @@ from windlass.views import RunDetail, RunView, StepView, drawn_plan, items_text,
 from windlass.web import planning
 from windlass.web.api.common import LOOK, STEER, AnyRequest, Count, InPath, TheConsole, Word, note
 from windlass.web.console import Console
+from windlass.workflows.run import UNFINISHED
 from windlass.workflows.workflow import Workflow
 
 _DRAW = {"text": drawing.as_text, "mermaid": drawing.as_mermaid, "dot": drawing.as_dot}
@@ -240,7 +241,45 @@ async def mend(console: TheConsole, id: InPath) -> list[Finding]:
     return await console.app.run(id).audit(mend=True)
 
 
+class StuckRun(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that does not go on by itself."""
+
+    id: str
+    findings: list[Finding]
+
+
+class Audited(msgspec.Struct, frozen=True, kw_only=True):
+    """Which of some runs do not go on."""
+
+    runs: list[StuckRun]
+    before: str | None = None
+    """Ask again with this for older runs; null: there are none."""
+
+
+async def _audit_some(console: Console, limit: int, before: str | None, *, mend: bool) -> Audited:
+    runs = await console.app.runs(limit=limit, before=before)
+    stuck = []
+    for one in runs:
+        if one.status in UNFINISHED:
+            findings = await console.app.run(one.id).audit(mend=mend)
+            if findings:
+                stuck.append(StuckRun(id=one.id, findings=findings))
+    return Audited(runs=stuck, before=runs[-1].id if len(runs) == limit else None)
+
+
+@get("/runs/audit", summary="Say what keeps runs from going on", guards=LOOK)
+async def audit_all(console: TheConsole, limit: Count = 50, before: Word = None) -> Audited:
+    """Those that have not ended, among so many of the newest; ``before``: among those that are older than this one."""
+    return await _audit_some(console, limit, before, mend=False)
+
+
+@post("/runs/mend", summary="Carry on what was left behind in runs", guards=STEER, status_code=200)
+async def mend_all(console: TheConsole, limit: Count = 50, before: Word = None) -> Audited:
+    """And cancel what can never run. The same runs; what was mended is said."""
+    return await _audit_some(console, limit, before, mend=True)
+
+
 HANDLERS = (
     list_workflows, list_runs, show_run, draw, draw_svg, draw_plan, draw_plan_svg, start, act_on_run, rerun, skip,
-    retry_step, audit, mend,
+    retry_step, audit, mend, audit_all, mend_all,
 )  # fmt: skip
