@@ -54,6 +54,7 @@ FUNCTIONS = ("tests/unit/test_signing.py", "tests/integration/test_functions.py"
 POSTGRES = ("tests/conformance", "-k", "postgres-")
 BESIDE = ("tests/integration/test_postgres_beside.py",)
 POOLER = ("tests/integration/test_postgres_pooler.py",)
+POSTGRES_LOCKS = ("tests/integration/test_postgres_locks.py",)
 POSTGRES_HINTS = ("tests/integration/test_postgres_hints.py",)
 TWO_LAYOUTS = ("tests/system/test_postgres_layouts.py",)
 PAUSING = ("tests/integration/test_engine_batching.py", "-k", "pause")
@@ -1657,6 +1658,22 @@ MUTANTS: list[Mutant] = [
         old="AS o (id, token, outcome, result, keep) ORDER BY o.id",
         new="AS o (id, token, outcome, result, keep)",
         tests=("tests/integration/test_postgres_faults.py", "-k", "lock_each_other"),
+    ),
+    Mutant(
+        name="postgres: lines follow jobs at once",
+        breaks="whoever holds the lock of limits waits for no row",
+        file="store/sql/postgres/functions/lines.sql",
+        old="lines_1_delete AFTER DELETE ON jobs DEFERRABLE INITIALLY DEFERRED",
+        new="lines_1_delete AFTER DELETE ON jobs DEFERRABLE INITIALLY IMMEDIATE",
+        tests=POSTGRES_LOCKS,
+    ),
+    Mutant(
+        name="postgres: lines follow jobs only after a claim",
+        breaks="a claim that comes with settlements sees what they free",
+        file="store/sql/postgres/functions/lines.sql",
+        old="    SET CONSTRAINTS ALL IMMEDIATE;\n",
+        new="",
+        tests=POSTGRES_LOCKS,
     ),
     Mutant(
         name="web: viewers may do what operators may",

@@ -112,7 +112,7 @@ BEGIN
     w.bytes := most_bytes;
     w.more := false;
     IF alone THEN
-        IF limited THEN PERFORM lock_limits(); END IF;
+        IF limited THEN PERFORM lock_lines(); END IF;
         FOR i IN 1..cardinality(lanes) LOOP
             EXIT WHEN w.taken > 0;
             w := walk_suspects(w, t, s, request, lanes[i], queues[i]);

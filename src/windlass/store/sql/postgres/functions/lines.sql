@@ -1,5 +1,8 @@
 -- The lines of limit keys follow the jobs' states by themselves; but only where a statement names the column `aside`, as all
 -- do that may move a job with a limit key, so that claims of other jobs pay nothing. Whoever inserts jobs calls `open_lines`.
+--
+-- They follow at the commit, when no row is waited for any more, since the lock of limits comes last (docs/decisions/0025). A
+-- claim that goes by lines has them follow at once (`lock_lines`).
 
 CREATE FUNCTION open_lines(ids uuid[]) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
@@ -58,11 +61,18 @@ BEGIN
     RETURN NULL;
 END $$;
 
-CREATE TRIGGER lines_1_leave AFTER UPDATE OF aside ON jobs FOR EACH ROW WHEN (
+-- Has the lock of limits, with all lines as the jobs are, and from here on at each step.
+CREATE FUNCTION lock_lines() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM lock_limits();
+    SET CONSTRAINTS ALL IMMEDIATE;
+END $$;
+
+CREATE CONSTRAINT TRIGGER lines_1_leave AFTER UPDATE OF aside ON jobs DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (
     OLD.limit_key IS NOT NULL AND OLD.state <> NEW.state AND (OLD.state = 3 OR (OLD.state = 2 AND NOT OLD.suspect))
 ) EXECUTE FUNCTION leave_lines();
-CREATE TRIGGER lines_1_delete AFTER DELETE ON jobs FOR EACH ROW
+CREATE CONSTRAINT TRIGGER lines_1_delete AFTER DELETE ON jobs DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
 WHEN (OLD.limit_key IS NOT NULL AND (OLD.state = 3 OR (OLD.state = 2 AND NOT OLD.suspect))) EXECUTE FUNCTION leave_lines();
-CREATE TRIGGER lines_2_open AFTER UPDATE OF aside ON jobs FOR EACH ROW WHEN (
+CREATE CONSTRAINT TRIGGER lines_2_open AFTER UPDATE OF aside ON jobs DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (
     NEW.limit_key IS NOT NULL AND NEW.state = 2 AND NOT NEW.suspect AND NEW.lined AND (OLD.state <> 2 OR NOT OLD.lined)
 ) EXECUTE FUNCTION open_line();

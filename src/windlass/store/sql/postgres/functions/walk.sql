@@ -162,7 +162,7 @@ DECLARE
     under bigint;
     skipped boolean := false;
 BEGIN
-    PERFORM lock_limits();
+    PERFORM lock_lines();
     SELECT limits_version INTO under FROM meta;
     w.jobs := '{}';
     IF mend_lines(t, its_lane) THEN w.more := true; END IF;
