@@ -70,34 +70,89 @@ BEGIN
     RETURN false;
 END $$;
 
--- Lets a job's time in the store run, once no dependant is unfinished and the cursor has done with it.
-CREATE FUNCTION start_retention(t bigint, ids uuid[]) RETURNS void LANGUAGE plpgsql AS $$
+-- Lets these jobs' time in the store run, if no dependant is unfinished and the cursor has done with them; answers those for
+-- which it does. Whoever adds an edge writes the row of the job: if he was waited for, his edge was not seen, and the row is not
+-- the one that was looked at.
+CREATE FUNCTION begin_retention(t bigint, ids uuid[]) RETURNS uuid[] LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    begun uuid[];
 BEGIN
-    UPDATE done d SET purge_at = t + d.keep
-    WHERE d.id = ANY (ids) AND d.purge_at IS NULL
-        AND NOT EXISTS (SELECT FROM edges e WHERE e.parent = d.id AND NOT e.closed)
-        AND NOT EXISTS (SELECT FROM releases r WHERE r.job = d.id);
+    WITH over AS MATERIALIZED (
+        SELECT d.ctid AS at, d.xmin AS version FROM done d
+        WHERE d.id = ANY (ids) AND d.purge_at IS NULL
+            AND NOT EXISTS (SELECT FROM edges e WHERE e.parent = d.id AND NOT e.closed)
+            AND NOT EXISTS (SELECT FROM releases r WHERE r.job = d.id)
+        ORDER BY d.id
+    ), went AS (
+        UPDATE done d SET purge_at = t + d.keep FROM over o WHERE d.ctid = o.at AND d.xmin = o.version RETURNING d.id
+    ) SELECT coalesce(array_agg(w.id), '{}') INTO begun FROM went w;
+    RETURN begun;
+END $$;
+
+-- A second look at jobs whose retention did not begin, at which others may be looking too: parents to which this call closed
+-- edges, and what was behind the cursor. Two who close the last two edges of a job do not see each other's. So whoever finds
+-- edges open that may be closing now, which are `most`, holds the job until the end, and looks again. Answers those that
+-- another holds: they are to be looked at once more. Where more edges are open that is not worth it.
+CREATE FUNCTION look_again(t bigint, ids uuid[], most integer) RETURNS uuid[] LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    rest uuid[];
+    held uuid[];
+BEGIN
+    rest := ARRAY(
+        SELECT d.id FROM done d WHERE d.id = ANY (ids) AND d.purge_at IS NULL
+            AND NOT EXISTS (SELECT FROM edges e WHERE e.parent = d.id AND NOT e.closed OFFSET most)
+    );
+    IF cardinality(rest) = 0 THEN RETURN '{}'; END IF;
+    held := ARRAY(SELECT d.id FROM done d WHERE d.id = ANY (rest) FOR NO KEY UPDATE SKIP LOCKED);
+    PERFORM begin_retention(t, held);
+    RETURN ARRAY(SELECT unnest(rest) EXCEPT SELECT unnest(held));
+END $$;
+
+-- Locks those of these jobs that wait; answers them, and those that another has. With `patient` it waits for the others,
+-- in the order of the ids: only for whoever holds nothing else that waits.
+CREATE FUNCTION hold_waiting(ids uuid[], patient boolean, OUT held uuid[], OUT busy uuid[]) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+BEGIN
+    busy := '{}';
+    IF patient THEN
+        held := ARRAY(
+            SELECT j.id FROM jobs j WHERE j.id = ANY (ids) AND j.state + 0 = 0 ORDER BY j.id FOR NO KEY UPDATE
+        );
+        RETURN;
+    END IF;
+    held := ARRAY(SELECT j.id FROM jobs j WHERE j.id = ANY (ids) AND j.state + 0 = 0 FOR NO KEY UPDATE SKIP LOCKED);
+    busy := ARRAY(SELECT j.id FROM jobs j WHERE j.id = ANY (ids) AND j.state + 0 = 0 AND j.id <> ALL (held));
 END $$;
 
 -- Carries on along the edges of jobs that have succeeded, all of them together: marks those to dependants, and closes their
--- own, as far as the budget goes. Answers what it moved, which jobs have edges left, and which dependants were cancelled.
--- Edges are looked for, and dependants judged, in statements of their own after the locks: two parents may end at once.
+-- own, as far as the budget goes. Answers what it moved, which jobs have edges left, which dependants were cancelled, and
+-- whose edges were closed. Edges are looked for, and dependants judged, in statements of their own after the locks: two
+-- parents may end at once.
 -- Whether a dependant still waits is looked for from the last edge back: those before have ended by then, as a rule, and
 -- what is left of them in the index would be passed over one by one until it is swept.
+-- The edge to a dependant that waits is its holder's to change. One that does not wait may be closing its own: it is closed
+-- before any such edge is marked, and marked only if nobody has it; so nobody waits in a circle.
 CREATE FUNCTION cascade_successes(
-    t bigint, succeeded uuid[], budget integer, keep bigint, OUT moved integer, OUT unfinished uuid[], OUT ended uuid[]
+    t bigint, succeeded uuid[], budget integer, keep bigint, patient boolean,
+    OUT moved integer, OUT unfinished uuid[], OUT ended uuid[], OUT closed_of uuid[]
 ) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     mothers uuid[];
     kids uuid[];
+    waiting uuid[];
+    busy uuid[];
     go uuid[];
     odd uuid[];
     kid uuid;
     closing integer;
+    left_some boolean := false;
 BEGIN
     ended := '{}';
     unfinished := '{}';
+    closed_of := '{}';
     SELECT coalesce(array_agg(e.parent ORDER BY e.k, e.n), '{}'), coalesce(array_agg(e.child ORDER BY e.k, e.n), '{}')
         INTO mothers, kids
     FROM (
@@ -108,8 +163,33 @@ BEGIN
         ORDER BY o.k, x.n LIMIT budget
     ) e;
     moved := cardinality(kids);
+    IF moved > 0 THEN SELECT h.held, h.busy INTO waiting, busy FROM hold_waiting(kids, patient) h; END IF;
+    IF moved < budget THEN
+        WITH closed AS (
+            UPDATE edges e SET closed = true FROM (
+                SELECT y.parent, y.child FROM (
+                    SELECT parent, child FROM edges WHERE child = ANY (succeeded) AND NOT closed LIMIT budget - moved
+                ) y ORDER BY y.parent, y.child
+            ) x WHERE e.parent = x.parent AND e.child = x.child
+            RETURNING e.parent
+        ) SELECT count(*), coalesce(array_agg(DISTINCT c.parent), '{}') INTO closing, closed_of FROM closed c;
+    ELSE
+        closing := 0;
+    END IF;
+    IF moved > 0 AND (cardinality(busy) > 0 OR (
+        cardinality(waiting) < moved AND cardinality(waiting) < (SELECT count(DISTINCT o.id) FROM unnest(kids) AS o (id))
+    )) THEN
+        left_some := true;
+        WITH mine AS MATERIALIZED (
+            SELECT e.parent, e.child, m.k FROM unnest(mothers, kids) WITH ORDINALITY AS m (parent, child, k)
+                JOIN edges e ON e.parent = m.parent AND e.child = m.child
+            WHERE m.child <> ALL (busy) FOR NO KEY UPDATE OF e SKIP LOCKED
+        )
+        SELECT coalesce(array_agg(x.parent ORDER BY x.k), '{}'), coalesce(array_agg(x.child ORDER BY x.k), '{}')
+        INTO mothers, kids FROM mine x;
+        moved := cardinality(kids);
+    END IF;
     IF moved > 0 THEN
-        PERFORM FROM jobs WHERE id = ANY (kids) ORDER BY id FOR NO KEY UPDATE;
         UPDATE edges e SET outcome = 4 FROM unnest(mothers, kids) AS m (parent, child)
         WHERE e.parent = m.parent AND e.child = m.child;
         SELECT array_agg(k.id) FILTER (WHERE k.plain AND NOT k.waits), array_agg(k.id) FILTER (WHERE NOT k.plain) INTO go, odd
@@ -145,18 +225,8 @@ BEGIN
             END LOOP;
         END IF;
     END IF;
-    IF moved < budget THEN
-        WITH closed AS (
-            UPDATE edges e SET closed = true FROM (
-                SELECT parent, child FROM edges WHERE child = ANY (succeeded) AND NOT closed LIMIT budget - moved
-            ) x WHERE e.parent = x.parent AND e.child = x.child
-            RETURNING e.parent
-        ) SELECT count(*), coalesce(array_agg(DISTINCT c.parent), '{}') INTO closing, mothers FROM closed c;
-        moved := moved + closing;
-    ELSE
-        mothers := '{}';
-    END IF;
-    IF moved >= budget THEN
+    moved := moved + closing;
+    IF left_some OR moved >= budget THEN
         unfinished := ARRAY(
             SELECT o.id FROM unnest(succeeded) WITH ORDINALITY AS o (id, k)
             WHERE EXISTS (SELECT FROM edges WHERE parent = o.id AND outcome IS NULL)
@@ -164,49 +234,83 @@ BEGIN
             ORDER BY o.k
         );
     END IF;
-    -- A parent whose own turn is still to come is not done with.
-    PERFORM start_retention(t, ARRAY(SELECT unnest(mothers || succeeded) EXCEPT SELECT unnest(unfinished)));
+END $$;
+
+-- Has jobs looked at once more behind the cursor: those of them that come from it, and of each other one a dependant of this
+-- call, to which an edge is left open. Answers who is to stay, or come, behind the cursor.
+CREATE FUNCTION leave_open(parents uuid[], over uuid[], rest uuid[]) RETURNS uuid[] LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    kids uuid[];
+BEGIN
+    WITH opened AS (
+        UPDATE edges e SET closed = false FROM (
+            SELECT o.id, (
+                SELECT x.child FROM edges x WHERE x.parent = o.id AND x.child = ANY (over || rest) AND x.closed LIMIT 1
+            ) AS child FROM unnest(parents) AS o (id) WHERE o.id <> ALL (over)
+        ) a WHERE e.parent = a.id AND e.child = a.child
+        RETURNING e.child
+    ) SELECT coalesce(array_agg(DISTINCT o.child), '{}') INTO kids FROM opened o;
+    UPDATE done SET purge_at = NULL WHERE id = ANY (kids) AND purge_at IS NOT NULL;
+    RETURN kids || ARRAY(SELECT unnest(parents) INTERSECT SELECT unnest(over));
 END $$;
 
 -- Carries on along the edges of finished jobs, in order, until `budget` edges have moved. What remains is left behind the
 -- cursor. A dependant that is cancelled on the way queues up, so that a long chain is work in bounded parts too.
+--
+-- Dependants of these jobs are waited for, in the order of their ids, by who is `patient`: who holds nothing but jobs that ran,
+-- or their rows of the cursor. Nobody waits for those of dependants that are cancelled, which could be had in no order: what
+-- another has is left behind the cursor too. Jobs `behind` it are protected by their rows of it, which are locked.
 CREATE FUNCTION cascade(
-    t bigint, finished uuid[], budget integer, keep bigint, behind boolean DEFAULT false,
+    t bigint, finished uuid[], budget integer, keep bigint, patient boolean, behind boolean,
     OUT moved integer, OUT more boolean
 ) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     i integer := 1;
-    ended smallint;
+    its_end smallint;
     alike uuid[];
     part uuid[];
+    busy uuid[];
     kid uuid;
     most integer;
     went record;
+    owed boolean;
+    rest uuid[] := '{}';            -- with edges left
+    over uuid[] := '{}';            -- without
+    closed_of uuid[] := '{}';
+    begun uuid[];
+    waits boolean := patient;
 BEGIN
     moved := 0;
     more := false;
-    IF cardinality(finished) > 0 THEN
-        PERFORM FROM done WHERE id = ANY (finished) ORDER BY id FOR NO KEY UPDATE;
-        alike := ARRAY(
-            SELECT o.id FROM unnest(finished) WITH ORDINALITY AS o (id, k) JOIN done d ON d.id = o.id WHERE d.state = 4 ORDER BY o.k
-        );
-        IF cardinality(alike) > 0 THEN
-            IF behind THEN DELETE FROM releases WHERE job = ANY (alike); END IF;
-            SELECT * INTO went FROM cascade_successes(t, alike, budget, cascade.keep);
-            moved := went.moved;
-            finished := ARRAY(
-                SELECT o.id FROM unnest(finished) WITH ORDINALITY AS o (id, k) WHERE NOT o.id = ANY (alike) ORDER BY o.k
-            ) || went.ended;
-            IF cardinality(went.unfinished) > 0 THEN
-                more := true;
-                finished := went.unfinished || finished;
-                i := cardinality(finished) + 1;
-            END IF;
-        END IF;
+    IF cardinality(finished) = 0 THEN RETURN; END IF;
+    IF behind THEN PERFORM FROM done WHERE id = ANY (finished) ORDER BY id FOR KEY SHARE; END IF;
+    alike := ARRAY(
+        SELECT o.id FROM unnest(finished) WITH ORDINALITY AS o (id, k) JOIN done d ON d.id = o.id WHERE d.state = 4 ORDER BY o.k
+    );
+    IF patient AND cardinality(alike) < cardinality(finished) THEN
+        PERFORM hold_waiting(ARRAY(
+            SELECT x.child FROM unnest(finished) AS o (id) CROSS JOIN LATERAL (
+                SELECT child FROM edges WHERE parent = o.id AND outcome IS NULL ORDER BY n LIMIT budget
+            ) x LIMIT 2 * budget
+        ), true);
+        waits := false;
     END IF;
-    WHILE i <= cardinality(finished) LOOP
-        SELECT state INTO ended FROM done WHERE id = finished[i] FOR NO KEY UPDATE;
+    IF cardinality(alike) > 0 THEN
+        SELECT * INTO went FROM cascade_successes(t, alike, budget, cascade.keep, waits);
+        moved := went.moved;
+        closed_of := went.closed_of;
+        rest := went.unfinished;
+        over := CASE WHEN cardinality(rest) = 0 THEN alike ELSE ARRAY(SELECT unnest(alike) EXCEPT SELECT unnest(rest)) END;
+        finished := ARRAY(
+            SELECT o.id FROM unnest(finished) WITH ORDINALITY AS o (id, k) WHERE NOT o.id = ANY (alike) ORDER BY o.k
+        ) || went.ended;
+        -- Successes with edges left, and all that waits behind them.
+        more := moved >= budget AND cardinality(rest) > 0;
+    END IF;
+    WHILE NOT more AND i <= cardinality(finished) LOOP
+        SELECT state INTO its_end FROM done WHERE id = finished[i];
         IF NOT FOUND THEN i := i + 1; CONTINUE; END IF;  -- replayed meanwhile, which took it from the cursor
         most := budget - moved;
         -- One more than may move tells whether anything stays.
@@ -215,9 +319,16 @@ BEGIN
         );
         more := cardinality(part) > most;
         part := part[1:most];
+        owed := false;
         IF cardinality(part) > 0 THEN
-            PERFORM FROM jobs WHERE id = ANY (part) ORDER BY id FOR NO KEY UPDATE;
-            UPDATE edges SET outcome = ended WHERE parent = finished[i] AND child = ANY (part);
+            SELECT h.busy INTO busy FROM hold_waiting(part, false) h;
+            alike := part;
+            part := ARRAY(
+                SELECT e.child FROM edges e WHERE e.parent = finished[i] AND e.child = ANY (part) AND e.child <> ALL (busy)
+                ORDER BY e.n FOR NO KEY UPDATE SKIP LOCKED
+            );
+            owed := cardinality(part) < cardinality(alike);
+            UPDATE edges SET outcome = its_end WHERE parent = finished[i] AND child = ANY (part);
             FOREACH kid IN ARRAY part LOOP
                 IF judge(t, kid, cascade.keep) THEN finished := finished || kid; END IF;
             END LOOP;
@@ -229,19 +340,38 @@ BEGIN
         more := cardinality(part) > most;
         part := part[1:most];
         IF cardinality(part) > 0 THEN
+            alike := part;
+            part := ARRAY(
+                SELECT e.parent FROM edges e WHERE e.child = finished[i] AND e.parent = ANY (part)
+                FOR NO KEY UPDATE SKIP LOCKED
+            );
+            owed := owed OR cardinality(part) < cardinality(alike);
             UPDATE edges SET closed = true WHERE child = finished[i] AND parent = ANY (part);
             moved := moved + cardinality(part);
-            -- A parent whose own turn is still to come is not done with.
-            PERFORM start_retention(t, ARRAY(SELECT unnest(part) EXCEPT SELECT unnest(finished[i:])));
+            closed_of := closed_of || part;
         END IF;
         EXIT WHEN more;
-        IF behind THEN DELETE FROM releases WHERE job = finished[i]; END IF;
-        PERFORM start_retention(t, finished[i:i]);
+        IF owed THEN rest := rest || finished[i]; ELSE over := over || finished[i]; END IF;
         i := i + 1;
     END LOOP;
+    IF more THEN rest := rest || finished[i:]; END IF;
+    -- A parent whose own turn is still to come is not done with.
+    IF cardinality(rest) > 0 THEN closed_of := ARRAY(SELECT unnest(closed_of) EXCEPT SELECT unnest(rest)); END IF;
+    IF behind THEN
+        DELETE FROM releases WHERE job = ANY (over);
+        closed_of := closed_of || over;
+        begun := begin_retention(t, closed_of);
+    ELSE
+        begun := begin_retention(t, CASE WHEN patient THEN over || closed_of ELSE over END);
+    END IF;
+    part := ARRAY(SELECT unnest(closed_of) EXCEPT SELECT unnest(begun));
+    IF cardinality(part) > 0 THEN
+        part := look_again(t, part, 64 + 8 * moved);
+        IF cardinality(part) > 0 THEN rest := rest || leave_open(part, over, rest); END IF;
+    END IF;
+    more := cardinality(rest) > 0;
     IF more THEN
-        IF i > cardinality(finished) THEN i := 1; END IF;  -- successes with edges left, and all that waits behind them
-        INSERT INTO releases (job) SELECT o.id FROM unnest(finished[i:]) WITH ORDINALITY AS o (id, k) ORDER BY o.k
+        INSERT INTO releases (job) SELECT o.id FROM unnest(rest) WITH ORDINALITY AS o (id, k) ORDER BY o.k
         ON CONFLICT DO NOTHING;
     END IF;
 END $$;
@@ -256,7 +386,7 @@ BEGIN
     found := ARRAY(
         SELECT r.job FROM (SELECT k, job FROM releases ORDER BY k LIMIT most FOR UPDATE SKIP LOCKED) r ORDER BY r.k
     );
-    SELECT c.moved, c.more INTO done, left_some FROM cascade(instant(clock), found, most, keep, true) c;
+    SELECT c.moved, c.more INTO done, left_some FROM cascade(instant(clock), found, most, keep, true, true) c;
     more := left_some OR EXISTS (SELECT FROM releases);
     RETURN NEXT;
 END $$;

@@ -52,7 +52,6 @@ BEGIN
         WHERE fresh IS NULL OR (g.id = ANY (fresh) AND g.k = array_position(ids, g.id))  -- an id may come twice
         OFFSET 0
     ) s;
-    IF own AND limit_keys IS NOT NULL THEN PERFORM open_lines(coalesce(fresh, ids)); END IF;
     IF expiries IS NOT NULL THEN
         expired := ARRAY(
             SELECT j.id FROM unnest(ids) AS g (id) JOIN jobs j ON j.id = g.id
@@ -72,35 +71,82 @@ BEGIN
             WHERE x.due IS NULL OR x.due BETWEEN 0 AND t GROUP BY x.lane, x.queue
         ) g;
     END IF;
+    IF own AND limit_keys IS NOT NULL THEN PERFORM open_lines(coalesce(fresh, ids)); END IF;
 END $$;
 
--- How each of these jobs ended, if it has; NULL for one that the store does not have. The rows found are locked: their jobs
--- neither finish nor are replayed nor purged before this transaction ends. A job is looked for again if it moved meanwhile.
-CREATE FUNCTION hold_parents(ids uuid[], OUT held uuid[], OUT states smallint[]) LANGUAGE plpgsql AS $$
+-- How each of `parents` ended, if it has; NULL for one that the store does not have. The rows found are locked: their jobs
+-- neither finish nor are replayed nor purged before this transaction ends. `others` that are unfinished are locked too, to be
+-- changed, and so are those of `ended` that have finished, to be replayed.
+--
+-- All or none of them: who has some never waits for another, so that those who end jobs, and then look for their dependants,
+-- may wait for him. What somebody else has is waited for with nothing in hand. (FOR KEY SHARE would do for a parent, but waits,
+-- SKIP LOCKED or not, for whoever locks a row version that was made meanwhile.)
+CREATE FUNCTION hold_jobs(
+    parents uuid[], others uuid[], ended uuid[], OUT held uuid[], OUT states smallint[]
+) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
-    wanted uuid[] := ARRAY(SELECT DISTINCT unnest(ids));
+    wanted uuid[];
     more_ids uuid[];
     more_states smallint[];
+    busy uuid;
 BEGIN
-    held := '{}';
-    states := '{}';
-    FOR try IN 1..10 LOOP
-        WITH found AS MATERIALIZED (
-            SELECT j.id, j.state FROM jobs j WHERE j.id = ANY (wanted) ORDER BY j.id FOR KEY SHARE
-        ) SELECT coalesce(array_agg(f.id), '{}'), coalesce(array_agg(f.state), '{}') INTO more_ids, more_states FROM found f;
-        held := held || more_ids;
-        states := states || more_states;
-        wanted := ARRAY(SELECT unnest(wanted) EXCEPT SELECT unnest(more_ids));
-        EXIT WHEN cardinality(wanted) = 0;
-        WITH found AS MATERIALIZED (
-            SELECT d.id, d.state FROM done d WHERE d.id = ANY (wanted) ORDER BY d.id FOR KEY SHARE
-        ) SELECT coalesce(array_agg(f.id), '{}'), coalesce(array_agg(f.state), '{}') INTO more_ids, more_states FROM found f;
-        held := held || more_ids;
-        states := states || more_states;
-        wanted := ARRAY(SELECT unnest(wanted) EXCEPT SELECT unnest(more_ids));
-        EXIT WHEN cardinality(wanted) = 0 OR NOT EXISTS (SELECT FROM bodies b WHERE b.id = ANY (wanted));
+    FOR try IN 1..100 LOOP
+        held := '{}';
+        states := '{}';
+        BEGIN
+            wanted := ARRAY(SELECT DISTINCT unnest(parents));
+            WITH found AS MATERIALIZED (
+                SELECT j.id, j.state FROM jobs j WHERE j.id = ANY (wanted) AND NOT j.linked FOR NO KEY UPDATE SKIP LOCKED
+            ) SELECT coalesce(array_agg(f.id), '{}'), coalesce(array_agg(f.state), '{}') INTO held, states FROM found f;
+            IF cardinality(held) > 0 THEN
+                UPDATE jobs SET linked = true WHERE id = ANY (held);
+                wanted := ARRAY(SELECT unnest(wanted) EXCEPT SELECT unnest(held));
+            END IF;
+            IF cardinality(wanted) > 0 THEN
+                WITH found AS MATERIALIZED (
+                    SELECT j.id, j.state FROM jobs j WHERE j.id = ANY (wanted) AND j.linked FOR SHARE SKIP LOCKED
+                ) SELECT coalesce(array_agg(f.id), '{}'), coalesce(array_agg(f.state), '{}') INTO more_ids, more_states
+                FROM found f;
+                held := held || more_ids;
+                states := states || more_states;
+                wanted := ARRAY(SELECT unnest(wanted) EXCEPT SELECT unnest(more_ids));
+            END IF;
+            IF cardinality(wanted) > 0 THEN
+                WITH found AS MATERIALIZED (
+                    SELECT d.id, d.state FROM done d WHERE d.id = ANY (wanted) FOR NO KEY UPDATE SKIP LOCKED
+                ) SELECT coalesce(array_agg(f.id), '{}'), coalesce(array_agg(f.state), '{}') INTO more_ids, more_states
+                FROM found f;
+                held := held || more_ids;
+                states := states || more_states;
+                wanted := ARRAY(SELECT unnest(wanted) EXCEPT SELECT unnest(more_ids));
+            END IF;
+            busy := (SELECT min(b.id::text)::uuid FROM bodies b WHERE b.id = ANY (wanted));
+            IF busy IS NULL AND cardinality(others) > 0 THEN
+                more_ids := ARRAY(SELECT j.id FROM jobs j WHERE j.id = ANY (others) FOR UPDATE SKIP LOCKED);
+                busy := (SELECT min(j.id::text)::uuid FROM jobs j WHERE j.id = ANY (others) AND j.id <> ALL (more_ids));
+            END IF;
+            IF busy IS NULL AND cardinality(ended) > 0 THEN
+                more_ids := ARRAY(SELECT d.id FROM done d WHERE d.id = ANY (ended) FOR UPDATE SKIP LOCKED);
+                busy := (SELECT min(d.id::text)::uuid FROM done d WHERE d.id = ANY (ended) AND d.id <> ALL (more_ids));
+            END IF;
+            IF busy IS NULL THEN RETURN; END IF;
+            RAISE EXCEPTION 'job % is another''s', busy USING ERRCODE = 'WL002';
+        EXCEPTION WHEN SQLSTATE 'WL002' THEN NULL;
+        END;
+        BEGIN
+            PERFORM FROM jobs WHERE id = busy FOR UPDATE;
+            PERFORM FROM done WHERE id = busy FOR UPDATE;
+            RAISE EXCEPTION 'job % is free', busy USING ERRCODE = 'WL002';
+        EXCEPTION WHEN SQLSTATE 'WL002' THEN NULL;
+        END;
     END LOOP;
+    RAISE EXCEPTION 'job % is changed over and over', busy USING ERRCODE = 'serialization_failure';
+END $$;
+
+CREATE FUNCTION hold_parents(ids uuid[], OUT held uuid[], OUT states smallint[]) LANGUAGE plpgsql AS $$
+BEGIN
+    SELECT h.held, h.states INTO held, states FROM hold_jobs(ids, '{}', '{}') h;
 END $$;
 
 -- Stores edges to one dependant, in order, as its parents stand. A parent is kept for it unless it has finished itself.
@@ -124,7 +170,8 @@ END $$;
 -- One job that may have more to it: a unique key, parents. Answers 0 stored, 1 duplicate (of `holder`), 2 unknown parent,
 -- 3 busy: another transaction, which has not ended, holds the lock on its unique key (`patient`: wait for it instead).
 -- Nothing is written before all that may refuse the job has been looked at. Jobs that it finished are appended to `ended`.
--- The caller tells of those that are ready, of all together.
+-- The caller tells of those that are ready, of all together; puts those with limit keys into their lines, when it has all
+-- other locks; and has called `lock_for_each`.
 CREATE FUNCTION enqueue_one(
     t bigint, keep bigint, patient boolean, own boolean, new_id uuid, new_task text, new_queue text, new_requires text,
     task_number bigint, queue_number bigint, lane_number bigint, rank bigint, payload bytea, options bytea,
@@ -195,7 +242,6 @@ BEGIN
         least(first_state, 3), new_limit_key IS NOT NULL, own OR new_limit_key IS NULL, coalesce(cardinality(parents) > 0, false), new_key,
         new_limit_key, due, expiry
     );
-    IF own AND new_limit_key IS NOT NULL AND first_state = 2 THEN PERFORM open_lines(ARRAY[new_id]); END IF;
     IF first_state = 6 THEN
         ended := ended || finish(t, ARRAY[new_id], 6::smallint, why, enqueue_one.keep);
     ELSIF first_state = 1 THEN
@@ -205,6 +251,29 @@ BEGIN
     IF cardinality(parents) > 0 THEN
         PERFORM tell_ready(ARRAY(SELECT p.id FROM unnest(held, states) AS p (id, state) WHERE p.state = 2));
     END IF;
+END $$;
+
+-- The locks that storing jobs one by one takes, all at once: unique keys that are waited for, before all rows; then parents, and
+-- those who hold the keys.
+CREATE FUNCTION lock_for_each(patient boolean, tasks text[], task_numbers bigint[], keys text[], parents uuid[]) RETURNS void
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    holders uuid[] := '{}';
+BEGIN
+    IF keys IS NOT NULL THEN
+        IF patient THEN
+            PERFORM pg_advisory_xact_lock(n.number) FROM (
+                SELECT DISTINCT lock_number('key/' || g.task || '/' || g.key) AS number
+                FROM unnest(tasks, keys) AS g (task, key) WHERE g.key IS NOT NULL ORDER BY 1 OFFSET 0
+            ) n;
+        END IF;
+        holders := ARRAY(
+            SELECT j.id FROM unnest(task_numbers, keys) AS g (task, key) JOIN jobs j ON j.task = g.task AND j.key = g.key
+            WHERE g.key IS NOT NULL
+        );
+    END IF;
+    IF cardinality(holders) > 0 OR cardinality(parents) > 0 THEN PERFORM hold_jobs(parents, holders, '{}'); END IF;
 END $$;
 
 -- Jobs without unique keys, of which some have parents that have not finished, in one go. `parent_at` is the place in the call
@@ -245,7 +314,6 @@ BEGIN
     SELECT p.id, ids[p.child], nextval('sequences'), p.policy
     FROM unnest(parent_of, parent_ids, parent_policies) AS p (child, id, policy)
     ON CONFLICT DO NOTHING;
-    UPDATE jobs SET linked = true WHERE id = ANY (outside) AND NOT linked;
     WITH stored AS (
         INSERT INTO jobs (n, pos, lane, queue, task, id, state, aside, linked, limit_key, due_at, expires_at)
         SELECT s.n, s.rank << 49 | CASE WHEN s.state = 2 THEN s.n ELSE 0 END, s.lane, s.queue, s.task, s.id, s.state,
@@ -266,14 +334,16 @@ BEGIN
     SELECT array_agg(x.id) FILTER (WHERE x.state = 2), min(x.due_at) FILTER (WHERE x.state = 1),
         array_agg(x.id) FILTER (WHERE x.expires_at <= t)
     INTO fresh, earliest, expired FROM stored x;
-    IF limit_keys IS NOT NULL AND fresh IS NOT NULL THEN PERFORM open_lines(fresh); END IF;
     IF expired IS NOT NULL THEN
-        PERFORM cascade(t, finish(t, expired, 6::smallint, 2::smallint, enqueue_linked.keep), edges_most, enqueue_linked.keep);
+        PERFORM cascade(
+            t, finish(t, expired, 6::smallint, 2::smallint, enqueue_linked.keep), edges_most, enqueue_linked.keep, false, false
+        );
     END IF;
     IF earliest IS NOT NULL THEN PERFORM tell_scheduled(earliest); END IF;
     -- A parent that is ready was locked for a moment, in which a claim may have passed over it.
     fresh := fresh || ARRAY(SELECT p.id FROM unnest(held, states) AS p (id, state) WHERE p.state = 2);
     IF cardinality(fresh) > 0 THEN PERFORM tell_ready(fresh); END IF;
+    IF limit_keys IS NOT NULL AND cardinality(fresh) > 0 THEN PERFORM open_lines(fresh); END IF;
     RETURN true;
 END $$;
 
@@ -293,6 +363,7 @@ DECLARE
     one record;
 BEGIN
     PERFORM check_age(t, first_sent);
+    PERFORM lock_for_each(patient, tasks, task_numbers, keys, parent_ids);
     FOR i IN 1..cardinality(ids) LOOP
         SELECT array_agg(p.id ORDER BY p.k), array_agg(p.policy ORDER BY p.k) INTO parents, policies
         FROM unnest(parent_of, parent_ids, parent_policies) WITH ORDINALITY AS p (child, id, policy, k) WHERE p.child = i;
@@ -307,7 +378,8 @@ BEGIN
         RETURN NEXT;
     END LOOP;
     PERFORM tell_ready(ids);
-    PERFORM cascade(t, ended, edges_most, enqueue_each.keep);
+    PERFORM cascade(t, ended, edges_most, enqueue_each.keep, false, false);
+    IF own AND limit_keys IS NOT NULL THEN PERFORM open_lines(ids); END IF;
 END $$;
 
 -- Edges to stored jobs, in order: 0 added, 1 unknown parent, 2 not waiting.
@@ -326,8 +398,7 @@ DECLARE
     answers integer[];
 BEGIN
     PERFORM check_age(t, first_sent);
-    PERFORM FROM jobs WHERE id = ANY (dependants) ORDER BY id FOR NO KEY UPDATE;
-    SELECT f.held, f.states INTO held, states FROM hold_parents(parents) f;
+    SELECT f.held, f.states INTO held, states FROM hold_jobs(parents, dependants, '{}') f;
     IF parents <@ held AND NOT 3 < ANY (states) THEN
         -- Edges to parents that are unfinished let nobody go, and cancel nobody: they are added in one go.
         WITH wanted AS MATERIALIZED (
@@ -343,8 +414,6 @@ BEGIN
         SELECT array_agg(CASE WHEN w.waits OR EXISTS (
             SELECT FROM edges e JOIN bodies b ON b.id = e.child WHERE e.parent = w.parent AND e.child = w.child
         ) THEN 0 ELSE 2 END ORDER BY w.k) INTO answers FROM wanted w;
-        UPDATE jobs SET linked = true
-        WHERE id = ANY (held) AND NOT linked AND EXISTS (SELECT FROM edges e WHERE e.parent = jobs.id);
         -- A parent that is ready was locked for a moment, in which a claim may have passed over it.
         PERFORM tell_ready(ARRAY(SELECT p.id FROM unnest(held, states) AS p (id, state) WHERE p.state = 2));
         RETURN QUERY SELECT unnest(answers);
@@ -372,5 +441,5 @@ BEGIN
         IF states[1] > 3 AND judge(t, dependants[i], enqueue_edges.keep) THEN ended := ended || dependants[i]; END IF;
         RETURN NEXT 0;
     END LOOP;
-    PERFORM cascade(t, ended, edges_most, enqueue_edges.keep);
+    PERFORM cascade(t, ended, edges_most, enqueue_edges.keep, false, false);
 END $$;

@@ -17,7 +17,8 @@ BEGIN
     done := cardinality(part);
     IF done > 0 THEN
         PERFORM cascade(
-            promote.now, finish(promote.now, part, 6::smallint, 2::smallint, promote.keep), edges_most, promote.keep
+            promote.now, finish(promote.now, part, 6::smallint, 2::smallint, promote.keep), edges_most, promote.keep,
+            false, false
         );
     END IF;
     part := ARRAY(

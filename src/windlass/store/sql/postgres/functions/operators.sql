@@ -1,12 +1,12 @@
 -- What people do to jobs.
 
--- Locks those of these jobs that are unfinished, in the order of their ids; answers those that are neither unfinished nor
--- finished although they are stored: they were replayed, or finished, just now, and are to be looked for again.
+-- Locks those of these jobs that are unfinished, all at once. Those that are neither unfinished nor finished although they are
+-- stored were replayed, or finished, just now, and are looked for again.
 CREATE FUNCTION lock_jobs(ids uuid[]) RETURNS void LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 BEGIN
     FOR try IN 1..10 LOOP
-        PERFORM FROM jobs WHERE id = ANY (ids) ORDER BY id FOR UPDATE;
+        PERFORM hold_jobs('{}', ids, '{}');
         EXIT WHEN NOT EXISTS (
             SELECT FROM bodies b WHERE b.id = ANY (ids)
                 AND NOT EXISTS (SELECT FROM jobs j WHERE j.id = b.id) AND NOT EXISTS (SELECT FROM done d WHERE d.id = b.id)
@@ -38,15 +38,33 @@ BEGIN
             RETURN NEXT 0;
         END IF;
     END LOOP;
-    PERFORM cascade(t, ended, edges_most, cancel.keep);
+    PERFORM cascade(t, ended, edges_most, cancel.keep, false, false);
 END $$;
 
 CREATE FUNCTION replay(ids uuid[]) RETURNS SETOF integer LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    parents uuid[];
 BEGIN
+    parents := ARRAY(SELECT e.parent FROM edges e WHERE e.child = ANY (ids) AND e.policy >= 0);
+    -- Unique keys, then the cursor, then rows, all of them at once: see docs/decisions/0025.
+    PERFORM pg_advisory_xact_lock(n.number) FROM (
+        SELECT DISTINCT lock_number('key/' || b.task || '/' || b.unique_key) AS number
+        FROM bodies b JOIN done d ON d.id = b.id WHERE b.id = ANY (ids) AND b.unique_key IS NOT NULL AND d.state > 4
+        ORDER BY 1 OFFSET 0
+    ) n;
+    PERFORM FROM releases WHERE job = ANY (ids) ORDER BY job FOR UPDATE;
+    PERFORM hold_jobs(
+        parents, ARRAY(
+            SELECT e.child FROM edges e JOIN jobs j ON j.id = e.child
+            WHERE e.parent = ANY (ids) AND NOT e.closed AND j.state + 0 = 0
+        ), ids || parents
+    );
     FOR i IN 1..cardinality(ids) LOOP
         RETURN NEXT replay_one(ids[i]);
     END LOOP;
     PERFORM tell_ready(ids);
+    PERFORM open_lines(ids) WHERE EXISTS (SELECT FROM jobs j WHERE j.id = ANY (ids) AND j.limit_key IS NOT NULL);
 END $$;
 
 CREATE FUNCTION replay_one(job_id uuid) RETURNS integer LANGUAGE plpgsql AS $$
@@ -78,7 +96,6 @@ BEGIN
         d.token, d.attempt, CASE WHEN waits THEN 0 ELSE 2 END, d.settled, d.linked, b.limit_key IS NOT NULL, its_key,
         b.limit_key, 0, d.started_at
     );
-    IF NOT waits AND b.limit_key IS NOT NULL THEN PERFORM open_lines(ARRAY[d.id]); END IF;
     RETURN 0;
 END $$;
 
@@ -127,7 +144,9 @@ BEGIN
     SELECT state INTO its_state FROM jobs WHERE id = job_id FOR UPDATE;
     IF NOT FOUND THEN RETURN CASE WHEN EXISTS (SELECT FROM done WHERE id = job_id) THEN 1 ELSE 2 END; END IF;
     IF its_state = 3 THEN RETURN 1; END IF;
-    PERFORM cascade(t, finish(t, ARRAY[job_id], 4::smallint, 6::smallint, skip.keep, given), edges_most, skip.keep);
+    PERFORM cascade(
+        t, finish(t, ARRAY[job_id], 4::smallint, 6::smallint, skip.keep, given), edges_most, skip.keep, false, false
+    );
     RETURN 0;
 END $$;
 
@@ -148,13 +167,11 @@ CREATE FUNCTION delete_jobs(clock bigint, ids uuid[], at_least bigint) RETURNS i
 DECLARE
     part uuid[];
 BEGIN
-    WITH old AS MATERIALIZED (
-        SELECT d.id FROM done d WHERE d.id = ANY (ids) AND d.finished_at + at_least <= instant(clock) ORDER BY d.id FOR UPDATE
-    ) SELECT coalesce(array_agg(o.id), '{}') INTO part FROM old o;
+    PERFORM hold_jobs('{}', '{}', ids);
     part := ARRAY(
-        SELECT o.id FROM unnest(part) AS o (id)
-        WHERE NOT EXISTS (SELECT FROM edges e WHERE e.parent = o.id AND NOT e.closed)
-            AND NOT EXISTS (SELECT FROM releases r WHERE r.job = o.id)
+        SELECT d.id FROM done d WHERE d.id = ANY (ids) AND d.finished_at + at_least <= instant(clock)
+            AND NOT EXISTS (SELECT FROM edges e WHERE e.parent = d.id AND NOT e.closed)
+            AND NOT EXISTS (SELECT FROM releases r WHERE r.job = d.id)
     );
     PERFORM remove_jobs(part);
     RETURN cardinality(part);

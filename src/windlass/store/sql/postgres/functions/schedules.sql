@@ -110,6 +110,7 @@ BEGIN
             last_jobs[firing_of[i]] := ids[i];
         END LOOP;
     ELSE
+        PERFORM lock_for_each(true, tasks, task_numbers, keys, parent_ids);
         FOR i IN 1..cardinality(ids) LOOP
             CONTINUE WHEN firing_of[i] <> ALL (fresh);
             SELECT array_agg(p.id ORDER BY p.k), array_agg(p.policy ORDER BY p.k) INTO parents, policies
@@ -134,7 +135,8 @@ BEGIN
             END IF;
         END LOOP;
         PERFORM tell_ready(ids);
-        PERFORM cascade(t, ended, edges_most, fire.keep);
+        PERFORM cascade(t, ended, edges_most, fire.keep, false, false);
+        IF limit_keys IS NOT NULL THEN PERFORM open_lines(ids); END IF;
     END IF;
     UPDATE schedules x SET last = lasts[g.k], next = nexts[g.k], fired = x.fired + stored[g.k],
         skipped = x.skipped + skips[g.k] + refused[g.k], last_job = coalesce(last_jobs[g.k], x.last_job)

@@ -160,7 +160,7 @@ BEGIN
             PERFORM forget_session(ids[i]);
         END IF;
     END LOOP;
-    PERFORM cascade(t, ended, edges_most, reap.keep);
+    PERFORM cascade(t, ended, edges_most, reap.keep, true, false);
     done := most - left_over;
     IF done > 0 THEN PERFORM tell_free_places(); END IF;
     RETURN NEXT;

@@ -86,6 +86,8 @@ DECLARE
 BEGIN
     -- Sessions before jobs, as everywhere.
     IF request > 0 THEN spent := spend_request(s, request, alone); END IF;
+    -- All of them in the order of their ids, as everybody locks jobs: those that succeeded come first below.
+    IF NOT 1 = ALL (outcomes) THEN PERFORM FROM jobs WHERE id = ANY (ids) ORDER BY id FOR UPDATE; END IF;
     -- `state + 0`, lest the planner take the index of what runs in place of the key: see docs/decisions/0025. In the order of
     -- the ids, as everybody locks jobs.
     WITH gone AS (
@@ -111,7 +113,6 @@ BEGIN
     FROM kept k;
     IF told THEN PERFORM tell_finished(applied); END IF;
     IF cardinality(applied) < cardinality(ids) THEN
-        PERFORM FROM jobs WHERE id = ANY (ids) ORDER BY id FOR UPDATE;
         FOR one IN
             SELECT g.* FROM unnest(ids, tokens, outcomes, results, errors, delays, keeps, settle.started) WITH ORDINALITY
                 AS g (id, token, outcome, result, error, delay, keep, started, place)
@@ -134,7 +135,7 @@ BEGIN
     IF cardinality(ended) > 0 THEN
         -- In the order of the call.
         ended := ARRAY(SELECT o.id FROM unnest(ids) WITH ORDINALITY AS o (id, k) WHERE o.id = ANY (ended) ORDER BY o.k);
-        SELECT c.more INTO more_edges FROM cascade(t, ended, edges_most, settle.keep) c;
+        SELECT c.more INTO more_edges FROM cascade(t, ended, edges_most, settle.keep, true, false) c;
     END IF;
     a := NULL;
     a.kind := 0;
@@ -168,7 +169,9 @@ BEGIN
     WITH ending AS (
         UPDATE jobs SET attempt = attempt - 1 WHERE id = ANY (ids) AND state + 0 = 3 AND cancel_requested RETURNING id
     ) SELECT coalesce(array_agg(e.id), '{}') INTO ended FROM ending e;
-    PERFORM cascade(t, finish(t, ended, 6::smallint, 1::smallint, give_back.keep), edges_most, give_back.keep);
+    PERFORM cascade(
+        t, finish(t, ended, 6::smallint, 1::smallint, give_back.keep), edges_most, give_back.keep, true, false
+    );
     PERFORM tell_free_places();
 END $$;
 
@@ -188,8 +191,10 @@ CREATE FUNCTION annotate(
     s uuid, ids uuid[], tokens integer[], progresses double precision[], messages bytea[], logs bytea[]
 ) RETURNS void LANGUAGE plpgsql AS $$
 #variable_conflict use_column
+DECLARE
+    i integer;
 BEGIN
-    FOR i IN 1..cardinality(ids) LOOP
+    FOREACH i IN ARRAY ARRAY(SELECT g.k::integer FROM unnest(ids) WITH ORDINALITY AS g (id, k) ORDER BY g.id, g.k) LOOP
         PERFORM FROM jobs WHERE id = ids[i] AND session = s AND token = tokens[i] AND state + 0 = 3 FOR SHARE;
         CONTINUE WHEN NOT FOUND;
         INSERT INTO notes (job, progress, message, log) VALUES (ids[i], progresses[i], messages[i], logs[i])
