@@ -1708,6 +1708,14 @@ MUTANTS: list[Mutant] = [
         tests=POSTGRES_LOCKS,
     ),
     Mutant(
+        name="postgres: a purge does not look at parents",
+        breaks="retention that nobody started starts in the end",
+        file="store/sql/postgres/functions/janitor.sql",
+        old="IF parents IS NOT NULL THEN",
+        new="IF false THEN",
+        tests=POSTGRES_LOCKS,
+    ),
+    Mutant(
         name="web: viewers may do what operators may",
         breaks="a viewer changes nothing",
         file="web/api/common.py",

@@ -299,6 +299,31 @@ async def test_a_dependant_that_is_stored_while_the_last_one_ends_keeps_its_pare
     assert await bench.purge_at(parent) is None
 
 
+async def test_retention_that_nobody_started_starts_when_a_dependant_goes(postgres_database: Database) -> None:
+    """So it was left by calls of versions before; whoever ended its last dependants took it for another's."""
+    now = [1_000_000_000_000_000]
+    await asyncio.to_thread(postgres_database.store)  # empty
+    store = PostgresStore(postgres_database.url, clock=lambda: now[0])
+    admin = await asyncpg.connect(postgres_database.url)
+    try:
+        parent = NewJob(id=new_id(), task="t", payload=b"{}")
+        child = NewJob(id=new_id(), task="t", payload=b"{}", parents=(Parent(parent.id),))
+        await store.enqueue([parent, child], first_sent=now[0])
+        await store.cancel([parent.id])
+        await admin.execute("UPDATE windlass.done SET purge_at = NULL WHERE id = $1", UUID(bytes=parent.id))
+        now[0] += store.settings.keep
+        assert (await store.purge()).done == 1
+        (record,) = await store.get_jobs([parent.id])
+        assert record is not None
+        assert record.purge_at == now[0] + store.settings.keep
+        now[0] += store.settings.keep
+        await store.purge()
+        assert await store.get_jobs([parent.id, child.id]) == [None, None]
+    finally:
+        await admin.close()
+        await store.aclose()
+
+
 # ------------------------------------------------------------------------------------------------------ all at once
 
 

@@ -93,7 +93,8 @@ END $$;
 -- A second look at jobs whose retention did not begin, at which others may be looking too: parents to which this call closed
 -- edges, and what was behind the cursor. Two who close the last two edges of a job do not see each other's. So whoever finds
 -- edges open that may be closing now, which are `most`, holds the job until the end, and looks again. Answers those that
--- another holds: they are to be looked at once more. Where more edges are open that is not worth it.
+-- another holds: they are to be looked at once more. Where more edges are open that is not worth it; should they all be
+-- closing, the end of a dependant's own retention puts it right (see `remove_jobs`).
 CREATE FUNCTION look_again(t bigint, ids uuid[], most integer) RETURNS uuid[] LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE

@@ -40,9 +40,21 @@ BEGIN
 END $$;
 
 -- Deletes these finished jobs, which are locked, with all that belongs to them. Edges to dependants stay with those.
-CREATE FUNCTION remove_jobs(ids uuid[]) RETURNS void LANGUAGE plpgsql AS $$
+-- No call that closed them is under way any more; so a parent without open edges whose retention nobody started, because two
+-- closed the last of them at once, is found here.
+CREATE FUNCTION remove_jobs(t bigint, ids uuid[]) RETURNS void LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    parents uuid[];
 BEGIN
-    DELETE FROM edges WHERE policy >= 0 AND child IN (SELECT id FROM done WHERE id = ANY (ids) AND linked);
+    WITH gone AS (
+        DELETE FROM edges WHERE policy >= 0 AND child IN (SELECT id FROM done WHERE id = ANY (ids) AND linked) RETURNING parent
+    ) SELECT array_agg(DISTINCT g.parent) INTO parents FROM gone g;
+    IF parents IS NOT NULL THEN
+        PERFORM begin_retention(t, ARRAY(
+            SELECT d.id FROM done d WHERE d.id = ANY (parents) AND d.purge_at IS NULL FOR NO KEY UPDATE SKIP LOCKED
+        ));
+    END IF;
     DELETE FROM errors WHERE job = ANY (ids);
     DELETE FROM notes WHERE job = ANY (ids);
     DELETE FROM done WHERE id = ANY (ids);
@@ -59,7 +71,7 @@ BEGIN
         SELECT d.id FROM done d WHERE d.purge_at IS NOT NULL AND d.purge_at <= t
         ORDER BY d.purge_at LIMIT most FOR UPDATE SKIP LOCKED
     );
-    IF cardinality(part) > 0 THEN PERFORM remove_jobs(part); END IF;
+    IF cardinality(part) > 0 THEN PERFORM remove_jobs(t, part); END IF;
     done := cardinality(part);
     more := EXISTS (SELECT FROM done d WHERE d.purge_at IS NOT NULL AND d.purge_at <= t);
     more := forget_schedules(t, most) OR more;

@@ -173,7 +173,7 @@ BEGIN
             AND NOT EXISTS (SELECT FROM edges e WHERE e.parent = d.id AND NOT e.closed)
             AND NOT EXISTS (SELECT FROM releases r WHERE r.job = d.id)
     );
-    PERFORM remove_jobs(part);
+    PERFORM remove_jobs(instant(clock), part);
     RETURN cardinality(part);
 END $$;
 
