@@ -29,6 +29,13 @@ def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield where
 
 
+@pytest.fixture(scope="module")
+def open_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A site that anybody on this machine may enter, for requests that change nothing."""
+    with site_of(make_app(f"sqlite:///{tmp_path_factory.mktemp('open') / 'jobs.db'}")) as where:
+        yield where
+
+
 def raw(where: str, path: str) -> tuple[int, bytes]:
     """Ask for a path just as it is written."""
     connection = http.client.HTTPConnection(urlsplit(where).netloc, timeout=20)
@@ -138,3 +145,34 @@ async def test_who_listens_slowly_misses_some_and_holds_up_nobody(monkeypatch: p
         await one.aclose()
     await watch.aclose()
     assert len(asyncio.all_tasks()) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/", 200), ("/jobs/xyz", 400), ("/nowhere", 404), ("/static/app.css", 200), ("/static/none.css", 404),
+        ("/api/v1/queues", 200), ("/api/v1/jobs/xyz", 400), ("/api/v1/none", 404), ("/healthz", 200), ("/a%00b", 404),
+        ("/login", 200),
+    ],
+)  # fmt: skip
+def test_every_answer_tells_browsers_what_not_to_do(open_site: str, path: str, status: int) -> None:
+    answer = httpx.get(open_site + path, headers={"accept": "text/html"})
+    assert answer.status_code == status
+    assert_guarded(answer, is_file=path == "/static/app.css")
+
+
+def test_so_do_answers_to_nobody(closed: str) -> None:
+    for headers, status in (({}, 401), ({"accept": "text/html"}, 303), ({"hx-request": "true"}, 401)):
+        answer = httpx.get(f"{closed}/jobs", headers=headers)
+        assert answer.status_code == status
+        assert_guarded(answer)
+    refused = httpx.post(f"{closed}/api/v1/jobs", headers={"origin": "https://evil.example"})
+    assert refused.status_code == 403
+    assert_guarded(refused)
+
+
+def assert_guarded(answer: httpx.Response, *, is_file: bool = False) -> None:
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["x-frame-options"] == "DENY"
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'; script-src 'self';")
+    assert answer.headers.get_list("cache-control") == ([] if is_file else ["no-store"])

@@ -15,9 +15,10 @@ from litestar.types import Message, Scope
 from windlass.app import App
 from windlass.core.errors import InvalidOption, WindlassError
 from windlass.web import problems
-from windlass.web.access.gate import ASGI, HARMLESS, VISITOR, Gate, Who
+from windlass.web.access.gate import HARMLESS, VISITOR, Gate, Who
 from windlass.web.access.roles import Visitor
 from windlass.web.api import access, backfill, deploy, events, jobs, queues, schedules, schema, workers, workflows
+from windlass.web.asgi import ASGI
 from windlass.web.console import Console
 from windlass.web.pages import PAGES
 from windlass.web.slashes import keep_slashes, restore_slashes
@@ -25,17 +26,6 @@ from windlass.web.slashes import keep_slashes, restore_slashes
 MAX_BODY = 2_000_000
 """Bytes of a request."""
 _NOUNS = (jobs, queues, workers, schedules, backfill, deploy, workflows, access, events)
-_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "X-Frame-Options": "DENY",
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-        "font-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
-    ),
-}
 
 
 def site(
@@ -100,7 +90,6 @@ def site(
         },
         before_request=restore_slashes,
         before_send=[forget],
-        response_headers=_HEADERS,
         request_max_body_size=MAX_BODY,
         lifespan=[life],
         logging_config=None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from windlass.web.access.gate import ASGI, Receive, Scope, Send
+from windlass.web.asgi import ASGI, Receive, Scope, Send
 
 
 def mounted(site: ASGI, path: str, rest: ASGI) -> ASGI:

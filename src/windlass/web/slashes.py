@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from litestar import Request
 
-from windlass.web.access.gate import ASGI, Receive, Scope, Send
+from windlass.web.asgi import ASGI, Receive, Scope, Send
 
 _SIGN = "\x1f"
 _ENCODED = re.compile(rb"%2f", re.IGNORECASE)

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable
 from http.cookies import CookieError, SimpleCookie
-from typing import Any, TypeAlias
+from typing import TypeAlias
 from urllib.parse import quote, urlsplit
 
 from windlass.core.errors import StoreError, WindlassError
@@ -15,13 +15,10 @@ from windlass.store.port import Store
 from windlass.web.access import audit
 from windlass.web.access.roles import Role, Visitor
 from windlass.web.access.vault import Vault
+from windlass.web.asgi import ASGI, Message, Receive, Scope, Send
+from windlass.web.headers import with_headers
 from windlass.web.problems import problem, status_of
 
-Scope: TypeAlias = MutableMapping[str, Any]
-Message: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
-ASGI: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 Who: TypeAlias = Callable[[Scope], Awaitable[tuple[str, Role] | None]]
 """Says whose request it is, by what the application knows into which the site is mounted; ``None``: nobody's."""
 
@@ -73,6 +70,7 @@ class Gate:
             return
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
+        send = with_headers(send, is_file=path.startswith(FREE_BELOW))
         if "\0" in path:  # no name has one, of a file or of anything else
             await problem(scope, 404, "Not Found")(scope, receive, send)
             return
@@ -195,7 +193,7 @@ def _is_from_here(scope: Scope, headers: dict[str, str]) -> bool:
 
 def _redirect(to: str) -> ASGI:
     async def run(_scope: Scope, _receive: Receive, send: Send) -> None:
-        headers = [(b"location", to.encode("latin-1")), (b"cache-control", b"no-store")]
+        headers = [(b"location", to.encode("latin-1"))]
         await send({"type": "http.response.start", "status": 303, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
 
