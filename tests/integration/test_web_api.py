@@ -233,6 +233,18 @@ def test_a_body_that_is_none(unchanging: httpx.Client) -> None:
     assert unchanging.post("/jobs", content=b"x" * 3_000_000, headers=headers).status_code == 413
 
 
+def test_a_body_that_is_not_utf_8(unchanging: httpx.Client) -> None:
+    headers = {"content-type": "application/json"}
+    for body in (
+        b'{"task": "fail", "arguments": ["\xed\xa0\x80"]}',  # half of a pair, which UTF-16 has and UTF-8 has not
+        b'{"task": "fail", "named": {"te\xffxt": "a"}}',
+        b'{"task": "\xff"}',
+    ):
+        assert "not UTF-8" in problem(unchanging.post("/jobs", content=body, headers=headers), 400)
+    body = b'{"scope": "queue", "name": "a\xff", "concurrency": 1}'
+    assert "at byte 29" in problem(unchanging.put("/limits", content=body, headers=headers), 400)
+
+
 # --------------------------------------------------------------------------------------------- other nouns
 
 

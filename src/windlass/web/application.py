@@ -14,14 +14,14 @@ from litestar.types import Message, Scope
 
 from windlass.app import App
 from windlass.core.errors import InvalidOption, WindlassError
-from windlass.web import problems
+from windlass.web import incoming, problems
 from windlass.web.access.gate import HARMLESS, VISITOR, Gate, Who
 from windlass.web.access.roles import Visitor
 from windlass.web.api import access, backfill, deploy, events, jobs, queues, schedules, schema, workers, workflows
 from windlass.web.asgi import ASGI
 from windlass.web.console import Console
 from windlass.web.pages import PAGES
-from windlass.web.slashes import keep_slashes, restore_slashes
+from windlass.web.slashes import keep_slashes
 
 MAX_BODY = 2_000_000
 """Bytes of a request."""
@@ -88,7 +88,7 @@ def site(
             RecursionError: problems.on_depth,
             Exception: problems.on_any_error,
         },
-        before_request=restore_slashes,
+        before_request=incoming.check,
         before_send=[forget],
         request_max_body_size=MAX_BODY,
         lifespan=[life],
