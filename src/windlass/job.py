@@ -242,13 +242,13 @@ _WHY_CANCELLED = {
 }
 
 
-def to_states(status: str | Iterable[str]) -> tuple[State, ...]:
-    """Read one status or several. Raises `InvalidOption`."""
+def to_states(status: str | Iterable[str], option: str = "status") -> tuple[State, ...]:
+    """Read one status or several, that were given as ``option``. Raises `InvalidOption`."""
     words = (status,) if isinstance(status, str) else tuple(status)
     known = {state.word: state for state in State}
     for word in words:
         if word not in known:
-            raise InvalidOption(f"status={word!r}: expected one of {', '.join(known)}")
+            raise InvalidOption(f"{option}={word!r}: expected one of {', '.join(known)}")
     return tuple(known[word] for word in words)
 
 

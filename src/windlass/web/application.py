@@ -14,12 +14,13 @@ from litestar.types import Message, Scope
 
 from windlass.app import App
 from windlass.core.errors import InvalidOption, WindlassError
-from windlass.web import incoming, problems
+from windlass.web import problems
 from windlass.web.access.gate import HARMLESS, VISITOR, Gate, Who
 from windlass.web.access.roles import Visitor
 from windlass.web.api import access, backfill, deploy, events, jobs, queues, schedules, schema, workers, workflows
 from windlass.web.asgi import ASGI
 from windlass.web.console import Console
+from windlass.web.incoming import Incoming
 from windlass.web.pages import PAGES
 from windlass.web.slashes import keep_slashes
 
@@ -88,7 +89,7 @@ def site(
             RecursionError: problems.on_depth,
             Exception: problems.on_any_error,
         },
-        before_request=incoming.check,
+        before_request=Incoming().check,
         before_send=[forget],
         request_max_body_size=MAX_BODY,
         lifespan=[life],

@@ -84,7 +84,7 @@ async def job_filter(
     now = await store.now() if any(moments) else 0
     until, since = (None if moment is None else moment.resolve(now) for moment in moments)
     return JobFilter(
-        states=to_states(state) if state else None,
+        states=to_states(state, "state") if state else None,
         queue=None if queue is None else check_queue(queue),
         task=None if task is None else check_task(task),
         error=error_type,
