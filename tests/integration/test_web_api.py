@@ -1,5 +1,6 @@
 """The HTTP API, as programs use it, over a socket: what it answers, and whom it lets in."""
 
+import asyncio
 import json
 import threading
 import time
@@ -13,8 +14,11 @@ import pytest
 
 from tests.integration.web_harness import site_of
 from windlass import App, Every, InvalidOption, RemoteError
+from windlass.core.clock import SECOND
 from windlass.store.sqlite import SQLiteStore
 from windlass.web import planning, site
+from windlass.web.access.roles import Role
+from windlass.web.access.vault import Vault
 
 NOBODY = "01890a5d-ac96-774b-bcce-b302099a8057"
 PASSWORD = "correct horse"
@@ -530,6 +534,23 @@ def test_once_there_is_a_token_nobody_comes_in_without(api: httpx.Client) -> Non
         assert problem(api.get("/me", headers=bearer(wrong)), 401)
     for scheme in ("Basic", "Token"):
         assert problem(api.get("/me", headers={"authorization": f"{scheme} {token}"}), 401)
+
+
+def test_nobody_comes_in_again_once_the_last_token_is_over(app: App, api: httpx.Client, url: str) -> None:
+    async def stay(name: str, keep: int) -> str:
+        async with make_app(url) as other:
+            return await Vault(other.store).add_token(name, Role.ADMIN, keep)
+
+    expired = bearer(asyncio.run(stay("short", SECOND // 2)))
+    while api.get("/me", headers=expired).status_code == 200:
+        time.sleep(0.05)
+    assert problem(api.get("/me"), 401)
+    last = bearer(asyncio.run(stay("long", 600 * SECOND)))
+    [token] = ok(api.get("/tokens", headers=last))
+    ok(api.delete(f"/tokens/{token['id']}", headers=last), 204)
+    with site_of(make_app(url)) as another:
+        assert problem(httpx.get(f"{another}/api/v1/me"), 401)
+    assert problem(api.get("/me"), 401)
 
 
 def test_roles(api: httpx.Client) -> None:

@@ -27,8 +27,8 @@ LISTEN = "127.0.0.1:8380"
         type=endpoint,
         metavar="[HOST:]PORT",
         default=LISTEN,
-        help="Serve there. Without HOST only to this machine, where everybody may come in until there is a user or a "
-        f"token; to others only once there is one: see `windlass users add`. Default: {LISTEN}.",
+        help="Serve there. Without HOST only to this machine, where everybody may come in until the first user or "
+        f"token is made; to others only once there is one: see `windlass users add`. Default: {LISTEN}.",
     ),
     Argument(
         "--redact",

@@ -44,8 +44,8 @@ def site(
         who: where another application mounts the site, says whose request it is, given the ASGI scope: a name and a
             role, or ``None`` for nobody. Without it, users and tokens of the store come in (``windlass users``,
             ``windlass tokens``).
-        open_on_this_machine: as long as there are neither users nor tokens, whoever asks from this machine is admin.
-            Only where nothing but this machine reaches the server.
+        open_on_this_machine: until the first user or token is made, whoever asks from this machine is admin. Only
+            where nothing but this machine reaches the server.
         redact: patterns such as ``"*password*"``: arguments whose name, or whose type's name, fits one are not shown.
         trace_url: where traces are shown, with ``{trace_id}`` in it.
 

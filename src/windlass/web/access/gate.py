@@ -39,8 +39,8 @@ class Gate:
         inner: the application.
         find: gives the store, opened.
         who: asks the application into which the site is mounted; ``None``: users and tokens of the store.
-        is_local: it listens to this machine only: as long as there are neither users nor tokens, everybody on it may
-            come in, as everybody may use the command line there.
+        is_local: it listens to this machine only: until the first user or token is made, everybody on it may come in,
+            as everybody may use the command line there.
         stop: see the attribute.
     """
 
@@ -105,7 +105,7 @@ class Gate:
         cookie = session_cookie(headers.get("cookie", ""))
         if cookie and (visitor := await self._vault.session(cookie)) is not None:
             return visitor
-        if self._is_local and _is_from_here(scope, headers) and await self._vault.is_empty():
+        if self._is_local and _is_from_here(scope, headers) and await self._vault.is_open():
             return Visitor(name="local", role=Role.ADMIN, how="local", csrf=self._csrf)
         return None
 

@@ -30,6 +30,8 @@ KEEP_SESSION: Span = 7 * DAY
 LEAST_PASSWORD, MOST_PASSWORD = 8, 1000
 """Characters of a password."""
 _USER, _TOKEN, _SESSION, _SECRET = "user", "token", "session", "secret"
+_CLOSED = NewDocument(kind="closed", key="closed", body=b"{}")
+"""Stored with the first user or token, and kept for good."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,59}")
 _PREFIX = "wl_"
 _hasher = PasswordHasher()
@@ -93,6 +95,14 @@ class Vault:
     def __init__(self, find: Callable[[], Awaitable[Store]]) -> None:
         self._find = find
         self._secret: bytes | None = None
+        self._closed = False
+
+    async def is_open(self) -> bool:
+        """Whether there has never been a user or a token. What expires or is deleted opens nothing."""
+        if not self._closed:
+            (mark,) = await (await self._find()).get_documents(_CLOSED.kind, [_CLOSED.key])
+            self._closed = mark is not None or not await self.is_empty()
+        return not self._closed
 
     async def is_empty(self) -> bool:
         """Whether there is neither a user nor a token."""
@@ -114,8 +124,9 @@ class Vault:
         store = await self._find()
         hashed = await self._hash(password)
         body = msgspec.json.encode(_User(role=role.word, password=hashed, created_at=await store.now()))
-        stored = await store.put_documents([NewDocument(kind=_USER, key=_check_name(name), body=body, expected=0)])
-        if stored == [None]:
+        user = NewDocument(kind=_USER, key=_check_name(name), body=body, expected=0)
+        _, stored = await store.put_documents([_CLOSED, user])
+        if stored is None:
             raise UsageError(f"there is a user {name!a} already")
 
     async def change_user(self, name: str, *, password: str | None = None, role: Role | None = None) -> None:
@@ -218,7 +229,7 @@ class Vault:
         store = await self._find()
         secret = _PREFIX + secrets.token_urlsafe(32)
         body = msgspec.json.encode(_Token(name=_check_name(name), role=role.word, created_at=await store.now()))
-        await store.put_documents([NewDocument(kind=_TOKEN, key=_digest(secret), body=body, keep=keep)])
+        await store.put_documents([_CLOSED, NewDocument(kind=_TOKEN, key=_digest(secret), body=body, keep=keep)])
         return secret
 
     async def remove_token(self, id: str) -> None:
