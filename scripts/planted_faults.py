@@ -2375,8 +2375,8 @@ MUTANTS: list[Mutant] = [
         name="web: a session outlives the password",
         breaks="another password ends sessions",
         file="web/access/vault.py",
-        old="        if not hmac.compare_digest(_digest(user.password), session.password):",
-        new="        if False:",
+        old="if user is not None and hmac.compare_digest(_digest(user.password), session.password):",
+        new="if user is not None:",
         tests=("tests/integration/test_web_login.py", "-k", "another_password"),
     ),
     Mutant(

@@ -1,9 +1,11 @@
 """The HTTP API, as programs use it, over a socket: what it answers, and whom it lets in."""
 
 import asyncio
+import inspect
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,8 +19,10 @@ from windlass import App, Every, InvalidOption, RemoteError
 from windlass.core.clock import SECOND
 from windlass.store.sqlite import SQLiteStore
 from windlass.web import planning, site
+from windlass.web.access import known
 from windlass.web.access.roles import Role
 from windlass.web.access.vault import Vault
+from windlass.web.api import events
 
 NOBODY = "01890a5d-ac96-774b-bcce-b302099a8057"
 PASSWORD = "correct horse"
@@ -670,41 +674,99 @@ def test_events_say_how_the_store_stands(api: httpx.Client) -> None:
             pass
 
 
+@pytest.mark.parametrize("how", ["token", "user", "another process", "expiry"])
+def test_who_may_not_come_in_any_more_hears_no_more(
+    app: App, url: str, api: httpx.Client, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(events, "CHECKED", 0.2)
+    monkeypatch.setattr(known, "FRESH", 0.2)
+
+    async def let_in() -> tuple[str, str, str]:
+        async with make_app(url) as other:
+            vault = Vault(other.store)
+            await vault.add_user("ada", PASSWORD, Role.VIEWER)
+            keep = 2 * SECOND if how == "expiry" else None
+            admin, token = await vault.add_token("root", Role.ADMIN), await vault.add_token("look", Role.VIEWER, keep)
+            return admin, token, str(await vault.log_in("ada", PASSWORD))
+
+    async def remove_elsewhere(key: str) -> None:
+        async with make_app(url) as other:
+            await Vault(other.store).remove_token(key)
+
+    admin, token, session = asyncio.run(let_in())
+    headers = {"cookie": f"windlass_session={session}"} if how == "user" else bearer(token)
+    with api.stream("GET", "/events", headers=headers, timeout=20) as stream:
+        lines = stream.iter_lines()
+        assert next(lines).startswith("event: pulse")
+        [key] = [one["id"] for one in ok(api.get("/tokens", headers=bearer(admin))) if one["name"] == "look"]
+        if how == "token":
+            ok(api.delete(f"/tokens/{key}", headers=bearer(admin)), 204)
+        elif how == "user":
+            ok(api.delete("/users/ada", headers=bearer(admin)), 204)
+        elif how == "another process":
+            asyncio.run(remove_elsewhere(key))
+        for number, _ in enumerate(line for line in lines if line.startswith("data:")):
+            assert number < 8, "it ends"
+
+
+def test_who_listens_and_may_hears_on(api: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "CHECKED", 0.1)
+    with api.stream("GET", "/events") as stream:
+        lines = (line for line in stream.iter_lines() if line.startswith("data:"))
+        assert len([next(lines) for _ in range(3)]) == 3
+
+
 def test_fifty_listeners_cost_what_one_costs(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[float] = []
-    queues = SQLiteStore.queues
+    monkeypatch.setattr(events, "CHECKED", 0.5)
+    monkeypatch.setattr(known, "FRESH", 0.5)
+    asked: list[str] = []
 
-    async def counted(self: SQLiteStore) -> Any:
-        asked.append(1)
-        return await queues(self)
+    def counted(name: str) -> Any:
+        verb = getattr(SQLiteStore, name)
 
-    monkeypatch.setattr(SQLiteStore, "queues", counted)
+        async def run(self: SQLiteStore, *args: Any, **kwargs: Any) -> Any:
+            asked.append(name)
+            return await verb(self, *args, **kwargs)
+
+        return run
+
+    for name, _ in inspect.getmembers(SQLiteStore, inspect.iscoroutinefunction):
+        if not name.startswith("_"):
+            monkeypatch.setattr(SQLiteStore, name, counted(name))
     with site_of(app) as where, httpx.Client(base_url=f"{where}/api/v1", timeout=30) as api:
+        admin = bearer(ok(api.post("/tokens", json={"name": "root", "role": "admin"}), 201)["token"])
+        tokens = [
+            bearer(ok(api.post("/tokens", json={"name": f"t{n}", "role": "viewer"}, headers=admin), 201)["token"])
+            for n in range(50)
+        ]
         heard = threading.Barrier(51)
 
-        def listen() -> None:
-            with httpx.stream("GET", f"{where}/api/v1/events", timeout=30) as stream:
+        def listen(headers: dict[str, str]) -> None:
+            with httpx.stream("GET", f"{where}/api/v1/events", timeout=30, headers=headers) as stream:
                 lines = (line for line in stream.iter_lines() if line.startswith("data:"))
                 next(lines)
                 heard.wait(30)
                 before = len(asked)
                 for _ in range(3):
                     next(lines)
-                told.append(len(asked) - before)
+                told.append(Counter(asked[before:]))
 
-        told: list[int] = []
-        threads = [threading.Thread(target=listen) for _ in range(50)]
+        told: list[Counter[str]] = []
+        threads = [threading.Thread(target=listen, args=(one,)) for one in tokens]
         for thread in threads:
             thread.start()
         heard.wait(30)
         for thread in threads:
             thread.join(30)
         assert len(told) == 50
-        assert max(told) <= 4, "one look a second, however many listen"
+        for counts in told:
+            assert counts["queues"] <= 4, "one look a second, however many listen"
+            assert counts["get_documents"] <= 6, "and all of them are looked up together"
+            assert set(counts) <= {"queues", "sessions", "now", "get_documents"}
         settled = len(asked)
-        ok(api.get("/me"))
+        ok(api.get("/me", headers=admin))
         threading.Event().wait(2.5)
-        assert len(asked) <= settled + 1, "nobody listens, and nobody looks"
+        assert len(asked) <= settled + 5, "nobody listens, and nobody looks"
 
 
 def test_every_schedule_is_shown_with_its_words(api: httpx.Client, app: App) -> None:

@@ -97,7 +97,12 @@ def site(
         openapi_config=schema.config(),
     )
     return Gate(
-        keep_slashes(cast(ASGI, inner)), console.store, who=who, is_local=open_on_this_machine, stop=console.live.stop
+        keep_slashes(cast(ASGI, inner)),
+        console.store,
+        console.vault,
+        who=who,
+        is_local=open_on_this_machine,
+        stop=console.live.stop,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 import msgspec
 
@@ -62,7 +62,7 @@ class Live:
             workers=[worker_view(record, now) for record in sessions[:MOST]],
         )
 
-    async def listen(self) -> AsyncIterator[Pulse]:
+    async def listen(self) -> AsyncGenerator[Pulse, None]:
         """What every look shows. Who is slow misses some, and holds up nobody."""
         news = asyncio.Event()
         self._listeners.add(news)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from http.cookies import CookieError, SimpleCookie
 from typing import TypeAlias
 from urllib.parse import quote, urlsplit
@@ -23,8 +24,9 @@ Who: TypeAlias = Callable[[Scope], Awaitable[tuple[str, Role] | None]]
 """Says whose request it is, by what the application knows into which the site is mounted; ``None``: nobody's."""
 
 COOKIE = "windlass_session"
-VISITOR, WHAT = "windlass.visitor", "windlass.what"
-"""Where a request's scope says whose it is, and what it asks for beside its path (for the audit log)."""
+VISITOR, WHAT, AGAIN = "windlass.visitor", "windlass.what", "windlass.again"
+"""Where a request's scope says whose it is, what it asks for beside its path (for the audit log), and what finds out
+once more whose it is."""
 HARMLESS = frozenset({"GET", "HEAD", "OPTIONS"})
 FREE = frozenset({"/healthz", "/readyz", "/login"})
 """Paths for which nobody has to be known; so are those below `FREE_BELOW`."""
@@ -38,6 +40,7 @@ class Gate:
     Args:
         inner: the application.
         find: gives the store, opened.
+        vault: users and tokens of the store.
         who: asks the application into which the site is mounted; ``None``: users and tokens of the store.
         is_local: it listens to this machine only: until the first user or token is made, everybody on it may come in,
             as everybody may use the command line there.
@@ -48,6 +51,7 @@ class Gate:
         self,
         inner: ASGI,
         find: Callable[[], Awaitable[Store]],
+        vault: Vault,
         *,
         who: Who | None,
         is_local: bool,
@@ -57,7 +61,7 @@ class Gate:
         """Ends what would go on for ever: to be called before a server waits for what it still answers."""
         self._inner = inner
         self._find = find
-        self._vault = Vault(find)
+        self._vault = vault
         self._who = who
         self._free = FREE if who is None else FREE - {"/login"}
         self._is_local = is_local
@@ -89,6 +93,7 @@ class Gate:
             await self._turn_away(scope, headers, path)(scope, receive, send)
         else:
             scope[VISITOR] = visitor
+            scope[AGAIN] = partial(self._identify, scope, headers)
             inner = self._inner if visitor is None or not changes else self._watched(visitor, path)
             await inner(scope, receive, send)
 

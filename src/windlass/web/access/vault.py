@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TypeVar
@@ -24,7 +24,9 @@ from windlass.core.clock import DAY, Instant, Span
 from windlass.core.documents import NewDocument
 from windlass.core.errors import InvalidName, InvalidOption, UsageError
 from windlass.store.port import Store
+from windlass.web.access.known import FRESH, Credential, Known
 from windlass.web.access.roles import Role, Visitor, read_role
+from windlass.web.shared import Shared
 
 KEEP_SESSION: Span = 7 * DAY
 LEAST_PASSWORD, MOST_PASSWORD = 8, 1000
@@ -95,14 +97,19 @@ class Vault:
     def __init__(self, find: Callable[[], Awaitable[Store]]) -> None:
         self._find = find
         self._secret: bytes | None = None
+        self._known = Known(self._look_up)
+        self._shared = Shared(FRESH)
         self._closed = False
 
     async def is_open(self) -> bool:
         """Whether there has never been a user or a token. What expires or is deleted opens nothing."""
-        if not self._closed:
-            (mark,) = await (await self._find()).get_documents(_CLOSED.kind, [_CLOSED.key])
-            self._closed = mark is not None or not await self.is_empty()
+        if not self._closed and await self._shared.read("closed", self._is_closed):
+            self._closed = True
         return not self._closed
+
+    async def _is_closed(self) -> bool:
+        (mark,) = await (await self._find()).get_documents(_CLOSED.kind, [_CLOSED.key])
+        return mark is not None or not await self.is_empty()
 
     async def is_empty(self) -> bool:
         """Whether there is neither a user nor a token."""
@@ -126,6 +133,7 @@ class Vault:
         body = msgspec.json.encode(_User(role=role.word, password=hashed, created_at=await store.now()))
         user = NewDocument(kind=_USER, key=_check_name(name), body=body, expected=0)
         _, stored = await store.put_documents([_CLOSED, user])
+        self._closed = True
         if stored is None:
             raise UsageError(f"there is a user {name!a} already")
 
@@ -143,6 +151,7 @@ class Vault:
             )
             new = NewDocument(kind=_USER, key=name, body=msgspec.json.encode(changed), expected=document.version)
             if await store.put_documents([new]) != [None]:
+                self._known.forget()
                 return
         raise UsageError(f"user {name!a} is changed by others all the time")
 
@@ -150,6 +159,7 @@ class Vault:
         """Let somebody in no more; their sessions end. Raises `UsageError`."""
         if not await (await self._find()).delete_documents(_USER, [_check_name(name)]):
             raise UsageError(f"there is no user {name!a}")
+        self._known.forget()
 
     @staticmethod
     async def _hash(password: str) -> str:
@@ -177,22 +187,12 @@ class Vault:
 
     async def session(self, cookie: str) -> Visitor | None:
         """Whose session this is."""
-        store = await self._find()
-        (document,) = await store.get_documents(_SESSION, [_digest(cookie)])
-        if document is None:
-            return None
-        session = msgspec.json.decode(document.body, type=_Session)
-        (document,) = await store.get_documents(_USER, [session.user])
-        if document is None:
-            return None
-        user = msgspec.json.decode(document.body, type=_User)
-        if not hmac.compare_digest(_digest(user.password), session.password):
-            return None
-        return Visitor(name=session.user, role=read_role(user.role), how="session", csrf=session.csrf)
+        return await self._known.visitor(Credential(_SESSION, _digest(cookie)))
 
     async def log_out(self, cookie: str) -> None:
         """End a session."""
         await (await self._find()).delete_documents(_SESSION, [_digest(cookie)])
+        self._known.forget()
 
     async def csrf(self, name: str) -> str:
         """What the pages of somebody send along who has no session here: the same word from every process."""
@@ -230,6 +230,7 @@ class Vault:
         secret = _PREFIX + secrets.token_urlsafe(32)
         body = msgspec.json.encode(_Token(name=_check_name(name), role=role.word, created_at=await store.now()))
         await store.put_documents([_CLOSED, NewDocument(kind=_TOKEN, key=_digest(secret), body=body, keep=keep)])
+        self._closed = True
         return secret
 
     async def remove_token(self, id: str) -> None:
@@ -239,14 +240,36 @@ class Vault:
         if not keys:
             raise UsageError(f"there is no token {id[:40]!a}")
         await store.delete_documents(_TOKEN, keys)
+        self._known.forget()
 
     async def token(self, secret: str) -> Visitor | None:
         """Whose token this is."""
-        (document,) = await (await self._find()).get_documents(_TOKEN, [_digest(secret)])
-        if document is None:
-            return None
-        token = msgspec.json.decode(document.body, type=_Token)
-        return Visitor(name=token.name, role=read_role(token.role), how="token")
+        return await self._known.visitor(Credential(_TOKEN, _digest(secret)))
+
+    async def _look_up(self, wanted: Collection[Credential]) -> dict[Credential, Visitor]:
+        """Who may come in with these: a reading of each kind of document, however many there are."""
+        found: dict[Credential, Visitor] = {}
+        for key, body in (await self._bodies(_TOKEN, [key for kind, key in wanted if kind == _TOKEN])).items():
+            token = msgspec.json.decode(body, type=_Token)
+            found[Credential(_TOKEN, key)] = Visitor(name=token.name, role=read_role(token.role), how="token")
+        bodies = await self._bodies(_SESSION, [key for kind, key in wanted if kind == _SESSION])
+        sessions = {key: msgspec.json.decode(body, type=_Session) for key, body in bodies.items()}
+        users = {
+            name: msgspec.json.decode(body, type=_User)
+            for name, body in (await self._bodies(_USER, {one.user for one in sessions.values()})).items()
+        }
+        for key, session in sessions.items():
+            user = users.get(session.user)
+            if user is not None and hmac.compare_digest(_digest(user.password), session.password):
+                visitor = Visitor(name=session.user, role=read_role(user.role), how="session", csrf=session.csrf)
+                found[Credential(_SESSION, key)] = visitor
+        return found
+
+    async def _bodies(self, kind: str, keys: Collection[str]) -> dict[str, bytes]:
+        if not keys:
+            return {}
+        documents = await (await self._find()).get_documents(kind, list(keys))
+        return {one.key: one.body for one in documents if one is not None}
 
 
 @cache

@@ -67,19 +67,22 @@ async def jobs(  # noqa: PLR0917 - query parameters
         return Redirect(f"{root_of(request)}/jobs/{job_id}")
     found: list[JobSummary] = []
     older = wrong = remark = None
-    try:
+
+    async def ask() -> tuple[list[JobSummary], str | None, int]:
         store = await console.store()
         wanted = await job_filter(store, **{**chosen, "state": [state] if state else None})  # type: ignore[arg-type]
         if text:
-            found, looked = await _search(console, store, wanted, text)
+            return await _search(console, store, wanted, text)
+        looks = 1 if wanted.error else 2  # each job that failed has its error read
+        shown = await read_page(store, wanted, SHOWN, first_of(cursor), looks)
+        return shown.jobs, shown.cursor, 0
+
+    try:
+        found, following, looked = await console.shared.read(("jobs", text, cursor, *chosen.values()), ask)
+        if text:
             remark = f"Looked for this text in the arguments of the newest {looked:,} jobs that fit."
-        else:
-            key = ("jobs", request.url.query)
-            looks = 1 if wanted.error else 2  # each job that failed has its error read
-            shown = await console.shared.read(key, lambda: read_page(store, wanted, SHOWN, first_of(cursor), looks))
-            found = shown.jobs
-            if shown.cursor:
-                older = urlencode({name: value for name, value in chosen.items() if value} | {"cursor": shown.cursor})
+        elif following:
+            older = urlencode({name: value for name, value in chosen.items() if value} | {"cursor": following})
     except UsageError as error:
         wrong = str(error)
     return page(
@@ -104,7 +107,7 @@ def _as_id(text: str) -> str | None:
         return None
 
 
-async def _search(console: Console, store: Store, wanted: JobFilter, text: str) -> tuple[list[JobSummary], int]:
+async def _search(console: Console, store: Store, wanted: JobFilter, text: str) -> tuple[list[JobSummary], None, int]:
     """Jobs whose arguments, as they are shown, have a text in them; and how many were looked at."""
     found: list[JobSummary] = []
     looked, cursor = 0, first_of(None)
@@ -116,7 +119,7 @@ async def _search(console: Console, store: Store, wanted: JobFilter, text: str) 
         if some.cursor is None:
             break
         cursor = some.cursor
-    return found[:SHOWN], looked
+    return found[:SHOWN], None, looked
 
 
 def _arguments(console: Console, job: JobRecord) -> str:
