@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,15 @@ class Site:
             with error:
                 return error.code, _decoded(error.read())
 
+    @contextmanager
+    def listening(self, path: str, **headers: str) -> Iterator[None]:
+        """Hear a stream that has no end by itself, until the server ends it."""
+        request = urllib.request.Request(self._address + path, headers=headers)
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            assert answer.readline().startswith(b"event:")
+            yield
+            assert answer.read().endswith(b"\n"), "it ended in order"
+
     def post(self, path: str, body: object = None) -> tuple[int, Any]:
         """Send JSON."""
         return self.ask("POST", path, json.dumps(body).encode(), "application/json")
@@ -134,7 +143,10 @@ def test_fastapi(site: Site) -> None:
     token = site.run("-m", "windlass", "tokens", "add", "test").strip()
     status, page = site.ask("GET", "/windlass/api/v1/jobs", Authorization=f"Bearer {token}")
     assert (status, [job["state"] for job in page["jobs"]]) == (200, ["cancelled", "succeeded"])
-    site.stop()
+    with site.listening("/windlass/api/v1/events", Authorization=f"Bearer {token}"):
+        began = time.monotonic()
+        site.stop()
+        assert time.monotonic() < began + 10, "an open page does not hold up the end"
 
 
 @pytest.mark.parametrize("site", ["flask_app"], indirect=True)

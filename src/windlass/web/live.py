@@ -10,6 +10,7 @@ import msgspec
 from windlass.core.errors import StoreError
 from windlass.store.port import Store
 from windlass.views import QueueView, WorkerView, iso, queue_view, worker_view
+from windlass.web.ending import is_ending
 from windlass.web.shared import Shared
 
 EVERY = 1.0
@@ -81,6 +82,9 @@ class Live:
 
     async def _look(self) -> None:
         while self._listeners:
+            if is_ending():
+                self.stop()
+                break
             try:
                 self._last = await self.pulse()
             except StoreError as error:
