@@ -2383,8 +2383,8 @@ MUTANTS: list[Mutant] = [
         name="web: passwords may be tried without end",
         breaks="log-ins are limited",
         file="web/access/attempts.py",
-        old="for start, count in tried.values() if count >= MOST",
-        new="for start, count in tried.values() if False",
+        old="for start, count, most in tried.values() if count >= most",
+        new="for start, count, most in tried.values() if False",
         tests=("tests/integration/test_web_login.py", "-k", "too_often"),
     ),
     Mutant(

@@ -615,6 +615,7 @@ def test_whom_a_proxy_lets_through_is_not_from_this_machine(api: httpx.Client) -
         {"host": "127.0.0.1.example.org"},
         {"x-forwarded-for": "203.0.113.9"},
         {"forwarded": "for=203.0.113.9"},
+        {"x-forwarded-proto": "https"},
     ):
         assert problem(api.get("/jobs", headers=headers), 401), headers
 

@@ -13,11 +13,13 @@ import httpx
 import psutil
 import pytest
 
-from tests.integration.test_web_api import make_app, ok, problem
+from tests.integration.test_web_api import PASSWORD, make_app, ok, problem
 from tests.integration.web_harness import site_of
 from windlass.store.memory import MemoryStore
 from windlass.store.sqlite import SQLiteStore
 from windlass.web import live
+from windlass.web.access.roles import Role
+from windlass.web.access.vault import Vault
 from windlass.web.shared import Shared
 
 
@@ -124,6 +126,29 @@ def test_the_command_listens_to_this_machine_only_unless_told(tmp_path: Path) ->
         assert [one.ip for one in listeners] == ["127.0.0.1"]
         process.terminate()
         assert process.wait(20) == 0
+
+
+def test_the_command_believes_only_proxies_that_it_is_told(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'jobs.db'}"
+
+    async def let_in() -> None:
+        async with make_app(url) as app:
+            await Vault(app.store).add_user("ada", PASSWORD, Role.VIEWER)
+
+    asyncio.run(let_in())
+    command = [sys.executable, "-m", "windlass", "ui", "--url", url, "--listen", "0", "--proxy"]
+    wrong = subprocess.run([*command, "proxy.example"], capture_output=True, text=True, timeout=50, check=False)
+    assert wrong.returncode == 2
+    assert "expected an IP address, or a network" in wrong.stderr
+    headers = {"x-forwarded-proto": "https"}
+    for proxy, is_believed in (("192.0.2.0/24", False), ("127.0.0.1", True)):
+        with subprocess.Popen([*command, proxy], stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            where = process.stdout.readline().strip()
+            answer = httpx.post(f"{where}login", data={"name": "ada", "password": PASSWORD}, headers=headers)
+            assert ("secure" in answer.headers["set-cookie"].lower()) == is_believed
+            process.terminate()
+            assert process.wait(20) == 0
 
 
 async def test_who_listens_slowly_misses_some_and_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:

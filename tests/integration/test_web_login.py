@@ -3,16 +3,19 @@
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from tests.integration.test_web_api import PASSWORD, make_app, ok, problem
-from tests.integration.web_harness import site_of
-from windlass.web.access.attempts import MOST, SPAN, Attempts
+from tests.integration.web_harness import serving, site_of
+from windlass.web import site
+from windlass.web.access.attempts import MOST, MOST_ALIKE, SPAN, Attempts
 from windlass.web.access.roles import Role
 from windlass.web.access.vault import Vault
 from windlass.web.pages.login import local_path
+from windlass.web.serving import Server
 
 
 @pytest.fixture
@@ -114,8 +117,59 @@ def test_who_tries_too_often_has_to_wait(browser: httpx.Client) -> None:
     for _ in range(MOST):
         assert log_in(browser, "wrong").status_code == 401
     assert log_in(browser).status_code == 429, "the right password comes too late"
-    assert log_in(browser, name="eve").status_code == 429, "from the same address"
     assert "5 minutes" in log_in(browser).text
+
+
+def test_who_mistypes_names_does_not_shut_out_those_who_share_an_address(browser: httpx.Client) -> None:
+    for n in range(MOST):
+        assert log_in(browser, "wrong", name=f"name{n}").status_code == 401
+    assert log_in(browser).status_code == 303
+
+
+def test_a_proxy_is_believed_if_it_is_named(tmp_path: Path) -> None:
+    def log_in_behind(where: str, password: str, client: str) -> httpx.Response:
+        headers = {"x-forwarded-for": client, "x-forwarded-proto": "https"}
+        return httpx.post(f"{where}/login", data={"name": "ada", "password": password}, headers=headers)
+
+    app = make_app(f"sqlite:///{tmp_path / 'jobs.db'}")
+    asyncio.run(_let_in(app.url))
+    for proxies, is_believed in ((["10.0.0.0/8", "127.0.0.1"], True), (["10.1.1.1"], False)):
+        with serving(Server(site(app), proxies)) as where:
+            tries = [log_in_behind(where, "wrong", f"198.51.100.{n % 2}").status_code for n in range(MOST)]
+            assert tries == [401] * MOST
+            answer = log_in_behind(where, PASSWORD, "198.51.100.7")
+            assert answer.status_code == (303 if is_believed else 429)
+            assert ("secure" in answer.headers.get("set-cookie", "").lower()) == is_believed
+    app.close_sync()
+
+
+@pytest.mark.parametrize(
+    ("proxy", "client", "is_believed"),
+    [
+        ("10.0.0.5", "10.0.0.5", True),
+        ("10.0.0.5", "::ffff:10.0.0.5", True),
+        ("10.0.0.0/8", "::ffff:10.9.9.9", True),
+        ("10.0.0.0/8", "::ffff:11.0.0.5", False),
+        ("fd00::/8", "fd00::5", True),
+        ("10.0.0.5", "10.0.0.6", False),
+    ],
+)
+async def test_which_proxy_is_believed(proxy: str, client: str, is_believed: bool) -> None:
+    seen = []
+
+    async def inner(scope: Any, _receive: Any, _send: Any) -> None:
+        seen.append(scope["client"][0])
+
+    config = Server(inner, [proxy]).config  # type: ignore[arg-type]
+    config.load()
+    headers = [(b"x-forwarded-for", b"198.51.100.7")]
+    await config.loaded_app({"type": "http", "client": (client, 1), "headers": headers}, None, None)  # type: ignore[arg-type]
+    assert seen == ["198.51.100.7" if is_believed else client]
+
+
+async def _let_in(url: str) -> None:
+    async with make_app(url) as app:
+        await Vault(app.store).add_user("ada", PASSWORD, Role.OPERATOR)
 
 
 def test_another_password_ends_sessions(vault_and_site: tuple[Vault, str], browser: httpx.Client) -> None:
@@ -152,22 +206,35 @@ def test_attempts_count_from_their_beginning_and_are_forgotten() -> None:
     now = 0.0
     attempts = Attempts(lambda: now)
     for _ in range(MOST):
-        assert attempts.begin("name ada", "address a") == 0
+        assert attempts.begin("ada", "a") == 0
     now = 1.0
-    assert attempts.begin("name ada", "address b") == SPAN - 1
-    assert attempts.begin("name eve", "address a") == SPAN - 1
-    assert attempts.begin("name eve", "address b") == 0
-    attempts.succeeded("name ada", "address a")
-    assert attempts.begin("name ada", "address a") == 0
+    assert attempts.begin("ada", "a") == SPAN - 1
+    assert attempts.begin("ada", "b") == 0
+    assert attempts.begin("eve", "a") == 0
+    attempts.succeeded("ada", "a")
+    assert attempts.begin("ada", "a") == 0
     for _ in range(MOST - 1):
-        attempts.begin("name ada")
-    assert attempts.begin("name ada") > 0
+        attempts.begin("ada", "a")
+    assert attempts.begin("ada", "a") > 0
     now += SPAN
-    assert attempts.begin("name ada") == 0
+    assert attempts.begin("ada", "a") == 0
+
+
+@pytest.mark.parametrize("how", ["one name from many addresses", "many names from one address"])
+def test_guesses_spread_over_names_or_addresses_are_slowed_too(how: str) -> None:
+    attempts = Attempts(lambda: 0.0)
+    for n in range(MOST_ALIKE):
+        name, address = ("ada", f"a{n}") if how.startswith("one") else (f"n{n}", "a")
+        assert attempts.begin(name, address) == 0
+        if n % 10 == 0:  # somebody else, who knows a password
+            attempts.begin("eve", address)
+            attempts.succeeded("eve", address)
+    assert attempts.begin("ada", "a") == SPAN
+    assert attempts.begin("bob", "b") == 0
 
 
 def test_attempts_by_many_names_take_no_more_memory() -> None:
     attempts = Attempts(lambda: 0.0)
     for n in range(20_000):
-        attempts.begin(f"name {n}")
+        attempts.begin(f"name {n}", f"address {n}")
     assert len(attempts._tried) == 10_000

@@ -195,6 +195,18 @@ def endpoint(text: str) -> str:
     return f"{(found[1] or '127.0.0.1').strip('[]')}:{int(found[2])}"
 
 
+def network(text: str) -> str:
+    """Read an IP address, or a network such as ``10.0.0.0/8``."""
+    from ipaddress import ip_address, ip_network
+
+    try:
+        return str(ip_network(text)) if "/" in text else str(ip_address(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text[:60]!a}: expected an IP address, or a network such as 10.0.0.0/8"
+        ) from None
+
+
 def seconds(low: float, high: float) -> Callable[[str], float]:
     """Make a reader of spans of time: ``90``, ``0.5``, ``90s``, ``5m``, ``2h`` or ``7d``."""
 

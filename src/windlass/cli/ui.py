@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from windlass.cli.arguments import Argument, command, endpoint
+from windlass.cli.arguments import Argument, command, endpoint, network
 from windlass.cli.errors import WrongUsage
 from windlass.cli.logs import configure_logs
 from windlass.cli.output import say
@@ -31,6 +31,14 @@ LISTEN = "127.0.0.1:8380"
         f"token is made; to others only once there is one: see `windlass users add`. Default: {LISTEN}.",
     ),
     Argument(
+        "--proxy",
+        action="append",
+        type=network,
+        metavar="ADDRESS",
+        help="Believe this proxy, or all of a network such as 10.0.0.0/8, where a request comes from and whether it "
+        "came by TLS: X-Forwarded-For and X-Forwarded-Proto; may be repeated. Default: proxies on this machine.",
+    ),
+    Argument(
         "--redact",
         action="append",
         metavar="PATTERN",
@@ -40,16 +48,25 @@ LISTEN = "127.0.0.1:8380"
     examples=[
         ("windlass ui --app shop:app", "For yourself."),
         ("windlass ui --app shop:app --listen 0.0.0.0:8380", "For others, who log in. TLS is a proxy's."),
+        ("windlass ui --app shop:app --listen 0.0.0.0:8380 --proxy 10.0.0.5", "Which is on another machine."),
     ],
 )
-def ui(*, app: str | None, url: str | None, listen: str, redact: list[str] | None, trace_url: str | None) -> None:
+def ui(
+    *,
+    app: str | None,
+    url: str | None,
+    listen: str,
+    proxy: list[str] | None,
+    redact: list[str] | None,
+    trace_url: str | None,
+) -> None:
     """Serve the web UI and the HTTP API.
 
     With --app, tasks can be enqueued, runs started and schedules made there; without, only what the store has is shown
     and steered.
     """
     check_extra()
-    asyncio.run(_serve(open_app(app, url, create=False), listen, redact or (), trace_url))
+    asyncio.run(_serve(open_app(app, url, create=False), listen, proxy, redact or (), trace_url))
 
 
 def check_extra() -> None:
@@ -63,12 +80,14 @@ def check_extra() -> None:
         raise MissingExtra(f"the web UI needs {error.name}: pip install windlass[web]") from None
 
 
-async def _serve(app: App, listen: str, redact: list[str] | tuple[str, ...], trace_url: str | None) -> None:
+async def _serve(
+    app: App, listen: str, proxies: list[str] | None, redact: list[str] | tuple[str, ...], trace_url: str | None
+) -> None:
     import socket
 
     from windlass.web import site
     from windlass.web.access.vault import Vault
-    from windlass.web.serving import serve
+    from windlass.web.serving import THIS_MACHINE, serve
 
     configure_logs("INFO")
     host, _, port = listen.rpartition(":")
@@ -90,7 +109,8 @@ async def _serve(app: App, listen: str, redact: list[str] | tuple[str, ...], tra
             raise WrongUsage(f"--listen {listen}: {error.strerror or error}") from None
         shown = f"[{host}]" if ":" in host else host
         say(f"http://{shown}:{listener.getsockname()[1]}/")
-        await serve(site(app, open_on_this_machine=is_local, redact=redact, trace_url=trace_url), listener)
+        gate = site(app, open_on_this_machine=is_local, redact=redact, trace_url=trace_url)
+        await serve(gate, listener, proxies or THIS_MACHINE)
 
 
 COMMAND = ui

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from http.cookies import CookieError, SimpleCookie
 from typing import TypeAlias
@@ -187,7 +187,7 @@ def _is_from_here(scope: Scope, headers: dict[str, str]) -> bool:
     and not a proxy that passes on what others ask."""
     client = scope.get("client")
     host = urlsplit(f"//{headers.get('host', '')}").hostname
-    proxied: Iterable[str] = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+    proxied = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via")
     return (
         client is not None
         and client[0] in _THIS_MACHINE
