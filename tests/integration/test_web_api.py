@@ -20,6 +20,7 @@ from windlass.core.clock import SECOND
 from windlass.store.sqlite import SQLiteStore
 from windlass.web import planning, site
 from windlass.web.access import known
+from windlass.web.access import vault as vault_module
 from windlass.web.access.roles import Role
 from windlass.web.access.vault import Vault
 from windlass.web.api import events
@@ -189,6 +190,8 @@ def test_one_job_is_cancelled_replayed_rescheduled_and_deleted(api: httpx.Client
     assert ok(api.post(f"/jobs/{job_id}/replay"))["answer"] == "not_dead"
     for act in ("cancel", "replay"):
         assert NOBODY in problem(api.post(f"/jobs/{NOBODY}/{act}"), 404)
+    assert NOBODY in problem(api.post(f"/jobs/{NOBODY}/reschedule", json={"delay": 1}), 404)
+    assert NOBODY in problem(api.delete(f"/jobs/{NOBODY}"), 404)
 
 
 @pytest.mark.parametrize(
@@ -299,7 +302,8 @@ def test_workers_are_told(api: httpx.Client, url: str) -> None:
         assert worker["state"] == "live"
         assert worker["queues"] == ["none"]
         assert ok(api.post(f"/workers/{worker['session']}/drain"))["told"] is True
-    assert ok(api.post(f"/workers/{'0' * 32}/stop"))["told"] is False
+    for word in ("drain", "stop"):
+        assert "no session" in problem(api.post(f"/workers/{'0' * 32}/{word}"), 404)
 
 
 def test_schedules(api: httpx.Client) -> None:
@@ -353,9 +357,37 @@ def test_users_are_let_in_changed_and_removed(api: httpx.Client) -> None:
     [ada] = ok(api.get("/users", headers=admin))
     assert (ada["name"], ada["role"]) == ("ada", "operator")
     assert ok(api.get("/audit", headers=admin))[0]["what"] == "role operator, password"
-    assert "no user" in problem(api.post("/users/eve/change", json={}, headers=admin), 400)
+    assert "a user 'ada'" in problem(api.post("/users", json={"name": "ada", "password": PASSWORD}, headers=admin), 409)
+    assert "no user" in problem(api.post("/users/eve/change", json={}, headers=admin), 404)
+    assert "no user" in problem(api.delete("/users/eve", headers=admin), 404)
+    for key in ("0123456789ab", "", "x" * 12, "g" * 12):
+        assert api.delete(f"/tokens/{key}", headers=admin).status_code == (404 if key else 405)
     assert api.delete("/users/ada", headers=admin).status_code == 204
     assert ok(api.get("/users", headers=admin)) == []
+
+
+def test_users_and_tokens_come_in_pages(api: httpx.Client, app: App, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vault_module, "_PAGE", 2)
+
+    async def let_in() -> str:
+        async with make_app(url) as other:
+            vault = Vault(other.store)
+            for n in range(5):
+                await vault.add_user(f"user{n}", PASSWORD, Role.VIEWER)
+                token = await vault.add_token(f"token{n}", Role.ADMIN)
+            return token
+
+    admin = bearer(asyncio.run(let_in()))
+    for path, name in (("/users", "name"), ("/tokens", "id")):
+        everything = [one[name] for one in ok(api.get(path, headers=admin))]
+        assert everything == sorted(everything)
+        met: list[str] = []
+        for _ in range(2):
+            above = {"above": met[-1]} if met else {}
+            met += [one[name] for one in ok(api.get(path, params={"limit": 3} | above, headers=admin))]
+        assert met == everything
+        assert len(met) == 5
+    assert problem(api.get("/tokens?limit=1001", headers=admin), 400)
 
 
 def test_runs(api: httpx.Client, url: str) -> None:
@@ -603,7 +635,7 @@ def test_every_write_needs_more_than_a_look(app: App, api: httpx.Client) -> None
 def test_deleting_a_token_ends_it(api: httpx.Client) -> None:
     first = bearer(ok(api.post("/tokens", json={"name": "a", "role": "admin"}), 201)["token"])
     second = bearer(ok(api.post("/tokens", json={"name": "b", "days": 1}, headers=first), 201)["token"])
-    [_, token] = ok(api.get("/tokens", headers=first))
+    [token] = [one for one in ok(api.get("/tokens", headers=first)) if one["name"] == "b"]
     assert token["expires_at"] is not None
     assert api.delete(f"/tokens/{token['id']}", headers=first).status_code == 204
     assert problem(api.get("/me", headers=second), 401)

@@ -9,7 +9,7 @@ import msgspec
 from windlass.cli.arguments import Argument, Group, between, command
 from windlass.cli.output import note, say, say_json, say_table
 from windlass.cli.target import STORE
-from windlass.cli.users import ROLE, with_vault
+from windlass.cli.users import EVERYBODY, ROLE, with_vault
 from windlass.core.clock import DAY
 from windlass.views import iso
 
@@ -39,7 +39,8 @@ def add(*, name: str, role: str, days: int | None, app: str | None, url: str | N
 @command(*STORE, examples=[("windlass tokens ls", "Which there are.")])
 def list_tokens(*, app: str | None, url: str | None, as_json: bool) -> None:
     """List tokens, without what lets anybody in."""
-    tokens = with_vault(app, url, lambda vault: vault.tokens())
+    found = with_vault(app, url, lambda vault: vault.tokens(limit=EVERYBODY))
+    tokens = sorted(found, key=lambda one: (one.name, one.id))
     if as_json:
         say_json(
             [

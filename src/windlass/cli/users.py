@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 NAME = Argument("name", metavar="NAME", help="Name of the user.")
+EVERYBODY = 1_000_000
 ROLE = Argument(
     "--role",
     choices=("viewer", "operator", "admin"),
@@ -82,7 +83,7 @@ def add(*, name: str, role: str, app: str | None, url: str | None, as_json: bool
 @command(*STORE, examples=[("windlass users ls", "Who may log in.")])
 def list_users(*, app: str | None, url: str | None, as_json: bool) -> None:
     """List users."""
-    users = with_vault(app, url, lambda vault: vault.users())
+    users = with_vault(app, url, lambda vault: vault.users(limit=EVERYBODY))
     if as_json:
         say_json([msgspec.structs.asdict(user) | {"created_at": iso(user.created_at)} for user in users])
     elif users:

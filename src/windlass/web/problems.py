@@ -23,6 +23,7 @@ from windlass.core.errors import (
     UsageError,
     WindlassError,
 )
+from windlass.web.refusals import AlreadyThere, NotThere
 
 MEDIA_TYPE = "application/problem+json"
 _log = logging.getLogger("windlass.web")
@@ -30,7 +31,9 @@ _STATUS: tuple[tuple[type[WindlassError], int], ...] = (
     (JobNotFound, 404),
     (ScheduleNotFound, 404),
     (UnknownTask, 404),
+    (NotThere, 404),
     (DuplicateJob, 409),
+    (AlreadyThere, 409),
     (ScheduleExists, 409),
     (CapabilityMissing, 409),
     (PayloadTooLarge, 413),
@@ -76,7 +79,8 @@ def _answer(status: int, detail: str, error: str = "", headers: dict[str, str] |
 
 def on_windlass_error(_request: Request[Any, Any, Any], error: WindlassError) -> Response[Problem]:
     """Windlass says no."""
-    return _answer(status_of(error), str(error), type(error).__name__)
+    known = next(one for one in type(error).__mro__ if one.__module__ == WindlassError.__module__)
+    return _answer(status_of(error), str(error), known.__name__)
 
 
 def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:

@@ -21,11 +21,12 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from windlass.core.clock import DAY, Instant, Span
-from windlass.core.documents import NewDocument
+from windlass.core.documents import Document, NewDocument
 from windlass.core.errors import InvalidName, InvalidOption, UsageError
 from windlass.store.port import Store
 from windlass.web.access.known import FRESH, Credential, Known
 from windlass.web.access.roles import Role, Visitor, read_role
+from windlass.web.refusals import AlreadyThere, NotThere
 from windlass.web.shared import Shared
 
 KEEP_SESSION: Span = 7 * DAY
@@ -36,6 +37,11 @@ _CLOSED = NewDocument(kind="closed", key="closed", body=b"{}")
 """Stored with the first user or token, and kept for good."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,59}")
 _PREFIX = "wl_"
+_ID, _IS_ID = 12, re.compile(r"[0-9a-f]{12}")
+"""Digits of a token's key by which it is called."""
+_BEHIND = "g"
+"""Behind all digits."""
+_PAGE = 500
 _hasher = PasswordHasher()
 _threads = ThreadPoolExecutor(2, "windlass-passwords")
 """Each hash takes 64 MiB for a moment: not as many at once as strangers like."""
@@ -118,16 +124,28 @@ class Vault:
 
     # ------------------------------------------------------------------------------------------------ users
 
-    async def users(self) -> list[User]:
-        """All users, by name."""
+    async def users(self, above: str = "", limit: int = 1000) -> list[User]:
+        """Users by name, those behind ``above``, at most so many."""
         found = []
-        for document in await (await self._find()).list_documents(_USER, limit=1000):
+        for document in await self._list(_USER, above, limit):
             user = msgspec.json.decode(document.body, type=_User)
             found.append(User(name=document.key, role=user.role, created_at=user.created_at))
         return found
 
+    async def _list(self, kind: str, above: str, limit: int) -> list[Document]:
+        store = await self._find()
+        found: list[Document] = []
+        while len(found) < limit:
+            asked = min(_PAGE, limit - len(found))
+            some = await store.list_documents(kind, above=above, limit=asked)
+            found += some
+            if len(some) < asked:
+                break
+            above = some[-1].key
+        return found
+
     async def add_user(self, name: str, password: str, role: Role) -> None:
-        """Let somebody in. Raises `InvalidName`, `InvalidOption`, and `UsageError` if there is one of that name."""
+        """Let somebody in. Raises `InvalidName`, `InvalidOption`, and `AlreadyThere`."""
         store = await self._find()
         hashed = await self._hash(password)
         body = msgspec.json.encode(_User(role=role.word, password=hashed, created_at=await store.now()))
@@ -135,16 +153,17 @@ class Vault:
         _, stored = await store.put_documents([_CLOSED, user])
         self._closed = True
         if stored is None:
-            raise UsageError(f"there is a user {name!a} already")
+            raise AlreadyThere(f"there is a user {name!a} already")
 
     async def change_user(self, name: str, *, password: str | None = None, role: Role | None = None) -> None:
-        """Give a user another password, which ends their sessions, or another role. Raises as `add_user`."""
+        """Give a user another password, which ends their sessions, or another role. Raises `NotThere`, and as
+        `add_user`."""
         store = await self._find()
         hashed = None if password is None else await self._hash(password)
         for _ in range(20):
             (document,) = await store.get_documents(_USER, [_check_name(name)])
             if document is None:
-                raise UsageError(f"there is no user {name!a}")
+                raise NotThere(f"there is no user {name!a}")
             user = msgspec.json.decode(document.body, type=_User)
             changed = msgspec.structs.replace(
                 user, password=hashed or user.password, role=role.word if role else user.role
@@ -156,9 +175,9 @@ class Vault:
         raise UsageError(f"user {name!a} is changed by others all the time")
 
     async def remove_user(self, name: str) -> None:
-        """Let somebody in no more; their sessions end. Raises `UsageError`."""
+        """Let somebody in no more; their sessions end. Raises `NotThere`."""
         if not await (await self._find()).delete_documents(_USER, [_check_name(name)]):
-            raise UsageError(f"there is no user {name!a}")
+            raise NotThere(f"there is no user {name!a}")
         self._known.forget()
 
     @staticmethod
@@ -208,21 +227,21 @@ class Vault:
 
     # ------------------------------------------------------------------------------------------------ tokens
 
-    async def tokens(self) -> list[Token]:
-        """All tokens, without what lets anybody in."""
+    async def tokens(self, above: str = "", limit: int = 1000) -> list[Token]:
+        """Tokens by id, those behind ``above``, at most so many; without what lets anybody in."""
         found = []
-        for document in await (await self._find()).list_documents(_TOKEN, limit=1000):
+        for document in await self._list(_TOKEN, above and above + _BEHIND, limit):
             token = msgspec.json.decode(document.body, type=_Token)
             found.append(
                 Token(
-                    id=document.key[:12],
+                    id=document.key[:_ID],
                     name=token.name,
                     role=token.role,
                     created_at=token.created_at,
                     expires_at=document.expires_at,
                 )
             )
-        return sorted(found, key=lambda token: (token.name, token.id))
+        return found
 
     async def add_token(self, name: str, role: Role, keep: Span | None = None) -> str:
         """Make a token, and answer it: nobody can read it again. ``keep``: how long it is good."""
@@ -234,11 +253,12 @@ class Vault:
         return secret
 
     async def remove_token(self, id: str) -> None:
-        """Let nobody in with a token any more; ``id`` as `tokens` says it. Raises `UsageError`."""
+        """Let nobody in with a token any more; ``id`` as `tokens` says it. Raises `NotThere`."""
         store = await self._find()
-        keys = [one.key for one in await store.list_documents(_TOKEN, limit=1000) if one.key[:12] == id]
+        some = await store.list_documents(_TOKEN, above=id, below=id + _BEHIND) if _IS_ID.fullmatch(id) else []
+        keys = [one.key for one in some]
         if not keys:
-            raise UsageError(f"there is no token {id[:40]!a}")
+            raise NotThere(f"there is no token {id[:40]!a}")
         await store.delete_documents(_TOKEN, keys)
         self._known.forget()
 

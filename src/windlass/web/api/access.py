@@ -13,7 +13,7 @@ from windlass.views import iso
 from windlass.web.access import audit
 from windlass.web.access.roles import read_role
 from windlass.web.access.vault import Token, User
-from windlass.web.api.common import LOOK, RULE, AnyRequest, Count, InPath, TheConsole, TheVisitor, Word, note
+from windlass.web.api.common import LOOK, RULE, Above, AnyRequest, Count, InPath, TheConsole, TheVisitor, Word, note
 
 
 class Me(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,9 +117,9 @@ async def me(visitor: TheVisitor) -> Me:
 
 
 @get("/users", summary="List users", guards=RULE)
-async def list_users(console: TheConsole) -> list[UserView]:
+async def list_users(console: TheConsole, limit: Count = 1000, above: Above = None) -> list[UserView]:
     """By name."""
-    return [user_view(one) for one in await console.vault.users()]
+    return [user_view(one) for one in await console.vault.users(above or "", limit)]
 
 
 @post("/users", summary="Let a user in", guards=RULE, status_code=204)
@@ -144,9 +144,9 @@ async def remove_user(console: TheConsole, name: InPath) -> None:
 
 
 @get("/tokens", summary="List tokens", guards=RULE)
-async def list_tokens(console: TheConsole) -> list[TokenView]:
-    """Without what lets anybody in."""
-    return [token_view(one) for one in await console.vault.tokens()]
+async def list_tokens(console: TheConsole, limit: Count = 1000, above: Above = None) -> list[TokenView]:
+    """By id, without what lets anybody in."""
+    return [token_view(one) for one in await console.vault.tokens(above or "", limit)]
 
 
 @post("/tokens", summary="Make a token", guards=RULE, status_code=201)

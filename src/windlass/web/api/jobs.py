@@ -146,6 +146,12 @@ async def replay(console: TheConsole, id: InPath) -> Answer:
     return Answer(id=id, answer=answer.name.lower())
 
 
+async def _there(store: Store, id: str) -> None:
+    """Raises `JobNotFound`."""
+    if await store.get_jobs([from_text(id)]) == [None]:
+        raise JobNotFound(f"there is no job {id}")
+
+
 class Later(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When a job is to be due."""
 
@@ -163,6 +169,8 @@ async def reschedule(console: TheConsole, id: InPath, data: JSONBody[Later]) -> 
     """Jobs wait for a time because of a delay, or to be tried again."""
     store = await console.store()
     (moved,) = await store.reschedule([from_text(id)], await store.now() + span(data.delay, "delay"))
+    if not moved:
+        await _there(store, id)
     return Answer(id=id, answer="rescheduled" if moved else "not_scheduled")
 
 
@@ -170,7 +178,10 @@ async def reschedule(console: TheConsole, id: InPath, data: JSONBody[Later]) -> 
 async def remove(console: TheConsole, id: InPath) -> Answer:
     """Before its retention is over. One that finished less than five minutes ago, or that unfinished jobs depend on,
     stays."""
-    deleted = await (await console.store()).delete([from_text(id)])
+    store = await console.store()
+    deleted = await store.delete([from_text(id)])
+    if not deleted:
+        await _there(store, id)
     return Answer(id=id, answer="deleted" if deleted else "stays")
 
 

@@ -11,6 +11,7 @@ from windlass.core.model import DRAIN, STOP
 from windlass.doctor import Finding, examine, examine_job
 from windlass.views import WorkerView, worker_view
 from windlass.web.api.common import LOOK, STEER, Above, Count, InPath, TheConsole, page_of
+from windlass.web.refusals import NotThere
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,14 +32,18 @@ async def list_workers(console: TheConsole, limit: Count = 1000, above: Above = 
 
 
 async def tell(console: TheConsole, session: str, word: str) -> Told:
-    """Tell a worker something. Raises `UsageError`."""
+    """Tell a worker something. Raises `UsageError`, and `NotThere`."""
     try:
         key = bytes.fromhex(session)
     except ValueError:
         key = b""
     if len(key) != 16:
         raise UsageError(f"session {session[:40]!a}: expected 32 hexadecimal digits")
-    return Told(session=session, told=await (await console.store()).command(key, word))
+    store = await console.store()
+    told = await store.command(key, word)
+    if not told and all(one.session.id != key for one in await store.sessions()):
+        raise NotThere(f"there is no session {session}")
+    return Told(session=session, told=told)
 
 
 @post("/workers/{session:str}/drain", summary="Drain a worker", guards=STEER, status_code=200)

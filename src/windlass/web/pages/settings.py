@@ -22,7 +22,7 @@ async def settings(console: TheConsole, request: AnyRequest) -> Response[str]:
     users: list[UserView] = []
     entries: list[AuditEntry] = []
     if visitor_of(request).role >= Role.ADMIN:
-        tokens = [token_view(one) for one in await console.vault.tokens()]
+        tokens = [token_view(one) for one in sorted(await console.vault.tokens(), key=lambda one: (one.name, one.id))]
         users = [user_view(one) for one in await console.vault.users()]
         entries = [audit_entry(key, one) for key, one in await audit.read(await console.store(), limit=50)]
     return page(request, "settings.html", store=console.app.url, tokens=tokens, users=users, entries=entries)
