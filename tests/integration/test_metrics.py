@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import psutil
 import pytest
 
 from tests.servers.postgres import PostgresServer
@@ -255,6 +256,17 @@ def test_other_machines_need_a_token(url: str) -> None:
     for listen in ("0.0.0.0:0", "[::]:0", "192.0.2.1:0"):
         assert "WINDLASS_METRICS_TOKEN" in refusal(url, listen)
     assert "the token has 5 characters" in refusal(url, "0", WINDLASS_METRICS_TOKEN="short")
+
+
+def test_it_listens_to_this_machine_only_unless_told(url: str) -> None:
+    command = windlass("metrics", "--url", url, "--listen", "0")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("http://127.0.0.1:")
+        connections = psutil.Process(process.pid).net_connections("inet")
+        assert [one.laddr.ip for one in connections if one.status == psutil.CONN_LISTEN] == ["127.0.0.1"]
+        process.terminate()
+        assert process.wait(20) == 0
 
 
 def test_a_port_that_is_taken_is_said(url: str) -> None:

@@ -201,3 +201,20 @@ def assert_guarded(answer: httpx.Response, *, is_file: bool = False) -> None:
     assert answer.headers["x-frame-options"] == "DENY"
     assert answer.headers["content-security-policy"].startswith("default-src 'none'; script-src 'self';")
     assert answer.headers.get_list("cache-control") == ([] if is_file else ["no-store"])
+
+
+def test_a_store_has_nothing_that_lets_anybody_in(tmp_path: Path) -> None:
+    """A file of SQLite is as readable as its directory and the umask let it be: what is in there has to do no harm."""
+
+    async def let_in() -> list[str]:
+        async with make_app(f"sqlite:///{tmp_path / 'jobs.db'}") as app:
+            vault = Vault(app.store)
+            await vault.add_user("ada", PASSWORD, Role.ADMIN)
+            return [PASSWORD, await vault.add_token("ci", Role.ADMIN), str(await vault.log_in("ada", PASSWORD))]
+
+    secrets = asyncio.run(let_in())
+    stored = b"".join(one.read_bytes() for one in tmp_path.iterdir())
+    assert b"$argon2id$" in stored
+    for secret in secrets:
+        assert secret.encode() not in stored
+        assert secret.removeprefix("wl_").encode() not in stored
