@@ -2,8 +2,10 @@
 
 import asyncio
 import re
+import sqlite3
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect
 from tests.integration.web_harness import site_of
 from tests.servers.database import run_apart
 from windlass import App, Cron, RemoteError, Retry, current
+from windlass.core.clock import MINUTE
 from windlass.core.lifecycle import State
 from windlass.web.access.roles import Role
 from windlass.web.access.vault import Vault
@@ -422,6 +425,77 @@ def test_jobs_are_chosen_one_by_one(browser: Browser, tmp_path: Path) -> None:
         expect(page.locator(".toast").last).to_have_text("2 run again, 1 not")
         expect(page.locator("tbody .tag")).to_have_text(["ready"] * 3)
         page.close()
+
+
+def _age(url: str, minutes: int) -> None:
+    """Let all that has finished have finished so much earlier."""
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as database, database:
+        database.execute("UPDATE jobs SET finished_at = finished_at - ?", (minutes * MINUTE,))
+
+
+def test_a_job_is_deleted_or_it_is_said_why_it_stays(browser: Browser, tmp_path: Path) -> None:
+    app = make_app(f"sqlite:///{tmp_path / 'jobs.db'}")
+    run_apart(lambda: _enqueue(app.url, 2))
+    with site_of(app) as where:
+        page = browser.new_page(base_url=where)
+        page.on("dialog", lambda dialog: dialog.accept())
+        page.goto("/jobs")
+        page.locator("tbody a").first.click()
+        page.get_by_role("button", name="Cancel").click()
+        page.get_by_role("button", name="Delete").click()
+        expect(page.locator(".toast.bad")).to_have_text("not deleted: it finished less than five minutes ago")
+        job = page.locator("header code").inner_text()
+        _age(app.url, 6)
+        page.get_by_role("button", name="Delete").click()
+        expect(page).to_have_url(f"{where}/jobs")
+        expect(page.locator(".toast")).to_have_text(f"job {job[:8]}…{job[-4:]} deleted")
+        expect(page.locator("tbody tr")).to_have_count(1)
+        page.reload()
+        expect(page.locator("h1")).to_be_visible()
+        expect(page.locator(".toast")).to_have_count(0)
+        page.close()
+
+
+def test_many_jobs_are_deleted_and_dead_ones_run_again(browser: Browser, tmp_path: Path) -> None:
+    app = make_app(f"sqlite:///{tmp_path / 'jobs.db'}")
+    run_apart(lambda: _fail_some(app.url, 3))
+    with site_of(app) as where:
+        page = browser.new_page(base_url=where)
+        page.on("dialog", lambda dialog: dialog.accept())
+        page.goto("/jobs?state=dead")
+        page.get_by_role("button", name="Retry all").click()
+        expect(page.locator(".toast")).to_have_text("3 run again")
+        expect(page.locator(".empty")).to_be_visible()
+        run_apart(lambda: _work_off(app.url))
+        page.goto("/jobs?state=dead")
+        page.get_by_role("button", name="Delete all").click()
+        expect(page.locator(".toast")).to_have_text("0 deleted, 3 not")
+        _age(app.url, 6)
+        page.locator('input[name="ids"]').first.check()
+        page.locator("#chosen").get_by_role("button", name="Delete").click()
+        expect(page.locator(".toast").last).to_have_text("1 deleted")
+        expect(page.locator("tbody tr")).to_have_count(2)
+        page.get_by_role("button", name="Delete all").click()
+        expect(page.locator(".toast").last).to_have_text("2 deleted")
+        expect(page.locator(".empty")).to_be_visible()
+        page.close()
+
+
+async def _fail_some(url: str, number: int) -> None:
+    async with make_app(url) as app:
+        charge = app.find_task("shop.charge")
+        await app.enqueue_many(charge.bind(n) for n in range(number))
+    await _work_off(url)
+
+
+async def _work_off(url: str) -> None:
+    async with make_app(url) as app:
+        store = await app.store()
+        async with app.worker():
+            while True:
+                if all(State(state).is_finished for (_, state), count in (await store.counts()).items() if count):
+                    break
+                await asyncio.sleep(0.02)
 
 
 def test_a_traced_job_leads_to_its_trace(browser: Browser, tmp_path: Path) -> None:

@@ -79,3 +79,8 @@ def bare(template: str, /, **known: Any) -> Response[str]:
 def changed(message: str) -> Response[None]:
     """The answer to a form that changed something: the page says so, and shows how things are now."""
     return Response(None, status_code=204, headers={"HX-Trigger": json.dumps({"said": message})})
+
+
+def left(message: str, to: str) -> Response[None]:
+    """The answer to a form after which there is nothing more to show here: another page says what was done."""
+    return Response(None, status_code=204, headers={"HX-Trigger": json.dumps({"left": {"said": message, "to": to}})})

@@ -7,17 +7,21 @@ from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
-from litestar import Response, get, post
+from litestar import Response, delete, get, post
+from litestar.exceptions import ClientException
 from litestar.response import Redirect
 
+from windlass.core.clock import Instant
 from windlass.core.errors import JobNotFound, UsageError
 from windlass.core.ids import from_text, to_text
+from windlass.core.model import KEEP_AT_LEAST
 from windlass.core.records import JobFilter, JobRecord
 from windlass.core.text import shorten
 from windlass.store.port import Store
 from windlass.views import JobSummary, JobView, job_summary, job_view, shown_arguments
 from windlass.web.api.common import (
     LOOK,
+    RULE,
     STEER,
     AnyRequest,
     Cursor,
@@ -32,7 +36,7 @@ from windlass.web.api.common import (
 )
 from windlass.web.api.jobs import BulkRequest, do_bulk, read_page
 from windlass.web.console import Console
-from windlass.web.pages.frame import FormOfMany, changed, page, root_of
+from windlass.web.pages.frame import FormOfMany, changed, left, page, root_of
 
 WORDS = ("waiting", "scheduled", "ready", "running", "succeeded", "dead", "cancelled")
 SHOWN = 50
@@ -172,6 +176,26 @@ async def job(console: TheConsole, request: AnyRequest, id: InPath) -> Response[
     )
 
 
+@delete("/jobs/{id:str}", guards=RULE, include_in_schema=False, status_code=204)
+async def delete_job(console: TheConsole, request: AnyRequest, id: InPath) -> Response[None]:
+    """Delete a finished job, and show the others; or say why it stays."""
+    store, wanted = await console.store(), from_text(id)
+    deleted = await store.delete([wanted])
+    (job,) = await store.get_jobs([wanted])
+    if job is not None:
+        raise ClientException(f"not deleted: {_why_it_stays(job, await store.now())}", status_code=409)
+    said = f"job {id[:8]}…{id[-4:]} deleted" if deleted else "this job was deleted before"
+    return left(said, f"{root_of(request)}/jobs")
+
+
+def _why_it_stays(job: JobRecord, now: Instant) -> str:
+    if job.finished_at is None:
+        return f"it is {job.state.word}"
+    if now - job.finished_at < KEEP_AT_LEAST:
+        return "it finished less than five minutes ago"
+    return "jobs that have not finished depend on it"
+
+
 def _pretty(value: object) -> str:
     return shorten(json.dumps(value, indent=2, ensure_ascii=False), _LONGEST)
 
@@ -190,4 +214,4 @@ def _trace_url(console: Console, job: JobView) -> str | None:
     return console.trace_url.replace("{trace_id}", job.trace_id)
 
 
-HANDLERS = (jobs, act_on_jobs, job)
+HANDLERS = (jobs, act_on_jobs, job, delete_job)

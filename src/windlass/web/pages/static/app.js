@@ -30,6 +30,13 @@
     $("#toasts").append(toast);
     setTimeout(() => toast.remove(), bad ? 9000 : 4000);
   }
+  // What a page that is left has to say, the next one says.
+  document.body.addEventListener("left", (event) => {
+    sessionStorage.setItem("windlass-said", event.detail.said);
+    location.href = event.detail.to;
+  });
+  const said = sessionStorage.getItem("windlass-said");
+  if (said) { sessionStorage.removeItem("windlass-said"); say(said); }
   function refresh() { htmx.trigger(document.body, "refresh"); }
   document.body.addEventListener("said", (event) => { say(event.detail.value); refresh(); });
   document.body.addEventListener("htmx:afterRequest", (event) => {
