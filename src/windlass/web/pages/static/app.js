@@ -82,19 +82,38 @@
   let last = 0;
   // Only a tab that is looked at listens: of one site a browser opens six connections, whatever the number of tabs.
   let source = null;
+  const SOON = 1000;
   function show(state, why) { dot.className = `dot ${state}`; dot.title = why; }
   function listen() {
     if (source || document.hidden || !$("#live")) return;
+    clearTimeout(again);
     source = new EventSource(`${root}/api/v1/events`);
     source.addEventListener("pulse", (event) => {
       const pulse = JSON.parse(event.data);
+      patience = SOON;
       show(pulse.error ? "off" : "on", pulse.error || "live");
       backlog(pulse);
       if (idle() && Date.now() - last > pause()) { last = Date.now(); refresh(); }
     });
-    source.onerror = () => show("off", "the server cannot be reached");
+    source.onerror = () => {
+      show("off", "the server cannot be reached");
+      if (source.readyState === EventSource.CLOSED) { source = null; later(); }  // else it tries by itself
+    };
+  }
+  // A bad answer, such as a proxy's while the server is away, ends a stream for good: it takes a new one. The pause grows,
+  // and is not the same for all.
+  let again = 0;
+  let patience = SOON;
+  async function later() {
+    again = setTimeout(listen, patience * (0.75 + Math.random() / 2));
+    patience = Math.min(patience * 2, 30000);
+    const me = await fetch(`${root}/api/v1/me`).catch(() => null);
+    if (!me || me.status !== 401) return;
+    if (document.body.dataset.login) location.reload();  // which leads to the login, and from there back
+    else show("off", "you are not logged in any more");
   }
   function rest() {
+    clearTimeout(again);
     if (source) source.close();
     source = null;
     show("", "at rest");
