@@ -1,6 +1,7 @@
 """Logging in to the site, as browsers do it: cookies, where a request comes from, how often one may try."""
 
 import asyncio
+import html
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -200,6 +201,38 @@ def test_a_link_puts_nothing_into_the_headers(site_url: str) -> None:
     assert answer.status_code == 303
     assert answer.headers["location"] == "/login?next=/x%0D%0Aset-cookie%3A%20a%3Db/%C3%A9"
     assert "set-cookie" not in answer.headers
+
+
+def test_login_leads_back_to_what_was_chosen(browser: httpx.Client) -> None:
+    chosen = "/jobs?state=dead&task=a%26b&text=%C3%A9"
+    asked = browser.get(chosen, headers={"accept": "text/html"})
+    form = browser.get(asked.headers["location"]).text
+    to = html.unescape(form.split('name="next" value="')[1].split('"')[0])
+    assert (asked.status_code, to) == (303, chosen)
+    assert log_in(browser, to=to).headers["location"] == chosen
+
+
+def test_an_open_page_is_led_back_to_what_was_chosen(browser: httpx.Client, site_url: str) -> None:
+    headers = {"hx-request": "true", "hx-current-url": f"{site_url}/jobs?state=dead&queue=a%26b"}
+    asked = browser.get("/jobs?state=dead", headers=headers)
+    assert asked.headers["hx-redirect"] == "/login?next=/jobs%3Fstate%3Ddead%26queue%3Da%2526b"
+
+
+@pytest.mark.parametrize(
+    ("asked", "to"), [("/jobs?text=" + "x" * 600, "/login?next=/jobs"), ("/" + "x" * 600, "/login")]
+)
+def test_what_is_too_long_to_be_led_back_to_is_left_out(browser: httpx.Client, asked: str, to: str) -> None:
+    answer = browser.get(asked, headers={"accept": "text/html"})
+    assert (answer.status_code, answer.headers["location"]) == (303, to)
+    assert browser.get(to).status_code == 200
+
+
+def test_what_is_nowhere_is_said_to_programs_as_to_them(browser: httpx.Client) -> None:
+    log_in(browser)
+    assert problem(browser.get("/nothing"), 404)
+    for path in ("/api/v1/nothing", "/static/nothing.js"):
+        assert problem(browser.get(path, headers={"accept": "text/html"}), 404)
+    assert problem(browser.post("/nothing", headers={"accept": "text/html", "x-csrf-token": csrf(browser)}), 404)
 
 
 def test_attempts_count_from_their_beginning_and_are_forgotten() -> None:

@@ -147,10 +147,16 @@ def test_what_is_not_there_is_said_on_a_page(browser: Browser, site: tuple[App, 
         ("/jobs/01890a5d-ac96-774b-bcce-b302099a8057", "there is no job"),
         ("/jobs/x", "expected something like"),
         ("/runs/01890a5d-ac96-774b-bcce-b302099a8057", "is the id of a job"),
+        ("/nothing", "There is no page /nothing here"),
+        ("/nothing/at/<b>all</b>", "There is no page /nothing/at/<b>all</b> here"),
     ):
-        page.goto(path)
+        answer = page.goto(path)
+        assert answer is not None
+        assert answer.status in (400, 404)
         expect(page.get_by_role("alert")).to_contain_text(said)
-        expect(page.get_by_role("link", name="Overview")).to_be_visible()
+        expect(page.get_by_role("link", name="Overview", exact=True)).to_be_visible()
+    page.get_by_role("link", name="Go to the overview").click()
+    expect(page.locator("h1")).to_have_text("Overview")
     page.close()
 
 

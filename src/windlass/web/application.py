@@ -21,7 +21,7 @@ from windlass.web.api import access, backfill, deploy, events, jobs, queues, sch
 from windlass.web.asgi import ASGI
 from windlass.web.console import Console
 from windlass.web.incoming import Incoming
-from windlass.web.pages import PAGES
+from windlass.web.pages import PAGES, trouble
 from windlass.web.slashes import keep_slashes
 
 MAX_BODY = 2_000_000
@@ -84,7 +84,7 @@ def site(
         },
         exception_handlers={
             WindlassError: problems.on_windlass_error,
-            HTTPException: problems.on_http_error,
+            HTTPException: trouble.on_unknown,
             SerializationException: problems.on_unreadable,
             RecursionError: problems.on_depth,
             Exception: problems.on_any_error,

@@ -31,6 +31,8 @@ HARMLESS = frozenset({"GET", "HEAD", "OPTIONS"})
 FREE = frozenset({"/healthz", "/readyz", "/login"})
 """Paths for which nobody has to be known; so are those below `FREE_BELOW`."""
 FREE_BELOW = "/static/"
+LONGEST_TARGET = 500
+"""Characters of where a login leads, at most."""
 _THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -133,12 +135,11 @@ class Gate:
 
     def _turn_away(self, scope: Scope, headers: dict[str, str], path: str) -> ASGI:
         if "hx-request" in headers and self._who is None:  # a page that is open: what it asks for is a part of itself
-            shown = urlsplit(headers.get("hx-current-url", "")).path.removeprefix(scope.get("root_path", ""))
-            to = f"{scope.get('root_path', '')}/login?next={shown}"
-            return problem(scope, 401, "log in", [(b"hx-redirect", to.encode("ascii", "ignore"))])
+            shown = urlsplit(headers.get("hx-current-url", ""))
+            to = _login(scope, shown.path.removeprefix(scope.get("root_path", "")), shown.query)
+            return problem(scope, 401, "log in", [(b"hx-redirect", to.encode())])
         if scope["method"] == "GET" and "text/html" in headers.get("accept", "") and self._who is None:
-            root = scope.get("root_path", "")
-            return _redirect(f"{root}/login" if path == "/" else f"{root}/login?next={quote(path)}")
+            return _redirect(_login(scope, path, scope.get("query_string", b"").decode("latin-1")))
         said = "the token is not known" if headers.get("authorization") else "log in, or send a bearer token"
         return problem(scope, 401, said, [(b"www-authenticate", b"Bearer")])
 
@@ -194,6 +195,13 @@ def _is_from_here(scope: Scope, headers: dict[str, str]) -> bool:
         and host in _THIS_MACHINE
         and not any(name in headers for name in proxied)
     )
+
+
+def _login(scope: Scope, path: str, query: str) -> str:
+    """The login, from which somebody goes on to where they were: to what they had chosen there, if that is not long."""
+    targets = (f"{path}?{query}" if query else path, path)
+    target = next((one for one in targets if len(one) <= LONGEST_TARGET), "/")
+    return f"{scope.get('root_path', '')}/login" + ("" if target == "/" else f"?next={quote(target)}")
 
 
 def _redirect(to: str) -> ASGI:

@@ -9,10 +9,11 @@ from litestar import Response
 from litestar.exceptions import HTTPException
 
 from windlass.core.errors import WindlassError
+from windlass.core.text import shorten
 from windlass.web import problems
 from windlass.web.access.gate import VISITOR
 from windlass.web.api.common import AnyRequest
-from windlass.web.pages.frame import page
+from windlass.web.pages.frame import page, root_of
 
 
 def on_windlass_error(request: AnyRequest, error: WindlassError) -> Response[Any]:
@@ -28,6 +29,15 @@ def on_http_error(request: AnyRequest, error: HTTPException) -> Response[Any]:
         if _is_person(request)
         else problems.on_http_error(request, error)
     )
+
+
+def on_unknown(request: AnyRequest, error: HTTPException) -> Response[Any]:
+    """Whatever no handler of ours was found for: a browser that looks for a page is shown that there is none."""
+    path = request.url.path.removeprefix(root_of(request))
+    is_page = "text/html" in request.headers.get("accept", "") and not path.startswith(("/api/", "/static/"))
+    if error.status_code == HTTPStatus.NOT_FOUND and is_page and _is_person(request):
+        return _page(request, error.status_code, f"There is no page {shorten(path, 100)} here.")
+    return problems.on_http_error(request, error)
 
 
 def _is_person(request: AnyRequest) -> bool:
