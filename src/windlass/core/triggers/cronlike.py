@@ -22,6 +22,11 @@ class _Cronlike(ZonedTrigger, frozen=True, forbid_unknown_fields=True):
     def _expression(self) -> str:
         raise NotImplementedError
 
+    def as_cron(self) -> str:
+        """A cron expression that is due at the same times, by the same clocks."""
+        expression = self._expression()
+        return expression.removeprefix("0 ") if len(expression.split()) == 6 else expression
+
     def __post_init__(self) -> None:
         super().__post_init__()
         cron.parse(self._expression())

@@ -12,9 +12,9 @@ from litestar.exceptions import HTTPException
 from litestar.static_files import create_static_files_router
 
 from windlass.core.errors import WindlassError
-from windlass.web.pages import dead, jobs, login, overview, queues, runs, schedules, settings, trouble
+from windlass.web.pages import dead, jobs, login, overview, queues, runs, schedule_form, schedules, settings, trouble
 
-_NOUNS = (overview, jobs, queues, schedules, runs, dead, settings, login)
+_NOUNS = (overview, jobs, queues, schedules, schedule_form, runs, dead, settings, login)
 PAGES = (
     Router(
         "/",

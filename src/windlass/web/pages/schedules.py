@@ -1,19 +1,19 @@
-"""Schedules: a list, a calendar, and a form that says when one would fire."""
+"""Schedules: a list, and a calendar."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-import msgspec
-from litestar import Response, get, post
+from litestar import Response, get
 
 from windlass.core.clock import to_datetime
-from windlass.core.errors import InvalidOption, UsageError
+from windlass.core.errors import UsageError
 from windlass.schedules import ScheduleInfo
-from windlass.web.api.common import LOOK, STEER, AnyRequest, TheConsole, Word, note
-from windlass.web.api.schedules import When, fire_times, preview_of, shown
+from windlass.web.api.common import LOOK, AnyRequest, TheConsole, Word
+from windlass.web.api.schedules import fire_times, preview_of, shown
 from windlass.web.console import Console
-from windlass.web.pages.frame import Form, changed, page
+from windlass.web.pages.frame import page
+from windlass.web.pages.schedule_form import fields_of, mark_of
 
 DAYS = 7
 MOST_FIRES = 4000
@@ -25,9 +25,8 @@ MOST = 500
 async def schedules(console: TheConsole, request: AnyRequest, edit: Word = None) -> Response[str]:
     """What fires when."""
     found, now = await console.shared.read("schedules", lambda: _read(console))
-    editing = next((one for one in found if one.name == edit), None)
+    editing = None if edit is None else await _find(console, edit)
     days, cut = calendar(found, now)
-    trigger = None if editing is None else editing.trigger
     return page(
         request,
         "schedules.html",
@@ -35,10 +34,18 @@ async def schedules(console: TheConsole, request: AnyRequest, edit: Word = None)
         days=days,
         cut=cut,
         editing=editing,
-        cron=getattr(trigger, "expression", "") or "",
-        every=_seconds(trigger),
-        tz=str(getattr(trigger, "tz", "") or ""),
+        fields=None if editing is None else fields_of(editing.trigger),
+        mark="" if editing is None else mark_of(editing.trigger),
+        preview=None if editing is None else preview_of(editing.trigger, fire_times(editing.trigger, now, 5)),
+        wrong=None,
     )
+
+
+async def _find(console: Console, name: str) -> ScheduleInfo | None:
+    try:
+        return await console.app.schedules.get(name)
+    except UsageError:
+        return None
 
 
 async def _read(console: Console) -> tuple[list[ScheduleInfo], datetime]:
@@ -55,11 +62,6 @@ def _zoned(one: ScheduleInfo) -> str | None:
     if one.next is None or zone is None or str(zone) == "UTC":
         return None
     return f"{one.next.astimezone(zone):%a %d %b %H:%M:%S} {zone}"
-
-
-def _seconds(trigger: object) -> str:
-    every = getattr(trigger, "seconds", None)
-    return "" if every is None or getattr(trigger, "expression", None) else f"{every:g}"
 
 
 def calendar(found: list[ScheduleInfo], now: datetime) -> tuple[list[tuple[str, list[list[str]]]], int]:
@@ -85,39 +87,4 @@ def calendar(found: list[ScheduleInfo], now: datetime) -> tuple[list[tuple[str, 
     return [(f"{first + timedelta(days=number):%a %d %b}", day) for number, day in enumerate(hours)], cut
 
 
-def _when(cron: str | None, every: str | None, tz: str | None) -> When:
-    cron, every, tz = (None if text is None or not text.strip() else text.strip() for text in (cron, every, tz))
-    try:
-        seconds = None if every is None else float(every)
-    except ValueError:
-        raise InvalidOption(f"every {every!a:.40}: expected seconds") from None
-    return msgspec.convert({"cron": cron, "every": seconds, "tz": tz}, When)
-
-
-@get("/schedules/preview", guards=LOOK, include_in_schema=False)
-async def preview(
-    console: TheConsole, request: AnyRequest, cron: Word = None, every: Word = None, tz: Word = None
-) -> Response[str]:
-    """When something would fire, while it is being written."""
-    try:
-        trigger = _when(cron, every, tz).trigger(console.app)
-        now = to_datetime(await (await console.store()).now())
-        return page(request, "preview.html", preview=preview_of(trigger, fire_times(trigger, now, 5)), wrong=None)
-    except (UsageError, msgspec.ValidationError) as error:
-        return page(request, "preview.html", preview=None, wrong=str(error))
-
-
-@post("/schedules/change", guards=STEER, include_in_schema=False, status_code=204)
-async def change(
-    console: TheConsole,
-    request: AnyRequest,
-    data: Form,
-) -> Response[None]:
-    """Have a schedule fire at other times."""
-    note(request, msgspec.json.encode(data).decode())
-    trigger = _when(data.get("cron"), data.get("every"), data.get("tz")).trigger(console.app)
-    one = await console.app.schedules.change(data.get("name", ""), trigger=trigger)
-    return changed(f"{one.name}: {one.description}")
-
-
-HANDLERS = (schedules, preview, change)
+HANDLERS = (schedules,)
