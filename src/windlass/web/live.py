@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from heapq import nsmallest
 
 import msgspec
 
 from windlass.core.errors import StoreError
+from windlass.core.records import QueueRecord
 from windlass.store.port import Store
 from windlass.views import QueueView, WorkerView, iso, queue_view, worker_view
 from windlass.web.ending import is_ending
@@ -16,7 +19,12 @@ from windlass.web.shared import Shared
 EVERY = 1.0
 """Seconds between looks, while anybody listens."""
 MOST = 500
-"""Queues and workers that one look shows; of more, the first by name, and the oldest."""
+"""Queues and workers that one look shows; of more, the deepest, and the oldest."""
+
+
+def deepest(queues: Sequence[QueueRecord], number: int) -> list[QueueRecord]:
+    """Those in which most is ready, the deepest first."""
+    return nsmallest(number, queues, key=lambda one: (-one.ready, -one.running, -one.scheduled, -one.waiting, one.name))
 
 
 class Pulse(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +36,12 @@ class Pulse(msgspec.Struct, frozen=True, kw_only=True):
     scheduled: int = 0
     waiting: int = 0
     slots: int = 0
+    live: int = 0
+    """Workers that are there."""
+    silent: int = 0
+    """Workers that nothing was heard of for too long."""
+    queues_in_all: int = 0
+    workers_in_all: int = 0
     queues: list[QueueView] = []
     workers: list[WorkerView] = []
     error: str | None = None
@@ -52,6 +66,7 @@ class Live:
     async def _read(self) -> Pulse:
         store = await self._find()
         queues, sessions, now = await store.queues(), await store.sessions(), await store.now()
+        states = Counter(record.state_at(now) for record in sessions)
         return Pulse(
             now=iso(now),
             ready=sum(queue.ready for queue in queues),
@@ -59,7 +74,11 @@ class Live:
             scheduled=sum(queue.scheduled for queue in queues),
             waiting=sum(queue.waiting for queue in queues),
             slots=sum(record.session.slots for record in sessions if record.state_at(now) == "live"),
-            queues=[queue_view(queue) for queue in queues[:MOST]],
+            live=states["live"],
+            silent=states["silent"] + states["revoked"],
+            queues_in_all=len(queues),
+            workers_in_all=len(sessions),
+            queues=[queue_view(queue) for queue in deepest(queues, MOST)],
             workers=[worker_view(record, now) for record in sessions[:MOST]],
         )
 

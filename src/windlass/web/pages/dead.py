@@ -20,6 +20,8 @@ from windlass.web.pages.frame import Form, changed, page
 
 LOOKED = 2000
 """Dead jobs that one page sorts, at most."""
+MOST = 200
+"""Kinds that a page shows."""
 LOOKS = 12
 """Looks at the store for one page; each goes back over 10,000 jobs, dead or not, at most."""
 _VARIES = re.compile(r"0x[0-9a-f]+|[0-9a-f]{8}-[0-9a-f-]{27}|'[^']*'|\"[^\"]*\"|\d+")
@@ -101,7 +103,9 @@ async def dead(console: TheConsole, request: AnyRequest, cursor: Cursor = None) 
 
     kinds, older = await console.shared.read(("dead", cursor), ask)
     count = sum(kind.count for kind in kinds)
-    return page(request, "dead.html", kinds=kinds[:200], count=count, cursor=cursor, older=older)
+    return page(
+        request, "dead.html", kinds=kinds[:MOST], kinds_in_all=len(kinds), count=count, cursor=cursor, older=older
+    )
 
 
 @post("/dead/replay", guards=STEER, include_in_schema=False, status_code=204)

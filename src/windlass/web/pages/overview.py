@@ -22,6 +22,8 @@ from windlass.web.pages.frame import page
 
 SHOWN = 60
 """Minutes that the charts show."""
+QUEUES = 10
+FINDINGS = 20
 
 
 @get("/", guards=LOOK, include_in_schema=False)
@@ -40,8 +42,8 @@ async def overview(console: TheConsole, request: AnyRequest) -> Response[str]:
         "overview.html",
         pulse=pulse,
         dead=dead,
-        live=sum(worker.state == "live" for worker in pulse.workers),
-        silent=sum(worker.state in ("silent", "revoked") for worker in pulse.workers),
+        queues=pulse.queues[:QUEUES],
+        ending=pulse.workers_in_all - pulse.live - pulse.silent,
         oldest=min((queue.oldest_ready_at for queue in pulse.queues if queue.oldest_ready_at), default=None),
         has_minutes=bool(minutes),
         throughput=_chart(minutes, now, [("succeeded", "--good", _succeeded), ("failed or dead", "--bad", _bad)]),
@@ -92,7 +94,8 @@ async def stuck(console: TheConsole, request: AnyRequest) -> Response[str]:
     async def look() -> list[Finding]:
         return await examine(await console.store())
 
-    return page(request, "stuck.html", findings=(await console.shared.read("stuck", look))[:20])
+    found = await console.shared.read("stuck", look)
+    return page(request, "stuck.html", findings=found[:FINDINGS], more=len(found[FINDINGS:]))
 
 
 HANDLERS = (overview, stuck)

@@ -10,11 +10,12 @@ from litestar import Response, get, post
 
 from windlass.core.errors import InvalidOption
 from windlass.core.lifecycle import State
-from windlass.core.records import JobFilter
+from windlass.core.records import JobFilter, QueueRecord
 from windlass.limits import LimitInfo, limit_record, read_limits
-from windlass.views import JobSummary, QueueView, WorkerView, job_summary, queue_view, worker_view
-from windlass.web.api.common import LOOK, STEER, AnyRequest, TheConsole, note
+from windlass.views import JobSummary, WorkerView, job_summary, queue_view, worker_view
+from windlass.web.api.common import LOOK, STEER, AnyRequest, TheConsole, Word, note
 from windlass.web.console import Console
+from windlass.web.live import deepest
 from windlass.web.pages.frame import Form, changed, page
 
 MOST = 500
@@ -22,20 +23,27 @@ MOST = 500
 
 
 @get("/queues", guards=LOOK, include_in_schema=False)
-async def queues(console: TheConsole, request: AnyRequest) -> Response[str]:
-    """What waits where, since when, and what is limited."""
+async def queues(console: TheConsole, request: AnyRequest, name: Word = None) -> Response[str]:
+    """What waits where, since when, and what is limited: by name, or the deepest if there are many."""
 
-    async def ask() -> tuple[list[QueueView], list[LimitInfo]]:
+    async def ask() -> tuple[list[QueueRecord], list[LimitInfo]]:
         store = await console.store()
-        return [queue_view(one) for one in await store.queues()], await read_limits(store)
+        return await store.queues(), await read_limits(store)
 
-    found, limits = await console.shared.read("queues", ask)
+    known, limits = await console.shared.read("queues", ask)
+    wanted = (name or "").strip()
+    found = [one for one in known if wanted in one.name]
+    shown = found if len(found) <= MOST else deepest(found, MOST)
+    others = [one for one in limits if one.scope != "queue"]
     return page(
         request,
         "queues.html",
-        queues=found[:MOST],
-        most=max((one.ready for one in found), default=0) or 1,
-        others=[one for one in limits if one.scope != "queue"][:MOST],
+        name=wanted,
+        queues=[queue_view(one) for one in shown],
+        queues_in_all=len(found),
+        most=max((one.ready for one in shown), default=0) or 1,
+        others=others[:MOST],
+        others_in_all=len(others),
     )
 
 
@@ -71,21 +79,22 @@ def _number(what: str, text: str | None) -> int | None:
 @get("/workers", guards=LOOK, include_in_schema=False)
 async def workers(console: TheConsole, request: AnyRequest) -> Response[str]:
     """Who is there, by machine, and what each runs."""
-    found, runs = await console.shared.read("workers", lambda: _workers(console))
+    found, runs, count = await console.shared.read("workers", lambda: _workers(console))
     nodes = [(node, list(some)) for node, some in groupby(found, lambda worker: worker.node)]
-    return page(request, "workers.html", nodes=nodes, runs=runs)
+    return page(request, "workers.html", nodes=nodes, runs=runs, workers_in_all=count, workers_shown=len(found))
 
 
-async def _workers(console: Console) -> tuple[list[WorkerView], dict[str, list[JobSummary]]]:
+async def _workers(console: Console) -> tuple[list[WorkerView], dict[str, list[JobSummary]], int]:
+    """Workers, some of what each runs, and how many workers there are."""
     store = await console.store()
     now = await store.now()
-    sessions = (await store.sessions())[:MOST]
+    sessions = await store.sessions()
     runs: defaultdict[str, list[JobSummary]] = defaultdict(list)
     for job in (await store.list_jobs(JobFilter(states=(State.RUNNING,)), limit=MOST)).jobs:
         if job.session is not None:
             runs[job.session.hex()].append(job_summary(job))
-    views = [worker_view(record, now) for record in sessions]
-    return sorted(views, key=lambda worker: (worker.node, worker.pid)), runs
+    views = [worker_view(record, now) for record in sessions[:MOST]]
+    return sorted(views, key=lambda worker: (worker.node, worker.pid)), runs, len(sessions)
 
 
 HANDLERS = (queues, set_limit, workers)

@@ -20,6 +20,8 @@ from windlass.web.pages.frame import Form, changed, page, root_of
 SHOWN = 50
 STEPS_SHOWN = 300
 """Steps of which the table says everything; the graph has all."""
+BARS = 200
+"""Steps of which it is drawn when they ran."""
 _FIRST = {status: place for place, status in enumerate(("dead", "cancelled", "running"))}
 _NAMES = 240
 """Of 1,000 units of width, those that the names of steps take."""
@@ -57,7 +59,8 @@ async def run(console: TheConsole, request: AnyRequest, id: InPath) -> Response[
         if start is None
         else shown_arguments(start, console.hide(start.task, start.payload)).decode("utf-8", "replace"),
         graph=Markup(drawing.as_svg(drawn(found.steps), jobs.__getitem__)),  # noqa: S704 - it escapes what it is given
-        bars=bars,
+        bars=bars[:BARS],
+        bars_in_all=len(bars),
         span=span,
         steps=shown,
     )
@@ -105,7 +108,7 @@ def _bars(found: RunDetail) -> tuple[list[Bar], str]:
         _bar(step, (at - begin).total_seconds() / whole * room, ((until or end) - at).total_seconds(), whole, room)
         for step, at, until in sorted(ran, key=lambda one: one[1])
     ]
-    return bars[:200], f"{whole:,.3f} s from the first start to the last end"
+    return bars, f"{whole:,.3f} s from the first start to the last end"
 
 
 def _bar(step: StepView, offset: float, seconds: float, whole: float, room: int) -> Bar:

@@ -22,15 +22,18 @@ MOST = 500
 
 
 @get("/schedules", guards=LOOK, include_in_schema=False)
-async def schedules(console: TheConsole, request: AnyRequest, edit: Word = None) -> Response[str]:
+async def schedules(console: TheConsole, request: AnyRequest, name: Word = None, edit: Word = None) -> Response[str]:
     """What fires when."""
-    found, now = await console.shared.read("schedules", lambda: _read(console))
+    wanted = (name or "").strip()
+    found, more, now = await console.shared.read(("schedules", wanted), lambda: _read(console, wanted))
     editing = None if edit is None else await _find(console, edit)
     days, cut = calendar(found, now)
     return page(
         request,
         "schedules.html",
         schedules=[(shown(console, one), _zoned(one)) for one in found],
+        name=wanted,
+        more=more,
         days=days,
         cut=cut,
         editing=editing,
@@ -48,13 +51,15 @@ async def _find(console: Console, name: str) -> ScheduleInfo | None:
         return None
 
 
-async def _read(console: Console) -> tuple[list[ScheduleInfo], datetime]:
+async def _read(console: Console, wanted: str) -> tuple[list[ScheduleInfo], bool, datetime]:
+    """Schedules with this in their names, whether there are more of them, and the time."""
     found = []
     async for one in console.app.schedules:
-        found.append(one)
-        if len(found) == MOST:
+        if wanted in one.name:
+            found.append(one)
+        if len(found) > MOST:
             break
-    return found, to_datetime(await (await console.store()).now())
+    return found[:MOST], len(found) > MOST, to_datetime(await (await console.store()).now())
 
 
 def _zoned(one: ScheduleInfo) -> str | None:

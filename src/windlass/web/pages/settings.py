@@ -13,6 +13,8 @@ from windlass.web.api.common import LOOK, RULE, AnyRequest, TheConsole, note, vi
 from windlass.web.pages.frame import Form, changed, page
 
 MOST_DAYS = 3650
+ENTRIES = 50
+"""Of the audit log."""
 
 
 @get("/settings", guards=LOOK, include_in_schema=False)
@@ -24,8 +26,10 @@ async def settings(console: TheConsole, request: AnyRequest) -> Response[str]:
     if visitor_of(request).role >= Role.ADMIN:
         tokens = [token_view(one) for one in sorted(await console.vault.tokens(), key=lambda one: (one.name, one.id))]
         users = [user_view(one) for one in await console.vault.users()]
-        entries = [audit_entry(key, one) for key, one in await audit.read(await console.store(), limit=50)]
-    return page(request, "settings.html", store=console.app.url, tokens=tokens, users=users, entries=entries)
+        entries = [audit_entry(key, one) for key, one in await audit.read(await console.store(), limit=ENTRIES)]
+    return page(
+        request, "settings.html", store=console.app.url, tokens=tokens, users=users, entries=entries, most=ENTRIES
+    )
 
 
 @post("/settings/tokens", guards=RULE, include_in_schema=False, status_code=200)
