@@ -339,7 +339,7 @@ def test_a_run_is_drawn(page: Page) -> None:
     expect(page.locator("tbody tr")).to_have_count(2)
     steps = page.locator("svg.graph a")
     expect(steps).to_have_count(2)
-    expect(page.locator("svg.gantt rect")).to_have_count(2)
+    expect(page.locator(".gantt rect")).to_have_count(2)
     steps.first.click()
     expect(page.locator("h1")).to_have_text("windlass.map")
 

@@ -23,8 +23,8 @@ STEPS_SHOWN = 300
 BARS = 200
 """Steps of which it is drawn when they ran."""
 _FIRST = {status: place for place, status in enumerate(("dead", "cancelled", "running"))}
-_NAMES = 240
-"""Of 1,000 units of width, those that the names of steps take."""
+_WIDTH = 1000
+"""Units of all the time that a run took."""
 
 
 @get("/runs", guards=LOOK, include_in_schema=False)
@@ -103,18 +103,16 @@ def _bars(found: RunDetail) -> tuple[list[Bar], str]:
     now = datetime.now(UTC)
     end = max(max(at, until or now) for _, at, until in ran)
     whole = max((end - begin).total_seconds(), 0.001)
-    room = 1000 - _NAMES
     bars = [
-        _bar(step, (at - begin).total_seconds() / whole * room, ((until or end) - at).total_seconds(), whole, room)
+        _bar(step, (at - begin).total_seconds() / whole, ((until or end) - at).total_seconds(), whole)
         for step, at, until in sorted(ran, key=lambda one: one[1])
     ]
     return bars, f"{whole:,.3f} s from the first start to the last end"
 
 
-def _bar(step: StepView, offset: float, seconds: float, whole: float, room: int) -> Bar:
-    name = step.name if len(step.name) <= 34 else step.name[:33] + "…"
-    width = max(3, round(seconds / whole * room))
-    return Bar(name, step.status, _NAMES + min(round(offset), room - 3), width, f"{seconds:,.3f} s")
+def _bar(step: StepView, offset: float, seconds: float, whole: float) -> Bar:
+    width = max(4, round(seconds / whole * _WIDTH))
+    return Bar(step.name, step.status, min(round(offset * _WIDTH), _WIDTH - 4), width, f"{seconds:,.3f} s")
 
 
 def _time(text: str | None) -> datetime | None:
