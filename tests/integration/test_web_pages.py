@@ -72,13 +72,14 @@ async def fill(app: App) -> None:
     send, evil = app.find_task("mail.send"), app.find_task("x<script>alert</script>")
     async with app:
         await app.enqueue_many(send.bind(f"user{n}@example.org", "k3y") for n in range(60))
+        await send.options(queue="letters").enqueue("J\u00f6rg")
         await app.enqueue_many(app.find_task("shop.charge").bind(n) for n in range(5))
         await evil.bind(EVIL).enqueue()
         await app.find_task("slow").enqueue()
         await app.workflows["doubles"].start(5)
         await send.options(queue="night").enqueue("nobody@example.org")
         await app.schedules.add("noon", send.bind("ops@example.org"), Cron("0 12 * * mon-fri", tz="Asia/Seoul"))
-        async with app.worker(queues=["mail", "evil", "payments", "slow", "default"], grace=0.1):
+        async with app.worker(queues=["mail", "letters", "evil", "payments", "slow", "default"], grace=0.1):
             store = await app.store()
             while True:
                 unfinished = Counter[State]()
@@ -194,6 +195,37 @@ def test_jobs_are_searched(page: Page) -> None:
     expect(page.get_by_label("Arguments")).to_contain_text('"key": "***"')
     page.goto("/jobs?after=yesterday")
     expect(page.locator(".banner")).to_contain_text("such as 90s")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"order":3',
+        '"order": 3',
+        '{"order": 3}',
+        '{   "order": 3 }',
+        '"to": "user17@example.org", "key"',
+        '"to":"user17@example.org","key":"***"',
+        "J\u00f6rg",
+        '"to": "user17@example.org",   "key": "***"',
+        "user17@",
+    ],
+)
+def test_arguments_are_found_as_they_are_shown(site: tuple[App, str], text: str) -> None:
+    found = httpx.get(f"{site[1]}/jobs", params={"text": text}).text
+    assert found.count("<tr id=") == 1
+
+
+@pytest.mark.parametrize("text", ['"order": 99', '"order" : 3', "user 17@", '": "k3y"', "or der"])
+def test_what_is_not_in_arguments_is_not_found(site: tuple[App, str], text: str) -> None:
+    assert "<tr id=" not in httpx.get(f"{site[1]}/jobs", params={"text": text}).text
+
+
+def test_times_to_look_for_say_whose_they_are(site: tuple[App, str]) -> None:
+    """Those that are shown are by the clock of whoever looks."""
+    page = httpx.get(f"{site[1]}/jobs").text
+    for name in ("after", "before"):
+        assert re.search(rf'\(UTC\) <input name="{name}"', page)
 
 
 def test_keys(page: Page) -> None:

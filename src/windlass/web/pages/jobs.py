@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 from urllib.parse import urlencode
 
@@ -44,6 +45,9 @@ SEARCHED = 3000
 """Jobs in whose arguments a text is looked for: the newest that fit."""
 _LONGEST = 20_000
 """Characters of arguments or of a result that are shown."""
+_SPACE = re.compile(r"\s+")
+_INSIDE = re.compile(r"([{\[])\s+|\s+([}\]])")
+"""Spaces between brackets and what is in them."""
 _DONE = {"replay": "run again", "cancel": "cancelled", "purge": "deleted"}
 
 
@@ -119,15 +123,35 @@ async def _search(console: Console, store: Store, wanted: JobFilter, text: str) 
         some = await store.list_jobs(wanted, limit=500, cursor=cursor)
         full = await store.get_jobs([job.id for job in some.jobs])
         looked += len(some.jobs)
-        found += [job_summary(job) for job in full if job is not None and text in _arguments(console, job)]
+        found += [job_summary(job) for job in full if job is not None and _has(_arguments(console, job), text)]
         if some.cursor is None:
             break
         cursor = some.cursor
     return found[:SHOWN], None, looked
 
 
+def _has(arguments: str, text: str) -> bool:
+    """Whether it is in the arguments: as they are stored, without spaces between what they consist of, or as they are
+    shown."""
+    if text in arguments:
+        return True
+    if text.isascii() and not _SPACE.search(text):
+        return False
+    spaced = _written(arguments, (", ", ": "))
+    return text in spaced or _SPACE.sub(" ", _INSIDE.sub(r"\1\2", text)) in spaced
+
+
 def _arguments(console: Console, job: JobRecord) -> str:
-    return shown_arguments(job, console.hide(job.task, job.payload)).decode("utf-8", "backslashreplace")
+    shown = shown_arguments(job, console.hide(job.task, job.payload))
+    text = shown.decode("utf-8", "backslashreplace")
+    return text if shown is job.payload else _written(text, (",", ":"))
+
+
+def _written(arguments: str, separators: tuple[str, str]) -> str:
+    try:
+        return json.dumps(json.loads(arguments), ensure_ascii=False, separators=separators)
+    except (ValueError, RecursionError):
+        return arguments
 
 
 @post("/jobs", guards=STEER, include_in_schema=False, status_code=204)
