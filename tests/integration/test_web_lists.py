@@ -97,6 +97,7 @@ def test_many_schedules_say_that_they_are_cut_and_are_found_by_name(
     assert ids(site, "/schedules", "schedule") == ["a1", "a2"]
     assert "The first 2 of more, by name" in shown(site, "/schedules")
     assert ids(site, "/schedules?name=zz", "schedule") == ["zz"]
+    assert 'href="/schedules?name=zz&amp;edit=zz#edit"' in site.get("/schedules?name=zz").text
     assert "of more" not in shown(site, "/schedules?name=zz")
     assert "When “zz” fires" in shown(site, "/schedules?edit=zz")
 
