@@ -10,12 +10,14 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.test_web_api import make_app, ok
+from tests.integration.test_web_api import PASSWORD, make_app, ok
 from tests.integration.web_harness import site_of
 from tests.servers.database import run_apart
 from windlass import App, Every
 from windlass.web import live
-from windlass.web.pages import dead, overview, queues, runs, schedules
+from windlass.web.access.roles import Role
+from windlass.web.access.vault import Vault
+from windlass.web.pages import dead, overview, queues, runs, schedules, settings
 
 
 @pytest.fixture
@@ -147,6 +149,29 @@ def test_many_workers_say_that_they_are_cut(app: App, site: httpx.Client, monkey
     with make_app(app.url).start_worker_thread(), make_app(app.url).start_worker_thread():
         assert "1 of 2 workers: the oldest" in shown(site, "/workers")
         assert "all live" in shown(site, "/")
+
+
+def test_many_tokens_and_users_say_that_they_are_cut(
+    app: App, site: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "MOST", 2)
+    monkeypatch.setattr(settings, "ENTRIES", 1)
+    tokens: list[str] = []
+
+    async def let_in() -> None:
+        async with make_app(app.url) as mine:
+            vault = Vault(mine.store)
+            tokens.extend([await vault.add_token(f"ci{n}", Role.ADMIN, None) for n in range(3)])
+            for n in range(3):
+                await vault.add_user(f"ada{n}", PASSWORD, Role.VIEWER)
+
+    run_apart(let_in)
+    site.headers["authorization"] = f"Bearer {tokens[0]}"
+    ok(site.put("/api/v1/limits", json={"scope": "key", "name": "k", "concurrency": 1}))
+    page = shown(site, "/settings")
+    for said in ("2 of more; windlass tokens ls has all", "The first 2 of more, by name", "the newest 1"):
+        assert said in page
+    assert len(ids(site, "/settings", "token")) == len(ids(site, "/settings", "user")) == 2
 
 
 def test_what_is_stuck_says_that_there_is_more(app: App, site: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,8 @@ from windlass.web.api.common import LOOK, RULE, AnyRequest, TheConsole, note, vi
 from windlass.web.pages.frame import Form, changed, page
 
 MOST_DAYS = 3650
+MOST = 500
+"""Tokens, and users."""
 ENTRIES = 50
 """Of the audit log."""
 
@@ -24,11 +26,19 @@ async def settings(console: TheConsole, request: AnyRequest) -> Response[str]:
     users: list[UserView] = []
     entries: list[AuditEntry] = []
     if visitor_of(request).role >= Role.ADMIN:
-        tokens = [token_view(one) for one in sorted(await console.vault.tokens(), key=lambda one: (one.name, one.id))]
-        users = [user_view(one) for one in await console.vault.users()]
+        tokens = [token_view(one) for one in await console.vault.tokens(limit=MOST + 1)]
+        users = [user_view(one) for one in await console.vault.users(limit=MOST + 1)]
         entries = [audit_entry(key, one) for key, one in await audit.read(await console.store(), limit=ENTRIES)]
     return page(
-        request, "settings.html", store=console.app.url, tokens=tokens, users=users, entries=entries, most=ENTRIES
+        request,
+        "settings.html",
+        store=console.app.url,
+        tokens=sorted(tokens[:MOST], key=lambda one: (one.name, one.id)),
+        more_tokens=len(tokens) > MOST,
+        users=users[:MOST],
+        more_users=len(users) > MOST,
+        entries=entries,
+        most=ENTRIES,
     )
 
 
