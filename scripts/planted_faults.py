@@ -2540,6 +2540,22 @@ MUTANTS: list[Mutant] = [
         tests=("tests/integration/test_tracing.py",),
     ),
     Mutant(
+        name="runs: what was cancelled for what is gone is forgiven",
+        breaks="a run of which a step was cancelled for one that was deleted since has failed",
+        file="workflows/states.py",
+        old="            if _lacks_a_cause(step, [by_number.get(one) for one in step.parents]):",
+        new="            if False:",
+        tests=("tests/unit/test_run_causes.py",),
+    ),
+    Mutant(
+        name="secrets: a key made of them is shown",
+        breaks="what a task calls secret is shown nowhere",
+        file="views.py",
+        old="    return HIDDEN if may_tell and decode_options(job.options).secret else key",
+        new="    return key",
+        tests=("tests/integration/test_secret_arguments.py",),
+    ),
+    Mutant(
         name="secrets: a map shows its items",
         breaks="what a task calls secret is shown nowhere",
         file="workflows/plan.py",

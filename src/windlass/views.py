@@ -6,6 +6,7 @@ Times are text, in UTC, with milliseconds. Secret arguments are ``***``.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -143,7 +144,7 @@ def job_view(job: JobRecord, hide: Callable[[str], bool] | None = None) -> JobVi
         snoozes=job.snoozes,
         suspect=job.suspect,
         cancel_requested=job.cancel_requested,
-        unique_key=job.unique_key,
+        unique_key=shown_key(job),
         limit_key=job.limit_key,
         session=job.session.hex() if job.session and job.state >= State.RUNNING else None,
         trace_id=trace_id_of(decode_options(job.options).headers),
@@ -158,6 +159,13 @@ def job_view(job: JobRecord, hide: Callable[[str], bool] | None = None) -> JobVi
         finished_at=iso(job.finished_at),
         purge_at=iso(job.purge_at),
     )
+
+
+def shown_key(job: JobRecord) -> str | None:
+    """The unique key, unless it may have been made of secret arguments: whoever sees it could try what they are."""
+    key = job.unique_key
+    may_tell = key is not None and re.fullmatch(r"[0-9a-f]{32}", key) is not None
+    return HIDDEN if may_tell and decode_options(job.options).secret else key
 
 
 def shown_arguments(job: JobRecord, hide: Callable[[str], bool] | None = None) -> bytes:

@@ -10,7 +10,7 @@ import pytest
 
 from windlass import App, Every, InvalidOption
 from windlass.core.records import JobFilter, JobRecord
-from windlass.views import shown_arguments
+from windlass.views import job_view, shown_arguments
 from windlass.web.console import Console
 
 SOON = 20
@@ -23,7 +23,14 @@ class SecretStr:
     value: str
 
 
+@dataclass
+class Customer:
+    name: str
+    key: SecretStr | None = None
+
+
 Password = NewType("Password", SecretStr)
+Keys = list[SecretStr]
 
 
 @pytest.fixture
@@ -86,6 +93,8 @@ async def test_redaction_finds_a_type_wherever_in_a_hint_it_is(app: App) -> None
         marked: Annotated[SecretStr, "of the vault"],
         named: Password,
         quoted: "dict[str, SecretStr]",
+        alias: Keys,
+        quoted_alias: "Keys",
         also_plain: list[str] | None,
     ) -> None: ...
 
@@ -96,10 +105,29 @@ async def test_redaction_finds_a_type_wherever_in_a_hint_it_is(app: App) -> None
     hide = console.hide("login")
     assert hide is not None
     hidden = [name for name in login.spec.signature.names if hide(name)]
-    assert hidden == ["bare", "union", "optional", "listed", "marked", "named", "quoted"]
+    assert hidden == ["bare", "union", "optional", "listed", "marked", "named", "quoted", "alias", "quoted_alias"]
     of_run = console.hide("all")
     assert of_run is not None
     assert [of_run(name) for name in ("key", "n")] == [True, False]
+
+
+async def test_redaction_by_type_finds_fields(app: App) -> None:
+    @app.task(name="greet")
+    async def greet(who: list[Customer], n: int) -> None: ...
+
+    await greet.enqueue([Customer("ann", SecretStr("k3y"))], 1)
+    [job] = await everything(app)
+    shown = json.loads(shown_arguments(job, Console(app, redact=["SecretStr"]).hide(job.task, job.payload)))
+    assert shown == {"who": [{"name": "ann", "key": "***"}], "n": 1}
+
+
+async def test_a_key_that_is_made_of_secret_arguments_is_one(app: App) -> None:
+    @app.task(name="charge", secret=["card"])
+    async def charge(card: str) -> None: ...
+
+    jobs = [await charge.options(unique=unique).enqueue("4711") for unique in (True, "order 7")]
+    assert sorted(job_view(one).unique_key or "" for one in await everything(app)) == ["***", "order 7"]
+    assert len(jobs) == 2
 
 
 async def test_redaction_reaches_fields_and_what_others_carry(app: App) -> None:

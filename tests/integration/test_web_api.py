@@ -259,6 +259,8 @@ def test_a_body_that_is_not_utf_8(unchanging: httpx.Client) -> None:
         b'{"task": "\xff"}',
     ):
         assert "not UTF-8" in problem(unchanging.post("/jobs", content=body, headers=headers), 400)
+        for form in ("application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
+            assert problem(unchanging.post("/jobs", content=body, headers={"content-type": form}), 400), form
     body = b'{"scope": "queue", "name": "a\xff", "concurrency": 1}'
     assert "at byte 29" in problem(unchanging.put("/limits", content=body, headers=headers), 400)
 

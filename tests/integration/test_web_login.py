@@ -70,6 +70,15 @@ def test_a_session_from_login_to_logout(browser: httpx.Client) -> None:
     assert problem(browser.get("/api/v1/me"), 401)
 
 
+@pytest.mark.parametrize("other", ['prefs={"a": 1}', "a[0]=1", "user@x=1", "flag", "version=1", "path=/", '="'])
+def test_cookies_of_other_applications_keep_nobody_out(browser: httpx.Client, other: str) -> None:
+    log_in(browser)
+    mine = f"windlass_session={browser.cookies['windlass_session']}"
+    for cookies in (f"{other}; {mine}", f"{mine}; {other}"):
+        answer = httpx.get(browser.base_url.join("/api/v1/me"), headers={"cookie": cookies})
+        assert answer.status_code == 200, cookies
+
+
 def test_a_session_that_is_over_is_over_for_whoever_kept_its_cookie(browser: httpx.Client) -> None:
     log_in(browser)
     stolen = {"cookie": f"windlass_session={browser.cookies['windlass_session']}"}

@@ -9,7 +9,7 @@ from windlass.core.options import decode_options
 from windlass.core.records import JobRecord, Reason
 from windlass.core.text import shorten
 from windlass.core.traceparent import trace_id_of
-from windlass.views import ErrorView, error_view, iso, job_view, shown_arguments
+from windlass.views import ErrorView, error_view, iso, job_view, shown_arguments, shown_key
 
 SHOWN = 4000
 """Characters of arguments or of a result that people are shown; `--json` has all."""
@@ -41,7 +41,7 @@ def fields(job: JobRecord) -> list[tuple[str, object]]:
         ("failures", job.failures or None),
         ("losses", job.losses or None),
         ("snoozes", job.snoozes or None),
-        ("unique key", job.unique_key),
+        ("unique key", shown_key(job)),
         ("limit key", job.limit_key),
         ("trace", trace_id_of(decode_options(job.options).headers)),
         ("waits for", f"{job.parents_open} parents" if job.parents_open else None),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from fnmatch import fnmatchcase
-from typing import Any, ForwardRef, get_args
+from typing import Any, ForwardRef, get_args, get_type_hints
 
 import msgspec
 
@@ -41,8 +42,8 @@ class Console:
         self.live = Live(self.store, self.shared)
         self.trace_url = trace_url
         self._redact = [pattern.lower() for pattern in redact]
-        self._words: dict[str, Mapping[str, Sequence[str]]] = {}
-        """The names of the types in the hints of each task and workflow, by parameter."""
+        self._words: dict[str, dict[str, set[str]]] = {}
+        """The names of the types in the hints of each task and workflow, by parameter, and by field within them."""
 
     async def store(self) -> Store:
         """The app's store, opened on the running loop."""
@@ -73,13 +74,16 @@ class Console:
     def _fits(self, *words: str) -> bool:
         return any(fnmatchcase(word.lower(), pattern) for word in words for pattern in self._redact)
 
-    def _hints(self, task: str) -> Mapping[str, Sequence[str]]:
+    def _hints(self, task: str) -> Mapping[str, AbstractSet[str]]:
         function = self._function(task)
         if function is None:
             return {}
         if task not in self._words:
+            found: dict[str, set[str]] = {}
+            self._words[task] = found
             parameters = inspect.signature(function).parameters.values()
-            self._words[task] = {one.name: _words(one.annotation) for one in parameters}
+            for name, hint in (_resolved(function) or {one.name: one.annotation for one in parameters}).items():
+                _collect(name, hint, found)
         return self._words[task]
 
     def _function(self, task: str) -> Callable[..., Any] | None:
@@ -102,6 +106,30 @@ class _Carried(msgspec.Struct):
 class _Carrier(msgspec.Struct):
     items: _Carried | None = None
     batch: _Carried | None = None
+
+
+def _resolved(holder: Any) -> dict[str, Any]:
+    """The hints of a function or class, without strings; empty if a name in one of them is not known here."""
+    try:
+        return get_type_hints(holder, include_extras=True)
+    except Exception:  # noqa: BLE001 - whatever is in there; then the words of the strings have to do
+        return {}
+
+
+def _collect(name: str, hint: Any, found: dict[str, set[str]], inside: frozenset[Any] = frozenset()) -> None:
+    """Note the words of a hint for a name, and those of the fields of all classes in it for theirs."""
+    found.setdefault(name, set()).update(_words(hint))
+    for one in _classes(hint):
+        if one not in inside:
+            for field, of_field in _resolved(one).items():
+                _collect(field, of_field, found, inside | {one})
+
+
+def _classes(hint: Any) -> list[type]:
+    value = getattr(hint, "__value__", None) or getattr(hint, "__supertype__", None)
+    parts = [*get_args(hint), *([] if value is None else [value])]
+    own = [hint] if isinstance(hint, type) and getattr(hint, "__annotations__", None) else []
+    return [*own, *(one for part in parts for one in _classes(part))]
 
 
 def _words(hint: Any) -> list[str]:

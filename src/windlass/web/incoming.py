@@ -25,8 +25,12 @@ class Incoming:
     async def check(self, request: Request[Any, Any, Any]) -> None:
         """Give a handler names as they are; refuse a body that is no text, and parameters that it does not know."""
         restore_slashes(request)
+        if not self._known:
+            self._known = _parameters(request.app)
         self._check_query(request)
-        if request.method not in HARMLESS and request.content_type[0] not in _FORMS:
+        # The API reads as JSON whatever it is sent; only pages have forms.
+        is_form = request.content_type[0] in _FORMS and request.scope["route_handler"] not in self._known
+        if request.method not in HARMLESS and not is_form:
             try:
                 (await request.body()).decode()  # msgspec says it in an error that no framework knows
             except UnicodeDecodeError as error:
@@ -36,8 +40,6 @@ class Incoming:
         """A word that is wrong would otherwise be no condition at all: of everything, and not of some."""
         if not request.url.query:
             return
-        if not self._known:
-            self._known = _parameters(request.app)
         known = self._known.get(request.scope["route_handler"])
         if known is None:
             return

@@ -163,8 +163,19 @@ def find_cause(steps: Sequence[StepState]) -> StepState | None:
         if step.failed:
             causes.add(number)
         elif step.job.state is State.CANCELLED:
+            if _lacks_a_cause(step, [by_number.get(one) for one in step.parents]):
+                causes.add(number)
             look.extend(step.parents)
     return by_number[min(causes)] if causes else None
+
+
+def _lacks_a_cause(step: StepState, parents: Sequence[StepState | None]) -> bool:
+    """Whether a step was cancelled for one of those before it, and none of them says why: it was deleted since, or an
+    item of it was. A step that was to see to failures is cancelled where there were none."""
+    if step.info.needs is EdgePolicy.FAILED:
+        return False
+    there = [one for one in parents if one is not None]
+    return not any(one.failed or one.job.state is State.CANCELLED or not one.job.state.is_finished for one in there)
 
 
 def not_needed(steps: Sequence[StepState]) -> set[int]:

@@ -7,7 +7,6 @@ import hmac
 import secrets
 from collections.abc import Awaitable, Callable
 from functools import partial
-from http.cookies import CookieError, SimpleCookie
 from typing import TypeAlias
 from urllib.parse import quote, urlsplit
 
@@ -176,11 +175,12 @@ class Gate:
 
 def session_cookie(header: str) -> str | None:
     """What a browser keeps of its session, by the header of its cookies."""
-    try:
-        found = SimpleCookie(header).get(COOKIE)
-    except CookieError:
-        return None
-    return None if found is None else found.value
+    # By hand: `http.cookies` gives up at the first cookie that it does not like, which may be another application's.
+    for one in header.split(";"):
+        name, _, value = one.strip().partition("=")
+        if name == COOKIE:
+            return value.strip('"')
+    return None
 
 
 def _is_from_here(scope: Scope, headers: dict[str, str]) -> bool:

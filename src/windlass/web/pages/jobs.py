@@ -89,6 +89,8 @@ async def jobs(  # noqa: PLR0917 - query parameters
         found, following, looked = await console.shared.read(("jobs", text, cursor, *chosen.values()), ask)
         if text:
             remark = f"Looked for this text in the arguments of the newest {looked:,} jobs that fit."
+            if len(found) >= SHOWN:
+                remark += f" The newest {SHOWN} that have it are here; there may be more: say before when to look."
         elif following:
             older = urlencode({name: value for name, value in chosen.items() if value} | {"cursor": following})
     except UsageError as error:
