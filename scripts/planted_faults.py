@@ -2007,8 +2007,8 @@ MUTANTS: list[Mutant] = [
         name="workflows: a failure that was seen to fails the run",
         breaks="handlers make a run succeed",
         file="workflows/states.py",
-        old="        elif step.job.state is State.CANCELLED:\n            look.extend(step.parents)\n",
-        new="        look.extend(step.parents)\n",
+        old="                causes.add(number)\n            look.extend(step.parents)\n",
+        new="                causes.add(number)\n        look.extend(step.parents)\n",
         tests=WORKFLOWS,
     ),
     Mutant(
