@@ -644,6 +644,7 @@ async def test_a_map_ends_with_its_last_item(app: App) -> None:
         [mapped] = await run.steps()
         assert mapped.finished_at is None
         going_on = mapped.started_at
+        await eventually(lambda: _is(app.job(mapped.job_id), "succeeded"))  # what makes the items, that is
         end.set()
         await run.result(timeout=WAIT)
         [mapped] = await run.steps()
