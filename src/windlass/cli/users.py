@@ -24,6 +24,7 @@ T = TypeVar("T")
 
 NAME = Argument("name", metavar="NAME", help="Name of the user.")
 EVERYBODY = 1_000_000
+"""Users, or tokens, that a list shows: as many as there may be."""
 ROLE = Argument(
     "--role",
     choices=("viewer", "operator", "admin"),
