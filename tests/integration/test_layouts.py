@@ -16,13 +16,13 @@ import pytest
 from tests.integration.sqlite_harness import enqueue, new_job
 from tests.layouts.layout import plain, read_layout, set_version
 from windlass import App
-from windlass.core.clock import MINUTE, SECOND
+from windlass.core.clock import HOUR, MINUTE, SECOND
 from windlass.core.errors import SchemaMismatch
 from windlass.core.lifecycle import Outcome, State
 from windlass.core.model import ClaimedJob, ClaimRequest, Lane, Session, Settings, Settlement
 from windlass.core.records import LimitScope, Reason
 from windlass.store.sqlite import SQLiteStore
-from windlass.store.sqlite.schema import LATEST, STEPS
+from windlass.store.sqlite.schema import LATEST, STEPS, apply
 from windlass.testing import invariants, snapshot
 
 LAYOUT = read_layout(1)
@@ -163,11 +163,48 @@ def test_each_row_is_what_it_was(path: Path) -> None:
         for (table,) in query(path, "SELECT name FROM sqlite_schema WHERE type = 'table'")
     }
     columns["meta"].remove("version")
+    columns["edges"].remove("closed")  # counted since layout 5
     statements = {table: f"SELECT {', '.join(names)} FROM {table}" for table, names in columns.items()}  # type: ignore[arg-type]
     before = {table: sorted(query(path, statement), key=repr) for table, statement in statements.items()}
     assert all(before.values()), "no table is empty"
     assert windlass(path, "migrate").returncode == 0
     assert {table: sorted(query(path, statement), key=repr) for table, statement in statements.items()} == before
+
+
+def test_edges_are_counted(path: Path) -> None:
+    needs = dict(query(path, "SELECT child, count(*) FROM edges WHERE policy < 2 AND outcome IS NULL GROUP BY 1"))
+    dependants = dict(query(path, "SELECT parent, count(*) FROM edges WHERE closed = 0 GROUP BY 1"))  # type: ignore[arg-type]
+    assert needs
+    assert dependants
+    assert windlass(path, "migrate").returncode == 0
+    assert dict(query(path, "SELECT n, needs FROM jobs WHERE needs <> 0")) == needs
+    assert dict(query(path, "SELECT id, dependants FROM jobs WHERE dependants <> 0")) == dependants
+
+
+async def test_the_cursor_goes_on_behind_what_it_had_closed(tmp_path: Path) -> None:
+    """A job whose end the first of its parents knows of, and the others do not yet."""
+    path = tmp_path / "jobs.db"
+    db = sqlite3.connect(path, isolation_level=None)
+    apply(db, STEPS[:4])
+    finished = "rank, linked, enqueued_at, finished_at, keep, payload) VALUES (?, ?, 1, 1, ?, 4, 1, 1, 1, ?, x'')"
+    parents = [bytes([n]) * 16 for n in (1, 2, 3)]
+    for n, parent in enumerate(parents, 1):
+        db.execute(f"INSERT INTO jobs (n, id, lane, task, state, {finished}", (n, parent, State.SUCCEEDED, HOUR))
+    db.execute(f"INSERT INTO jobs (n, id, lane, task, state, {finished}", (4, b"c" * 16, State.DEAD, HOUR))
+    db.execute("INSERT INTO lanes (n, queue, requires) VALUES (1, 'default', '')")
+    db.execute("INSERT INTO tasks (n, name) VALUES (1, 'work')")
+    for parent, closed in zip(parents, (1, 0, 0), strict=True):
+        db.execute("INSERT INTO edges VALUES (?, 4, 0, ?, ?)", (parent, State.SUCCEEDED, closed))
+    db.execute("UPDATE jobs SET purge_at = ? WHERE n = 1", (HOUR,))
+    db.execute("INSERT INTO releases (job) VALUES (4)")
+    db.close()
+    assert windlass(path, "migrate").returncode == 0
+    store = SQLiteStore(path, clock=lambda: 2 * HOUR)
+    assert (await store.release_edges()).done == 2
+    records = await store.get_jobs([*parents, b"c" * 16])
+    await store.aclose()
+    assert [record and record.purge_at for record in records] == [HOUR, 3 * HOUR, 3 * HOUR, 3 * HOUR]
+    assert query(path, "SELECT DISTINCT dependants FROM jobs") == [(0,)]
 
 
 async def test_lines_stand_for_ready_jobs_with_a_key_and_for_nothing_else(migrated: SQLiteStore, path: Path) -> None:

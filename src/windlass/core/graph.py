@@ -12,7 +12,9 @@ from enum import IntEnum
 from windlass.core.lifecycle import State
 
 MAX_EDGES_PER_CALL = 256
-"""How many edges one settle or one `release_edges` moves at most; a durable cursor keeps the rest."""
+"""How many edges one call moves at most; a durable cursor keeps the rest."""
+EDGES_PER_SETTLEMENT = 4
+"""So many more one settle moves for each of its settlements: what few edges a job has move with its end."""
 
 
 class EdgePolicy(IntEnum):

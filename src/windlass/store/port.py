@@ -5,9 +5,10 @@ General rules, which the contracts do not repeat:
 * **Atomic per record.** What a verb does to one job (with the edges that it moves for it) happens wholly or not at all,
   whoever dies when; a store may cut a batch into several atomic parts. If the answer is lost, or the verb raises
   `StoreUnavailable`, all or some of it may have happened; every contract says what a repeated call does.
-* **Bounded.** One call does work in proportion to its arguments and to at most `MAX_EDGES_PER_CALL` edges, plus one for
-  each settlement (so that a batch of chains does not wait for a janitor), each step O(log n) in what is stored. Batches
-  carry at most `MAX_BATCH` records, and a ``limit`` is 1 to `MAX_BATCH`; anything else raises `UsageError`.
+* **Bounded.** One call does work in proportion to its arguments and to at most `MAX_EDGES_PER_CALL` edges, plus
+  `EDGES_PER_SETTLEMENT` for each settlement (so that steps of workflows do not wait for a janitor), each step O(log n)
+  in what is stored. Batches carry at most `MAX_BATCH` records, and a ``limit`` is 1 to `MAX_BATCH`; anything else
+  raises `UsageError`.
 * **The store's clock decides.** Instants are of its clock, callers pass spans where they can. An instant is past, due
   or over as soon as it is not after the store's now.
 * **One trip.** A verb costs one round trip to the store, unless its contract says otherwise.

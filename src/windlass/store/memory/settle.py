@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from windlass.core.graph import MAX_EDGES_PER_CALL
+from windlass.core.graph import EDGES_PER_SETTLEMENT, MAX_EDGES_PER_CALL
 from windlass.core.lifecycle import EVENT_OF, Event, Outcome, State, after
 from windlass.core.model import MAX_ERRORS, MAX_LOG, ClaimRequest, Note, Settled, Settlement, SettleResult
 from windlass.core.records import Reason
@@ -18,7 +18,7 @@ _FINAL = (Outcome.SUCCEEDED, Outcome.DEAD, Outcome.CANCELLED)
 
 def settle(step: Step, session: bytes, settlements: Sequence[Settlement], request: ClaimRequest | None) -> SettleResult:
     """See `JobStore.settle`."""
-    cascade = Cascade(step, MAX_EDGES_PER_CALL + len(settlements))
+    cascade = Cascade(step, MAX_EDGES_PER_CALL + EDGES_PER_SETTLEMENT * len(settlements))
     answers = [_settle_one(step, session, settlement, cascade) for settlement in settlements]
     more_edges = cascade.run()
     return SettleResult(answers, None if request is None else claim(step, session, request), more_edges)

@@ -13,7 +13,7 @@ from asyncpg.pgproto.pgproto import UUID
 from windlass.core.clock import Instant, Span
 from windlass.core.documents import Document, NewDocument
 from windlass.core.errors import StoreUnavailable
-from windlass.core.graph import MAX_EDGES_PER_CALL
+from windlass.core.graph import EDGES_PER_SETTLEMENT, MAX_EDGES_PER_CALL
 from windlass.core.model import (
     KEEP_AT_LEAST,
     MAX_BATCH,
@@ -299,7 +299,8 @@ class PostgresStore:
         told = self._link.finished.may_go_along()
         ranges = self._link.floors.ranges(claim)
         rows = await self._call(
-            "settle", self._now(), UUID(session), told, self._settings.keep, MAX_EDGES_PER_CALL + len(settlements),
+            "settle", self._now(), UUID(session), told, self._settings.keep,
+            MAX_EDGES_PER_CALL + EDGES_PER_SETTLEMENT * len(settlements),
             *attempts.settle_arguments(settlements), *attempts.claim_arguments(claim), *ranges,
             *self._link.idling(session, claim),
         )  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 from windlass.core.clock import SECOND, Instant, Span
 from windlass.core.documents import Document, NewDocument
 from windlass.core.errors import StoreUnavailable, UsageError
-from windlass.core.graph import MAX_EDGES_PER_CALL
+from windlass.core.graph import EDGES_PER_SETTLEMENT, MAX_EDGES_PER_CALL
 from windlass.core.model import (
     MAX_LOG,
     STALE_AFTER,
@@ -281,7 +281,7 @@ class RedisStore:
         if claim is not None:
             check_request(claim)
             calls[-1] += batches.request_to_claim(session, claim, self._hears(session, claim))
-        edges = MAX_EDGES_PER_CALL + min(len(settlements), batches.PART)
+        edges = MAX_EDGES_PER_CALL + EDGES_PER_SETTLEMENT * min(len(settlements), batches.PART)
         found = await self._write("settle", *calls, edges=edges, repeatable=claim is None)
         taken = None if claim is None else batches.claimed(found[-1][2])
         return SettleResult(batches.settled(found), taken, any(more for _, more, _ in found))

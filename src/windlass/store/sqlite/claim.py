@@ -73,8 +73,9 @@ class _Claim:
             if number is not None and most > len(self._jobs) and self._bytes > 0:
                 self._take_from(number, lane.queue, most)
         self._allowances.save()
-        if len(self._tx.held) > _MOST_HELD:
-            self._tx.held.clear()
+        for held in (self._tx.held, self._tx.held_linked):
+            if len(held) > _MOST_HELD:
+                held.clear()
         return ClaimAnswer(self._jobs, more=self._more, retry_in=self._retry_in)
 
     def _take_from(self, lane: int, queue: str, most: int) -> None:
@@ -212,9 +213,11 @@ class _Claim:
         now = tx.now
         name_of = tx.names.task_of
         queue, requires = tx.names.lane_name(lane)
-        held, jobs = tx.held, self._jobs
+        held, held_linked, jobs = tx.held, tx.held_linked, self._jobs
         for id, token, task, payload, options, attempt, failures, snoozes, at, since, key, n, linked, rank, _ in rows:  # noqa: A001
-            if not linked:
+            if linked:
+                held_linked[id] = n
+            else:
                 held[id] = n
             jobs.append(
                 ClaimedJob(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -24,7 +24,7 @@ from windlass.core.model import (
     Parent,
 )
 from windlass.core.records import Reason
-from windlass.store.sqlite.edges import FEW, Cascade, Target
+from windlass.store.sqlite.edges import FEW, Cascade, Target, is_needed
 from windlass.store.sqlite.rows import RowStatement, blob
 from windlass.store.sqlite.transaction import Transaction
 from windlass.store.statements import statements
@@ -32,6 +32,7 @@ from windlass.store.statements import statements
 _SQL = statements("sqlite")
 _INSERT_PLAIN, _INSERT_READY = RowStatement(_SQL["insert_plain"]), RowStatement(_SQL["insert_ready"])
 _INSERT_LINKED, _INSERT_OPEN_EDGE = RowStatement(_SQL["insert_linked"]), RowStatement(_SQL["insert_open_edge"])
+_GAIN_DEPENDANTS, _GAIN_NEEDS = RowStatement(_SQL["gain_dependants"]), RowStatement(_SQL["gain_needs"])
 _FIND_JOBS, _FIND_EDGES = RowStatement(_SQL["find_jobs"]), RowStatement(_SQL["find_edges"])
 _OPEN_LINES, _TAKE_TURNS = _SQL["open_lines"], _SQL["take_turns"]
 _UNKNOWN_PARENT = EnqueueAnswer(Enqueued.UNKNOWN_PARENT)
@@ -134,7 +135,7 @@ def _store_linked(tx: Transaction, jobs: Sequence[NewJob], cascade: Cascade, edg
         there.add(job.id)
         says = verdict((parent.policy, mark) for parent, _, mark in parents)
         if says is Verdict.WAIT:
-            rows.append(_linked_row(tx, n, job))
+            rows.append(_linked_row(tx, n, job, _needs(parents)))
             edges.remember(job.id, n)
             for parent, parent_n, mark in parents:
                 edges.add(parent, parent_n, n, mark, closed=False)
@@ -145,14 +146,14 @@ def _store_linked(tx: Transaction, jobs: Sequence[NewJob], cascade: Cascade, edg
     return answers
 
 
-def _linked_row(tx: Transaction, n: int, job: NewJob) -> tuple[Any, ...]:
+def _linked_row(tx: Transaction, n: int, job: NewJob, needs: int) -> tuple[Any, ...]:
     names = tx.names
     lane = names.lanes.get((job.queue, job.requires)) or names.lane(job.queue, job.requires)
     task = names.tasks.get(job.task) or names.task(job.task)
     aside = job.limit_key is not None
     rank = MAX_PRIORITY - job.priority
     payload = bytearray(job.payload)
-    return n, bytearray(job.id), lane, task, rank, tx.now, job.limit_key, blob(job.options), payload, aside
+    return n, bytearray(job.id), lane, task, rank, needs, tx.now, job.limit_key, blob(job.options), payload, aside
 
 
 def _store_one(tx: Transaction, job: NewJob, cascade: Cascade, edges: _NewEdges) -> EnqueueAnswer:
@@ -174,16 +175,20 @@ def _store_one(tx: Transaction, job: NewJob, cascade: Cascade, edges: _NewEdges)
             # It may be one of the parents.
             parents = edges.find_parents(job.parents) or []
     state, reason = _first_state(tx, job, verdict((parent.policy, mark) for parent, _, mark in parents))
-    n = _insert(tx, job, task, state, reason, linked=bool(parents))
+    n = _insert(tx, job, task, state, reason, linked=bool(parents), needs=_needs(parents))
     for parent, parent_n, mark in parents:
         edges.add(parent, parent_n, n, mark, closed=state.is_finished)
     if state.is_finished and parents:
-        cascade.follow(n, job.id, state)
+        cascade.follow_closed(n, job.id, state)
     return STORED
 
 
 _FoundParent = tuple[Parent, int, State | None]
 """The edge, the parent's row number, and how it ended, if it has."""
+
+
+def _needs(parents: Sequence[_FoundParent]) -> int:
+    return sum(is_needed(parent.policy) for parent, _, mark in parents if mark is None)
 
 
 class _NewEdges:
@@ -194,8 +199,9 @@ class _NewEdges:
         self._tx = tx
         self._known: dict[bytes, tuple[int, State | None]] = {}
         """Row number, and how it ended, if it has."""
-        self._rows: list[tuple[bytes, int, int, State | None, bool]] = []
-        self._gained: dict[tuple[str, int], None] = {}
+        self._rows: list[tuple[bytes, int, int, State | None]] = []
+        self._gained: dict[int, int] = {}
+        """Parents, by row number, with how many dependants more they have that are unfinished."""
 
     def find_parents(self, parents: Sequence[Parent]) -> list[_FoundParent] | None:
         """Look parents up; ``None`` if one is not known. Of two edges to the same parent, the first counts."""
@@ -226,21 +232,26 @@ class _NewEdges:
 
     def add(self, parent: Parent, parent_n: int, child: int, mark: State | None, *, closed: bool) -> None:
         """Store an edge, with the next `write`."""
-        self._rows.append((parent.id, child, parent.policy, mark, closed))
-        self._gained["gain_parent" if closed else "gain_dependant", parent_n] = None
+        self._rows.append((parent.id, child, parent.policy, mark))
+        self._gained[parent_n] = self._gained.get(parent_n, 0) + (not closed)
 
     def write(self) -> None:
         """Write what has gathered; what is looked up after it is looked up anew."""
-        open_ = [row for row in self._rows if row[3] is None and not row[4]]
-        _INSERT_OPEN_EDGE.run(self._tx.db, [(bytearray(row[0]), *row[1:3]) for row in open_])
-        if len(open_) < len(self._rows):
-            others = [row for row in self._rows if row[3] is not None or row[4]]
-            self._tx.db.executemany(_SQL["insert_edge"], others)
-        for name, parent in self._gained:
-            self._tx.execute(_SQL[name], (parent,))
+        unmarked = [(bytearray(row[0]), *row[1:3]) for row in self._rows if row[3] is None]
+        _INSERT_OPEN_EDGE.run(self._tx.db, unmarked)
+        if len(unmarked) < len(self._rows):
+            self._tx.db.executemany(_SQL["insert_edge"], [row for row in self._rows if row[3] is not None])
+        _gain_dependants(self._tx, self._gained)
         self._rows.clear()
         self._gained.clear()
         self._known.clear()
+
+
+def _gain_dependants(tx: Transaction, gained: Mapping[int, int]) -> None:
+    _GAIN_DEPENDANTS.run(tx.db, [(count, n) for n, count in gained.items() if count])
+    for n, count in gained.items():
+        if not count:  # its dependants were finished when they were stored
+            tx.execute(_SQL["gain_parent"], (n,))
 
 
 def _first_state(tx: Transaction, job: NewJob, says: Verdict) -> tuple[State, Reason]:
@@ -255,7 +266,7 @@ def _first_state(tx: Transaction, job: NewJob, says: Verdict) -> tuple[State, Re
     return State.SCHEDULED if due_at is not None and due_at > tx.now else State.READY, Reason.NONE
 
 
-def _insert(tx: Transaction, job: NewJob, task: int, state: State, reason: Reason, *, linked: bool) -> int:
+def _insert(tx: Transaction, job: NewJob, task: int, state: State, reason: Reason, *, linked: bool, needs: int) -> int:
     now, finished = tx.now, state.is_finished
     due_at = _due_at(tx, job)
     keep = max(tx.settings.keep, KEEP_AT_LEAST)
@@ -271,13 +282,14 @@ def _insert(tx: Transaction, job: NewJob, task: int, state: State, reason: Reaso
         MAX_PRIORITY - job.priority,
         n if state is State.READY else None,
         linked,
+        needs,
         holds,
         reason,
         now,
         due_at,
         _expires_at(tx, job),
         now if finished else None,
-        now + keep if finished and not linked else None,
+        now + keep if finished else None,
         keep if finished and linked else None,
         None if job.unique is None else job.unique.key,
         job.limit_key,
@@ -317,7 +329,8 @@ def _add_edges(tx: Transaction, edges: Sequence[Edge], cascade: Cascade) -> list
     there = set(_FIND_EDGES.fetch(tx.db, pairs)) if pairs else set()
     answers: list[EdgeAnswer] = []
     rows: list[tuple[Any, ...]] = []
-    gained: dict[int, None] = {}
+    gained: dict[int, int] = {}
+    needs: dict[int, int] = {}
     for edge in edges:
         child, parent = found.get(edge.dependant), found.get(edge.parent)
         if child is not None and (edge.parent, child[0]) in there:
@@ -329,10 +342,12 @@ def _add_edges(tx: Transaction, edges: Sequence[Edge], cascade: Cascade) -> list
         else:
             there.add((edge.parent, child[0]))
             rows.append((bytearray(edge.parent), child[0], edge.policy))
-            gained[parent[0]] = None
+            gained[parent[0]] = gained.get(parent[0], 0) + 1
+            needs[child[0]] = needs.get(child[0], 0) + is_needed(edge.policy)
             answers.append(EdgeAnswer.ADDED)
     _INSERT_OPEN_EDGE.run(tx.db, rows)
-    tx.db.executemany(_SQL["gain_dependant"], [(n,) for n in gained])
+    _gain_dependants(tx, gained)
+    _GAIN_NEEDS.run(tx.db, [(count, n) for n, count in needs.items() if count])
     return answers
 
 
@@ -349,10 +364,12 @@ def _add_edge(tx: Transaction, edge: Edge, cascade: Cascade) -> EdgeAnswer:
     if parent is None:
         return EdgeAnswer.UNKNOWN_PARENT
     mark = _ended(parent[1])
-    tx.execute(_SQL["insert_edge"], (edge.parent, child_n, edge.policy, mark, 0))
-    tx.execute(_SQL["gain_dependant"], (parent[0],))
-    if mark is not None:  # an edge to a parent that is unfinished lets nobody go, and cancels nobody
-        cascade.judge([child_n])
+    tx.execute(_SQL["insert_edge"], (edge.parent, child_n, edge.policy, mark))
+    _gain_dependants(tx, {parent[0]: 1})
+    if mark is None:  # lets nobody go, and cancels nobody
+        _GAIN_NEEDS.run(tx.db, [(is_needed(edge.policy), child_n)])
+    else:
+        cascade.judge({child_n: 0})
     return EdgeAnswer.ADDED
 
 

@@ -79,10 +79,12 @@ def _replay_one(tx: Transaction, id: bytes) -> ReplayAnswer:
 
 def _rearm(tx: Transaction, n: int, id: bytes) -> bool:
     """Arm a job's edges anew, on both sides; say whether it has to wait for a parent."""
+    tx.execute(_SQL["hold_parents"], (n,))
     tx.execute(_SQL["catch_up"], (n,))
+    tx.execute(_SQL["need_again"], (id,))
     tx.execute(_SQL["rearm_children"], (id,))
     tx.execute(_SQL["rearm_parents"], (n,))
-    tx.execute(_SQL["hold_parents"], (n,))
+    tx.execute(_SQL["count_needs"], (n,))
     waits = tx.execute(_SQL["has_unmarked_parent"], (n,)).fetchone() is not None
     return waits and judge_marks(tx, n) is not Verdict.GO
 

@@ -12,6 +12,8 @@ _GROUP = re.compile(r"(\([^()]*\))\.\.\.")
 MANY = 50
 """Rows in one step. `executemany` takes one step for each row, and hands the interpreter's lock over twice in each;
 beyond some dozens of rows a longer statement gains nothing."""
+SOME = 10
+"""The same for what remains."""
 
 
 def blob(value: bytes | None) -> bytearray | None:
@@ -20,12 +22,16 @@ def blob(value: bytes | None) -> bytearray | None:
     return None if value is None else bytearray(value)
 
 
+def _repeated(text: str, times: int) -> str:
+    return _GROUP.sub(lambda found: ", ".join([found[1]] * times), text)
+
+
 class RowStatement:
     """A statement with a group of parameters, written ``(?, ?)...``, for each row."""
 
     def __init__(self, text: str) -> None:
-        self._many = _GROUP.sub(lambda found: ", ".join([found[1]] * MANY), text)
-        self._one = _GROUP.sub(lambda found: found[1], text)
+        self._by_size = {size: _repeated(text, size) for size in (MANY, SOME, 1)}
+        self._many, self._one = self._by_size[MANY], self._by_size[1]
 
     def fetch(
         self, db: sqlite3.Connection, rows: Sequence[tuple[Any, ...]], after: tuple[Any, ...] = ()
@@ -54,10 +60,9 @@ class RowStatement:
         if count == 1:
             return db.execute(self._one, (*before, *rows[0], *after)).rowcount
         changed = done = 0
-        while count - done >= MANY:
-            flat = tuple(chain(before, chain.from_iterable(rows[done : done + MANY]), after))
-            changed += db.execute(self._many, flat).rowcount
-            done += MANY
-        for row in rows[done:]:
-            changed += db.execute(self._one, (*before, *row, *after)).rowcount
+        for size, text in self._by_size.items():
+            while count - done >= size:
+                flat = tuple(chain(before, chain.from_iterable(rows[done : done + size]), after))
+                changed += db.execute(text, flat).rowcount
+                done += size
         return changed

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from windlass.core.graph import MAX_EDGES_PER_CALL
+from windlass.core.clock import Instant, Span
+from windlass.core.graph import EDGES_PER_SETTLEMENT, MAX_EDGES_PER_CALL
 from windlass.core.lifecycle import EVENT_OF, Outcome, State, after
 from windlass.core.model import (
     KEEP_AT_LEAST,
@@ -27,9 +28,12 @@ from windlass.store.sqlite.writer import NeedsCare
 from windlass.store.statements import statements
 
 _SQL = statements("sqlite")
-_SUCCEED_PLAIN, _READ_ATTEMPTS = RowStatement(_SQL["succeed_plain"]), RowStatement(_SQL["read_attempts"])
+_SUCCEED_PLAIN, _SUCCEED_LINKED = RowStatement(_SQL["succeed_plain"]), RowStatement(_SQL["succeed_linked"])
+_READ_ATTEMPTS = RowStatement(_SQL["read_attempts"])
 _MOST = 200
 """Settlements that are judged one by one in one hold of the lock."""
+_MOST_LINKED = 500
+"""Jobs with edges that succeed together in one hold of the lock."""
 _SUCCEEDED, _APPLIED = Outcome.SUCCEEDED, Settled.APPLIED
 
 
@@ -53,19 +57,22 @@ class Settle:
 
     def __call__(self, tx: Transaction) -> SettleResult | Unfinished:
         settlements = self._settlements
-        others = settlements if self._careful else self._succeed(tx)
-        judged, more_edges = self._judge(tx, others) if others else ({}, False)
-        if len(others) > _MOST:
-            return Unfinished(judged, others[_MOST:], more_edges)
+        cascade = Cascade(tx, 0)
+        others, left = (settlements, []) if self._careful else self._succeed(tx, cascade)
+        judged = self._judge(tx, others[:_MOST], cascade) if others else {}
+        left += others[_MOST:]
+        if not left:
+            cascade.budget += MAX_EDGES_PER_CALL
+        more_edges = cascade.run()
+        if left:
+            return Unfinished(judged, left, more_edges)
         answers = [judged.get(settlement.id, _APPLIED) for settlement in settlements]
         answer = None if self._request is None else claim(tx, self._session, self._request)
         return SettleResult(answers, answer, more_edges)
 
-    def _judge(self, tx: Transaction, others: Sequence[Settlement]) -> tuple[dict[bytes, Settled], bool]:
-        """Settle those that need a look of their own, one by one; but not too many in one hold of the lock."""
-        some = others[:_MOST]
-        budget = len(some) + (MAX_EDGES_PER_CALL if len(others) <= _MOST else 0)
-        cascade = Cascade(tx, budget)
+    def _judge(self, tx: Transaction, some: Sequence[Settlement], cascade: Cascade) -> dict[bytes, Settled]:
+        """Settle those that need a look of their own, one by one."""
+        cascade.budget += EDGES_PER_SETTLEMENT * len(some)
         rows = _READ_ATTEMPTS.fetch(tx.db, [(blob(settlement.id),) for settlement in some])
         attempts = {row[0]: _Attempt(*row[1:]) for row in rows}
         judged = {
@@ -74,32 +81,49 @@ class Settle:
         }
         if _APPLIED in judged.values():
             announce_free_places(tx)
-        return judged, cascade.run()
+        return judged
 
-    def _succeed(self, tx: Transaction) -> Sequence[Settlement]:
-        """Settle the plain successes together, and return the others."""
-        held, now = tx.held, tx.now
-        rows = []
+    def _succeed(self, tx: Transaction, cascade: Cascade) -> tuple[list[Settlement], list[Settlement]]:
+        """Settle successes together, those with edges, too; return the others, and what has to wait for the next hold
+        of the lock."""
+        held, held_linked, now = tx.held, tx.held_linked, tx.now
+        rows: list[tuple[int, int, bytearray | None, Instant]] = []
+        linked: list[tuple[int, int, bytearray | None, Span]] = []
         done = []
         others = []
+        left = []
         for settlement in self._settlements:
             n = held.pop(settlement.id, None)
-            if n is not None and settlement.outcome is _SUCCEEDED:
-                keep = settlement.keep
-                # Not max(): it would cost a tenth of all that happens here.
-                purge_at = now + (keep if keep > KEEP_AT_LEAST else KEEP_AT_LEAST)  # noqa: FURB136
-                rows.append((n, settlement.token, blob(settlement.result), purge_at))
-                done.append(settlement.id)
-            else:
+            if settlement.outcome is not _SUCCEEDED:
                 others.append(settlement)
-        if rows and _SUCCEED_PLAIN.run(tx.db, rows, (now,), (self._session,)) != len(rows):
+                continue
+            keep = settlement.keep
+            # Not max(): it would cost a tenth of all that happens here.
+            keep = keep if keep > KEEP_AT_LEAST else KEEP_AT_LEAST  # noqa: FURB136
+            if n is not None:
+                rows.append((n, settlement.token, blob(settlement.result), now + keep))
+                done.append(settlement.id)
+            elif settlement.id not in held_linked:
+                others.append(settlement)
+            elif len(linked) == _MOST_LINKED:
+                left.append(settlement)
+            else:
+                n = held_linked.pop(settlement.id)
+                linked.append((n, settlement.token, blob(settlement.result), keep))
+                done.append(settlement.id)
+                cascade.follow(n, settlement.id, State.SUCCEEDED)
+        proof = (self._session,)
+        if (rows and _SUCCEED_PLAIN.run(tx.db, rows, (now,), proof) != len(rows)) or (
+            linked and _SUCCEED_LINKED.run(tx.db, linked, (now,), proof) != len(linked)
+        ):
             # One was lost, is repeated, or has got a dependant since it was claimed. Which? Judge each alone.
             self._careful = True
             raise NeedsCare
-        if rows:
-            announce_free_places(tx, [row[:1] for row in rows])
+        if rows or linked:
+            announce_free_places(tx, [row[:1] for row in (*rows, *linked)])
+        cascade.budget += EDGES_PER_SETTLEMENT * len(linked)
         tx.hints.finished += done[: MANY + 1]
-        return others
+        return others, left
 
 
 class _Attempt(NamedTuple):

@@ -83,6 +83,8 @@ class Transaction:
         self.held: dict[bytes, int] = {}
         """Row numbers of plain jobs that were claimed through this store object, so that settling need not look ids up.
         A short cut, nothing more: an entry may be missing or out of date."""
+        self.held_linked: dict[bytes, int] = {}
+        """The same of jobs with edges."""
         self.memory: dict[str, Any] = {}
         """What verbs keep from one transaction to the next, by verb; a rollback clears it."""
         self._clock = clock

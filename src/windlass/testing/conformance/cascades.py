@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from windlass.core.graph import MAX_EDGES_PER_CALL, EdgePolicy
+from windlass.core.graph import EDGES_PER_SETTLEMENT, MAX_EDGES_PER_CALL, EdgePolicy
 from windlass.core.lifecycle import Outcome, State
 from windlass.core.model import KEEP_AT_LEAST, Lane, Parent, Progress
 from windlass.store.port import Store
@@ -39,7 +39,7 @@ async def check_a_settle_moves_so_many_edges_at_most(env: Env) -> None:
     result = await worker.settle_all(ended(await worker.claim_one()))
     same(result.more_edges, True, "more_edges")
     released = await _count(env, children, State.READY)
-    holds(0 < released <= MAX_EDGES_PER_CALL + 1, f"one settlement released {released} dependants")
+    holds(0 < released <= MAX_EDGES_PER_CALL + EDGES_PER_SETTLEMENT, f"one settlement released {released} dependants")
     steps = await _drain(env.store)
     holds(all(step.done <= MAX_EDGES_PER_CALL for step in steps), f"release_edges moved too many: {steps}")
     same(await _count(env, children, State.READY), MANY, "dependants released in the end")
@@ -67,7 +67,10 @@ async def check_several_that_succeed_together_release_within_the_bound(env: Env)
     result = await worker.settle_all(*map(ended, await worker.claim_all()))
     same(result.more_edges, True, "more_edges")
     released = await _count(env, children, State.READY)
-    holds(0 < released <= MAX_EDGES_PER_CALL + 3, f"three settlements released {released} dependants")
+    holds(
+        0 < released <= MAX_EDGES_PER_CALL + 3 * EDGES_PER_SETTLEMENT,
+        f"three settlements released {released} dependants",
+    )
     await _drain(env.store)
     same(await _count(env, children, State.READY), 3 * each, "dependants released in all")
 
@@ -79,6 +82,20 @@ async def check_a_batch_of_chains_does_not_wait_for_a_janitor(env: Env) -> None:
     result = await worker.settle_all(*map(ended, await worker.claim_all()))
     same(result.more_edges, False, "more_edges, each of 500 settlements having one dependant")
     same(await _count(env, children, State.READY), 500, "dependants released")
+
+
+async def check_a_batch_of_steps_does_not_wait_for_a_janitor(env: Env) -> None:
+    """Each of them has a parent, and a dependant in common with all the others."""
+    start = await env.put()
+    steps = await env.put_all(env.jobs(500, parents=[start]))
+    last = await env.put(parents=steps, queue="later")
+    worker = await env.worker()
+    await worker.end(await worker.claim_one())
+    await _drain(env.store)
+    result = await worker.settle_all(*map(ended, await worker.claim_all()))
+    same(result.more_edges, False, "more_edges, each of 500 settlements having two edges")
+    await env.expect(last, State.READY, "all its parents have succeeded")
+    holds((await env.read(start)).purge_at is not None, "the first one is not to be purged")
 
 
 async def check_the_cursor_outlives_whoever_left_it(env: Env) -> None:
@@ -177,7 +194,8 @@ async def check_closing_many_edges_is_bounded(env: Env) -> None:
     result = await worker.settle_all(ended(await worker.claim_one(lanes=LATER)))
     same(result.more_edges, True, "more_edges")
     let_go = [record for job_id in parents if (record := await env.read(job_id)).purge_at is not None]
-    holds(len(let_go) <= MAX_EDGES_PER_CALL + 1, f"one settlement let {len(let_go)} parents go")
+    holds(len(let_go) <= MAX_EDGES_PER_CALL + EDGES_PER_SETTLEMENT, f"one settlement let {len(let_go)} parents go")
+    same((await env.read(child)).purge_at, None, "purge_at of the dependant, the cursor being behind it")
     await _drain(env.store)
     left = [job_id for job_id in parents if (await env.read(job_id)).purge_at is None]
     same(left, [], "parents that are kept although their dependant has finished")

@@ -8,7 +8,7 @@ from windlass.core.lifecycle import Outcome, State
 from windlass.core.model import Lane, Note, Parent, Settled
 from windlass.core.records import Reason, ReplayAnswer
 from windlass.testing.conformance.env import Env, ended
-from windlass.testing.conformance.expect import same
+from windlass.testing.conformance.expect import holds, same
 
 REPLAYED = [ReplayAnswer.REPLAYED]
 
@@ -170,6 +170,19 @@ async def check_it_runs_at_once_where_its_parents_have_succeeded(env: Env) -> No
     await worker.end(await worker.claim_one(lanes=[Lane("later")]), Outcome.DEAD)
     await env.store.replay([child])
     await env.expect(child, State.READY, "its parents have succeeded")
+
+
+async def check_its_parents_are_kept_until_it_has_ended_again(env: Env) -> None:
+    parent = await env.put()
+    child = await env.put(parents=[parent])
+    worker = await env.worker()
+    await worker.end(await worker.claim_one())
+    await worker.end(await worker.claim_one(), Outcome.DEAD)
+    holds((await env.read(parent)).purge_at is not None, "the parent is not to be purged, its dependant being dead")
+    await env.store.replay([child])
+    same((await env.read(parent)).purge_at, None, "purge_at of the parent, its dependant being replayed")
+    await worker.end(await worker.claim_one())
+    holds((await env.read(parent)).purge_at is not None, "the parent is kept for ever")
 
 
 async def check_it_runs_at_once_where_its_edges_are_satisfied(env: Env) -> None:

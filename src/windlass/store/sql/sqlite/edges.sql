@@ -1,92 +1,75 @@
 -- name: finish_job
--- With edges, retention waits for `start_retention`.
+-- With unfinished dependants, retention waits for `lose_dependants`.
 UPDATE jobs
-SET state = ?, reason = ?, result = ?, settled = coalesce(?, settled), finished_at = ?, purge_at = ?, keep = ?,
+SET state = ?, reason = ?, result = ?, settled = coalesce(?, settled), finished_at = ?,
+    purge_at = CASE WHEN dependants = 0 THEN ? END, keep = ?,
     holds_key = -holds_key, aside = limit_key IS NOT NULL, turn = NULL
 WHERE n = ?;
 
--- name: succeed_linked
--- The same for all jobs with edges that one call has succeed: row, result, retention.
-UPDATE jobs
-SET state = 4, reason = 0, result = done.column2, settled = 1, finished_at = ?, purge_at = NULL, keep = done.column3,
-    holds_key = -holds_key, aside = limit_key IS NOT NULL, turn = NULL
-FROM (VALUES (?, ?, ?)...) AS done
-WHERE jobs.n = done.column1;
-
--- The indexes of open and unmarked edges are named where SQLite would rather search the primary key, and read all that is
--- closed or marked already before it finds one that is not: with n dependants, n times.
-
--- Their order is that of the index: the dependant stored first first.
+-- Dependants are let go in the order of their numbers: the one stored first first.
 
 -- name: unmarked_children
-SELECT child FROM edges INDEXED BY edges_unmarked WHERE parent = ? AND outcome IS NULL LIMIT ?;
+SELECT child, policy FROM edges WHERE parent = ? AND child > ? AND outcome IS NULL ORDER BY child LIMIT ?;
 
 -- name: unmarked_children_of
-SELECT parent, child FROM edges INDEXED BY edges_unmarked WHERE parent IN (VALUES (?)...) AND outcome IS NULL LIMIT ?;
+SELECT parent, child, policy FROM edges WHERE parent IN (VALUES (?)...) AND outcome IS NULL LIMIT ?;
 
--- name: mark_edge
-UPDATE edges SET outcome = ? WHERE parent = ? AND child = ?;
+-- name: mark_children
+UPDATE edges SET outcome = ? WHERE parent = ? AND child > ? AND child <= ? AND outcome IS NULL;
 
--- name: mark_edges
-UPDATE edges SET outcome = 4
-FROM (VALUES (?, ?)...) AS marked WHERE edges.parent = marked.column1 AND edges.child = marked.column2;
+-- name: mark_children_of
+UPDATE edges SET outcome = 4 WHERE parent IN (VALUES (?)...) AND outcome IS NULL;
 
--- name: read_child
-SELECT id, state, lane, due_at FROM jobs WHERE n = ?;
+-- name: read_children
+-- What judges them: what they need, and which pairs of policy and mark there are besides. (With statistics SQLite would rather
+-- go through all edges of a dependant.)
+SELECT n, id, state, lane, due_at, needs,
+    EXISTS (SELECT 1 FROM edges INDEXED BY edges_unsatisfied WHERE child = n AND policy = 0 AND outcome > 4),
+    EXISTS (SELECT 1 FROM edges INDEXED BY edges_wanting_failure WHERE child = n AND policy = 2 AND outcome IS NULL),
+    EXISTS (SELECT 1 FROM edges INDEXED BY edges_wanting_failure WHERE child = n AND policy = 2 AND outcome = 4),
+    EXISTS (SELECT 1 FROM edges INDEXED BY edges_wanting_failure WHERE child = n AND policy = 2 AND outcome > 4)
+FROM jobs WHERE n IN (VALUES (?)...);
 
--- name: marks
--- Which pairs of policy and mark there are among the edges of a dependant, however many edges it has.
-SELECT column1, column2
-FROM (VALUES (0, NULL), (0, 4), (0, 5), (0, 6), (1, NULL), (1, 4), (1, 5), (1, 6), (2, NULL), (2, 4), (2, 5), (2, 6))
-WHERE EXISTS (SELECT 1 FROM edges WHERE child = ? AND policy = column1 AND outcome IS column2);
-
--- name: judge_children
--- Both, of several jobs, of those that wait. (For one job it takes longer.)
-SELECT jobs.n, jobs.id, jobs.lane, jobs.due_at, pairs.column1, pairs.column2
-FROM jobs CROSS JOIN (
-    VALUES (0, NULL), (0, 4), (0, 5), (0, 6), (1, NULL), (1, 4), (1, 5), (1, 6), (2, NULL), (2, 4), (2, 5), (2, 6)
-) AS pairs
-WHERE jobs.n IN (VALUES (?)...) AND jobs.state = 0
-    AND EXISTS (SELECT 1 FROM edges WHERE child = jobs.n AND policy = pairs.column1 AND outcome IS pairs.column2);
+-- name: count_marks
+UPDATE jobs SET needs = needs - marked.column1
+FROM (VALUES (?, ?)...) AS marked WHERE jobs.n = marked.column2;
 
 -- name: let_go
-UPDATE jobs SET state = gone.column1, seq = gone.column2, aside = limit_key IS NOT NULL, turn = NULL
+UPDATE jobs SET state = gone.column1, seq = gone.column2, needs = 0, aside = limit_key IS NOT NULL, turn = NULL
 FROM (VALUES (?, ?, ?)...) AS gone WHERE jobs.n = gone.column3;
 
--- name: open_parents
-SELECT parent FROM edges INDEXED BY edges_open_child WHERE child = ? AND closed = 0 LIMIT ?;
+-- name: parents
+SELECT parent FROM edges WHERE child = ? AND parent > ? ORDER BY parent LIMIT ?;
 
--- name: open_parents_of
-SELECT parent, child FROM edges INDEXED BY edges_open_child WHERE child IN (VALUES (?)...) AND closed = 0 LIMIT ?;
+-- name: parents_of
+SELECT child, parent FROM edges WHERE child IN (VALUES (?)...) LIMIT ?;
 
--- name: close_edge
-UPDATE edges SET closed = 1 WHERE parent = ? AND child = ?;
-
--- name: close_edges
-UPDATE edges SET closed = 1
-FROM (VALUES (?, ?)...) AS closing WHERE edges.parent = closing.column1 AND edges.child = closing.column2;
-
--- name: start_retention
--- Once no dependant is unfinished, and the cursor has done with it.
-UPDATE jobs SET purge_at = ?1 + keep
-WHERE id = ?2 AND state >= 4 AND purge_at IS NULL
-    AND NOT EXISTS (SELECT 1 FROM edges INDEXED BY edges_open WHERE parent = ?2 AND closed = 0)
-    AND NOT EXISTS (SELECT 1 FROM releases WHERE job = jobs.n);
-
--- name: start_retention_of
-UPDATE jobs SET purge_at = ? + keep
-WHERE id IN (VALUES (?)...) AND state >= 4 AND purge_at IS NULL
-    AND NOT EXISTS (SELECT 1 FROM edges INDEXED BY edges_open WHERE parent = jobs.id AND closed = 0)
-    AND NOT EXISTS (SELECT 1 FROM releases WHERE job = jobs.n);
+-- name: lose_dependants
+-- Retention starts with the end of the last one, once the cursor has done with the parent.
+UPDATE jobs
+SET dependants = dependants - lost.column1,
+    purge_at = CASE
+        WHEN dependants = lost.column1 AND state >= 4 AND NOT EXISTS (SELECT 1 FROM releases WHERE job = jobs.n)
+        THEN ? + keep
+    END
+FROM (VALUES (?, ?)...) AS lost WHERE jobs.id = lost.column2;
 
 -- name: leave_behind
-INSERT OR IGNORE INTO releases (job) VALUES (?);
+INSERT INTO releases (job, marked_to, closed_to) VALUES (?, ?, ?)
+ON CONFLICT (job) DO UPDATE SET marked_to = excluded.marked_to, closed_to = excluded.closed_to;
+
+-- name: hold_retention
+UPDATE jobs SET purge_at = NULL WHERE n = ?;
 
 -- name: left_behind
-SELECT jobs.n, jobs.id, jobs.state FROM releases JOIN jobs ON jobs.n = releases.job ORDER BY releases.k LIMIT ?;
+SELECT jobs.n, jobs.id, jobs.state, marked_to, closed_to
+FROM releases JOIN jobs ON jobs.n = releases.job ORDER BY releases.k LIMIT ?;
 
 -- name: catch_up
 DELETE FROM releases WHERE job = ?;
+
+-- name: start_retention
+UPDATE jobs SET purge_at = ? + keep WHERE n = ? AND dependants = 0;
 
 -- name: any_left_behind
 SELECT 1 FROM releases LIMIT 1;

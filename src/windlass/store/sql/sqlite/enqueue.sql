@@ -13,15 +13,15 @@ ON CONFLICT (id) DO NOTHING;
 
 -- name: insert_job
 INSERT INTO jobs (
-    n, id, lane, task, state, rank, seq, linked, holds_key, reason, enqueued_at, due_at, expires_at, finished_at,
+    n, id, lane, task, state, rank, seq, linked, needs, holds_key, reason, enqueued_at, due_at, expires_at, finished_at,
     purge_at, keep, unique_key, limit_key, options, payload, aside
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO NOTHING;
 
 -- name: insert_linked
 -- Jobs that wait for others, and are otherwise plain.
-INSERT INTO jobs (n, id, lane, task, state, rank, linked, enqueued_at, limit_key, options, payload, aside)
-VALUES (?, ?, ?, ?, 0, ?, 1, ?, ?, ?, ?, ?)...
+INSERT INTO jobs (n, id, lane, task, state, rank, linked, needs, enqueued_at, limit_key, options, payload, aside)
+VALUES (?, ?, ?, ?, 0, ?, 1, ?, ?, ?, ?, ?, ?)...
 ON CONFLICT (id) DO NOTHING;
 
 -- name: find_jobs
@@ -34,7 +34,7 @@ SELECT n, state, linked FROM jobs WHERE id = ?;
 SELECT n, id, state, linked FROM jobs WHERE task = ? AND unique_key = ? AND holds_key > 0;
 
 -- name: insert_edge
-INSERT INTO edges (parent, child, policy, outcome, closed) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING;
+INSERT INTO edges (parent, child, policy, outcome) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING;
 
 -- name: insert_open_edge
 INSERT INTO edges (parent, child, policy) VALUES (?, ?, ?)... ON CONFLICT DO NOTHING;
@@ -47,9 +47,15 @@ FROM (VALUES (?, ?)...) AS wanted CROSS JOIN edges ON edges.parent = wanted.colu
 -- name: find_edge
 SELECT 1 FROM edges WHERE parent = ? AND child = ?;
 
--- name: gain_dependant
+-- name: gain_dependants
 -- Retention starts when the last dependant has finished, so that a finished parent leaves the purge index.
-UPDATE jobs SET linked = 1, keep = coalesce(keep, purge_at - finished_at), purge_at = NULL WHERE n = ?;
+UPDATE jobs
+SET linked = 1, dependants = dependants + gained.column1, keep = coalesce(keep, purge_at - finished_at), purge_at = NULL
+FROM (VALUES (?, ?)...) AS gained WHERE jobs.n = gained.column2;
+
+-- name: gain_needs
+UPDATE jobs SET needs = needs + gained.column1
+FROM (VALUES (?, ?)...) AS gained WHERE jobs.n = gained.column2;
 
 -- name: gain_parent
 UPDATE jobs SET linked = 1 WHERE n = ?;

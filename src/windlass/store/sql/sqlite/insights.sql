@@ -3,7 +3,7 @@ SELECT
     id, lane, task, state, reason, rank, seq, token, session, attempt, failures, losses, snoozes, suspect,
     cancel_requested, enqueued_at, due_at, expires_at, started_at, finished_at, purge_at, unique_key, limit_key,
     options, payload, result, progress, message, log, jobs.n,
-    CASE WHEN linked THEN (SELECT count(*) FROM edges WHERE child = jobs.n AND outcome IS NULL) ELSE 0 END,
+    needs + (SELECT count(*) FROM edges INDEXED BY edges_wanting_failure WHERE child = jobs.n AND policy = 2 AND outcome IS NULL),
     undeliverable_since
 FROM jobs LEFT JOIN notes ON notes.job = jobs.n
 WHERE id = ?;
@@ -16,7 +16,7 @@ SELECT
     id, lane, task, state, reason, rank, seq, token, session, attempt, failures, losses, snoozes, suspect,
     cancel_requested, enqueued_at, due_at, expires_at, started_at, finished_at, purge_at, unique_key, limit_key,
     NULL, x'', NULL, progress, message, '', jobs.n,
-    CASE WHEN linked THEN (SELECT count(*) FROM edges WHERE child = jobs.n AND outcome IS NULL) ELSE 0 END,
+    needs + (SELECT count(*) FROM edges INDEXED BY edges_wanting_failure WHERE child = jobs.n AND policy = 2 AND outcome IS NULL),
     undeliverable_since
 FROM jobs LEFT JOIN notes ON notes.job = jobs.n
 WHERE id < ? AND id >= ? /* filter */
@@ -27,7 +27,7 @@ SELECT
     id, lane, task, state, reason, rank, seq, token, session, attempt, failures, losses, snoozes, suspect,
     cancel_requested, enqueued_at, due_at, expires_at, started_at, finished_at, purge_at, unique_key, limit_key,
     NULL, x'', NULL, progress, message, '', jobs.n,
-    CASE WHEN linked THEN (SELECT count(*) FROM edges WHERE child = jobs.n AND outcome IS NULL) ELSE 0 END,
+    needs + (SELECT count(*) FROM edges INDEXED BY edges_wanting_failure WHERE child = jobs.n AND policy = 2 AND outcome IS NULL),
     undeliverable_since
 FROM jobs LEFT JOIN notes ON notes.job = jobs.n
 WHERE id > ? AND id <= ? /* filter */
@@ -54,8 +54,7 @@ SELECT queue, state, sum(some) FROM (SELECT lane, state, count(*) AS some FROM j
 JOIN lanes ON lanes.n = lane GROUP BY queue, state;
 
 -- name: count_waiting
-SELECT lane, count(*) FROM jobs
-WHERE state = 0 AND n IN (SELECT child FROM edges WHERE closed = 0) GROUP BY lane;
+SELECT lane, count(*) FROM jobs WHERE state = 0 GROUP BY lane;
 
 -- name: count_scheduled
 SELECT lane, count(*) FROM jobs WHERE state = 1 GROUP BY lane;
@@ -94,7 +93,7 @@ SELECT
     id, lane, task, state, reason, rank, seq, token, session, attempt, failures, losses, snoozes, suspect,
     cancel_requested, enqueued_at, due_at, expires_at, started_at, finished_at, purge_at, unique_key, limit_key,
     NULL, x'', NULL, progress, message, '', jobs.n,
-    CASE WHEN linked THEN (SELECT count(*) FROM edges WHERE child = jobs.n AND outcome IS NULL) ELSE 0 END,
+    needs + (SELECT count(*) FROM edges INDEXED BY edges_wanting_failure WHERE child = jobs.n AND policy = 2 AND outcome IS NULL),
     undeliverable_since
 FROM jobs LEFT JOIN notes ON notes.job = jobs.n WHERE jobs.n = ?;
 
@@ -139,8 +138,7 @@ SELECT n FROM jobs WHERE state = 1 ORDER BY due_at, n LIMIT ?;
 SELECT n FROM jobs WHERE state = 1 ORDER BY due_at DESC, n DESC LIMIT 1;
 
 -- name: first_waiting
-SELECT DISTINCT child FROM edges INDEXED BY edges_open_child
-WHERE closed = 0 AND EXISTS (SELECT 1 FROM jobs WHERE n = child AND state = 0) LIMIT ?;
+SELECT n FROM jobs WHERE state = 0 LIMIT ?;
 
 -- name: parents_waited_for
 SELECT edges.parent, edges.policy, parents.state

@@ -15,21 +15,35 @@ SET state = ?, seq = ?, failures = 0, losses = 0, snoozes = 0, suspect = 0, canc
 WHERE n = ?;
 
 -- name: rearm_parents
--- As their parents stand now; one that its parent's end does not satisfy (policy 0: it must succeed) waits for another end
+-- As its parents stand now; one that its parent's end does not satisfy (policy 0: it must succeed) waits for another end
 -- of it, a replay. One whose parent is gone keeps the mark that it had.
-UPDATE edges SET closed = 0, outcome = (
+UPDATE edges SET outcome = (
     SELECT CASE WHEN jobs.state = 4 OR (jobs.state > 4 AND edges.policy > 0) THEN jobs.state END
     FROM jobs WHERE jobs.id = edges.parent
 )
 WHERE child = ? AND EXISTS (SELECT 1 FROM jobs WHERE jobs.id = edges.parent);
 
+-- name: count_needs
+UPDATE jobs
+SET needs = (SELECT count(*) FROM edges WHERE child = jobs.n AND policy < 2 AND outcome IS NULL)
+WHERE n = ?;
+
 -- name: hold_parents
-UPDATE jobs SET keep = coalesce(keep, purge_at - finished_at), purge_at = NULL
-WHERE state >= 4 AND purge_at IS NOT NULL AND id IN (SELECT parent FROM edges WHERE child = ?);
+-- Those that do not count it any more.
+UPDATE jobs SET dependants = dependants + 1, keep = coalesce(keep, purge_at - finished_at), purge_at = NULL
+WHERE id IN (
+    SELECT parent FROM edges
+    WHERE child = ?1 AND NOT EXISTS (SELECT 1 FROM releases WHERE job = ?1 AND closed_to < edges.parent)
+);
+
+-- name: need_again
+-- The dependants of a job that wait, and had been told of its end.
+UPDATE jobs SET needs = needs + 1
+WHERE state = 0 AND n IN (SELECT child FROM edges WHERE parent = ? AND policy < 2 AND outcome IS NOT NULL);
 
 -- name: rearm_children
-UPDATE edges INDEXED BY edges_open SET outcome = NULL
-WHERE parent = ? AND closed = 0 AND EXISTS (SELECT 1 FROM jobs WHERE n = child AND state = 0);
+UPDATE edges SET outcome = NULL
+WHERE parent = ? AND outcome IS NOT NULL AND EXISTS (SELECT 1 FROM jobs WHERE n = child AND state = 0);
 
 -- name: reschedule_job
 UPDATE jobs SET due_at = ? WHERE id = ? AND state = 1;
@@ -37,7 +51,7 @@ UPDATE jobs SET due_at = ? WHERE id = ? AND state = 1;
 -- name: deletable_job
 SELECT n, linked FROM jobs
 WHERE id = ?1 AND state >= 4 AND finished_at <= ?2
-    AND NOT EXISTS (SELECT 1 FROM edges INDEXED BY edges_open WHERE parent = ?1 AND closed = 0)
+    AND dependants = 0
     AND NOT EXISTS (SELECT 1 FROM releases WHERE job = jobs.n);
 
 -- name: session_is_alive

@@ -6,6 +6,14 @@ SET state = 4, result = done.column3, finished_at = ?, purge_at = done.column4, 
 FROM (VALUES (?, ?, ?, ?)...) AS done
 WHERE jobs.n = done.column1 AND jobs.token = done.column2 AND session = ? AND state = 3 AND linked = 0;
 
+-- name: succeed_linked
+-- The same for jobs with edges, whose retention waits for their dependants: row, token, result, retention.
+UPDATE jobs
+SET state = 4, reason = 0, result = done.column3, settled = 1, finished_at = ?1,
+    purge_at = CASE WHEN dependants = 0 THEN ?1 + done.column4 END, keep = done.column4, holds_key = -holds_key
+FROM (VALUES (?, ?, ?, ?)...) AS done
+WHERE jobs.n = done.column1 AND jobs.token = done.column2 AND session = ? AND state = 3;
+
 -- name: read_attempts
 SELECT id, n, state, session, token, settled, cancel_requested, linked, lane FROM jobs WHERE id IN (VALUES (?)...);
 
