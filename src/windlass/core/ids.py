@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from uuid import UUID
 
 from uuid_utils import uuid7
@@ -50,24 +51,36 @@ class Family:
     """Ids for jobs that are numbered under another one: the same for the same number, whoever asks, and one behind the
     other in the order of ids, so that stores append them."""
 
-    __slots__ = ("_first",)
+    __slots__ = ("_first", "_low", "_room", "_time")
 
     def __init__(self, parent: bytes) -> None:
         seed = int.from_bytes(hashlib.blake2b(parent, digest_size=16).digest(), "big")
-        low = seed & (1 << 73) - 1  # of 74 bits: so that what is added never carries into the time
-        self._first = (int.from_bytes(parent[:6], "big") & (1 << 47) - 1, low)
+        self._low = seed & (1 << 73) - 1  # of 74 bits: so that what is added never carries into the time
+        self._time = int.from_bytes(parent[:6], "big") & (1 << 47) - 1
+        self._first = self._whole(0)
+        self._room = (1 << 62) - (self._low & (1 << 62) - 1)
+        """Numbers below this only count up the last 62 bits."""
 
     def id(self, number: int) -> bytes:
         """The id with this number, from 0."""
-        time, low = self._first
-        low += number
-        head = time << 16 | 0x7000 | low >> 62
-        return (head << 64 | 1 << 63 | low & (1 << 62) - 1).to_bytes(16, "big")
+        whole = self._first + number if number < self._room else self._whole(number)
+        return whole.to_bytes(16, "big")
+
+    def _whole(self, number: int) -> int:
+        low = self._low + number
+        head = self._time << 16 | 0x7000 | low >> 62
+        return head << 64 | 1 << 63 | low & (1 << 62) - 1
 
     def number(self, id: bytes) -> int:
         """The number that an id of the family has."""
         whole = int.from_bytes(id, "big")
-        return ((whole >> 64 & 0xFFF) << 62 | whole & (1 << 62) - 1) - self._first[1]
+        return ((whole >> 64 & 0xFFF) << 62 | whole & (1 << 62) - 1) - self._low
+
+
+@lru_cache(maxsize=128)
+def family(parent: bytes) -> Family:
+    """The same as `Family`, for those that are asked for again and again."""
+    return Family(parent)
 
 
 def to_text(id: bytes) -> str:

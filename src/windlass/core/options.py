@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -24,9 +25,13 @@ def encode_options(options: JobOptions) -> bytes | None:
 
 
 def decode_options(data: bytes | None) -> JobOptions:
-    """Decode options. Never raises: what this version does not understand is left out, and the rest holds."""
-    if data is None:
-        return NO_OPTIONS
+    """Decode options, which are not to be changed. Never raises: what this version does not understand is left out, and
+    the rest holds."""
+    return NO_OPTIONS if data is None else _decoded(data)
+
+
+@lru_cache(maxsize=1024)  # a job's are looked at several times in its life, and many jobs have the same
+def _decoded(data: bytes) -> JobOptions:
     try:
         options = _decode(data)
     except (ValueError, RecursionError, MemoryError):

@@ -15,7 +15,7 @@ import msgspec
 from windlass.core.clock import MINUTE, Span
 from windlass.core.errors import PayloadTooLarge, UnknownParent, UsageError
 from windlass.core.graph import EdgePolicy
-from windlass.core.ids import Family, from_text, to_text
+from windlass.core.ids import Family, family, from_text, to_text
 
 FINISH = 0
 """The number of the job that ends a run; its steps are numbered from 1."""
@@ -191,6 +191,9 @@ def fill(info: StepInfo, payload: bytes, known: Mapping[bytes, bytes | None]) ->
         UnknownParent: it asks for the success of its parents, and a result is not there any more.
         PayloadTooLarge: the results are more than `MAX_INPUTS` bytes.
     """
+    plain = _plain_values(info, known)
+    if plain is not None:
+        return put(payload, plain)
     there = _Results(info, known)
     if info.when is not None:
         results = there.of(info.when.of)
@@ -213,13 +216,32 @@ def fill(info: StepInfo, payload: bytes, known: Mapping[bytes, bytes | None]) ->
     return put(payload, values)
 
 
+def _plain_values(info: StepInfo, known: Mapping[bytes, bytes | None]) -> list[tuple[Path, bytes]] | None:
+    """What goes where, in the ordinary case: all is known, and each place takes the result of one step, which is there.
+    ``None`` in all other cases."""
+    if info.when is not None:
+        return None
+    number_to_id = family(info.run).id
+    values: list[tuple[Path, bytes]] = []
+    size = 0
+    for one in info.inputs:
+        if one.kind != "one" or (job_id := number_to_id(one.steps[0][0])) not in known:
+            return None
+        result = known[job_id]
+        if not result or result == OMITTED:
+            return None
+        size += len(result)
+        values.append((one.path, result))
+    return values if size <= MAX_INPUTS else None
+
+
 class _Results:
     """Results that a step needs. Raises `NotKnown` unless all are known."""
 
     def __init__(self, info: StepInfo, known: Mapping[bytes, bytes | None]) -> None:
         self._info = info
         self._known = known
-        self._family = Family(info.run)
+        self._family = family(info.run)
         sources = [*info.inputs, *([] if info.when is None else [info.when.of])]
         self._check_count(sum(max(0, last - first + 1) for one in sources for first, last in one.steps))
         ids = [job_id for one in sources for job_id in self._ids(one)]

@@ -33,9 +33,10 @@ class Plan:
 
     def __init__(self, trace: Trace) -> None:
         self._trace = trace
-        self.order = _ordered(trace)
+        parents_of = {draft: draft.parents for draft in trace.drafts}
+        self.order = _ordered(trace, parents_of)
         self.numbers: Mapping[Draft, int] = {draft: number for number, draft in enumerate(self.order, 1)}
-        parents = [draft.parents for draft in self.order]
+        parents = [parents_of[draft] for draft in self.order]
         self._parents = [sorted(self.numbers[one] for one in found) for found in parents]
         self._dependants: dict[Draft, list[tuple[int, EdgePolicy]]] = {
             draft: [] for draft in self.order if draft.items is not None
@@ -153,10 +154,9 @@ class Plan:
         return finish.step_job(family.id(FINISH), payload, None, (Parent(run),), info)
 
 
-def _ordered(trace: Trace) -> list[Draft]:
+def _ordered(trace: Trace, parents: Mapping[Draft, Mapping[Draft, None]]) -> list[Draft]:
     """Order steps behind those that they depend on, otherwise as they were made. Raises `UsageError` for a circle."""
     place = {draft: at for at, draft in enumerate(trace.drafts)}
-    parents = {draft: draft.parents for draft in trace.drafts}
     if all(place[one] < place[draft] for draft, found in parents.items() for one in found):
         return trace.drafts
     dependants: dict[Draft, list[Draft]] = {draft: [] for draft in trace.drafts}

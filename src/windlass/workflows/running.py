@@ -6,6 +6,8 @@ nothing that was stored by halves begins before the job that stores it has succe
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,6 +17,7 @@ from windlass.call import Recipe
 from windlass.choices import NONE, Choices
 from windlass.client import Client
 from windlass.context import current
+from windlass.core.clock import Instant
 from windlass.core.codec import Signature
 from windlass.core.errors import Dead, InvalidArguments, Snooze, StoreError, UsageError
 from windlass.core.ids import Family
@@ -39,7 +42,13 @@ PATIENT: RetryPolicy = {StoreError: Retry(attempts=1000, max_delay=60)}
 UNDECIDED = 0.2
 """Seconds after which a run is looked at again of which it cannot be said yet whether it has failed."""
 AT_ONCE = 200
-"""Jobs, and edges, that one call stores; more would hold up others."""
+"""Jobs that one call stores; more would hold up others."""
+EDGES_AT_ONCE = 500
+"""Edges that one call adds to jobs that are stored."""
+FRESH = 30.0
+"""Seconds for which the store's clock is not asked again. (What was first sent minutes ago is refused.)"""
+TURNS = 3
+"""Of the event loop, in which a call gets on its way to the store."""
 
 
 class StepFailed(Dead):
@@ -97,10 +106,7 @@ async def store_run(client: Client, run: bytes, plan: Plan, like: Choices, *, ag
     """
     store = (await client.opened()).store
     finish = Recipe(client, client.builtins[FINISH_RUN].spec, like)
-    for jobs, edges in _batches(plan.jobs(run, finish)):
-        if again:
-            await _check_same(store, jobs)
-        await _store(store, jobs, edges)
+    await _store_all(store, _batches(plan.jobs(run, finish)), again=again)
 
 
 def _batches(planned: Iterable[Planned]) -> Iterator[tuple[list[NewJob], list[Edge]]]:
@@ -111,9 +117,9 @@ def _batches(planned: Iterable[Planned]) -> Iterator[tuple[list[NewJob], list[Ed
         jobs.append(job)
         edges.extend(later)
         size += len(job.payload) + len(job.options or b"") + 16 * len(job.parents)
-        while len(edges) > AT_ONCE:
-            yield jobs, edges[:AT_ONCE]
-            jobs, edges, size = [], edges[AT_ONCE:], 0
+        while len(edges) > EDGES_AT_ONCE:
+            yield jobs, edges[:EDGES_AT_ONCE]
+            jobs, edges, size = [], edges[EDGES_AT_ONCE:], 0
         if len(jobs) >= AT_ONCE or size >= MAX_CALL_BYTES // 4:
             yield jobs, edges
             jobs, edges, size = [], [], 0
@@ -121,8 +127,30 @@ def _batches(planned: Iterable[Planned]) -> Iterator[tuple[list[NewJob], list[Ed
         yield jobs, edges
 
 
-async def _store(store: Store, jobs: list[NewJob], edges: list[Edge]) -> None:
-    result = await store.enqueue(jobs, edges, first_sent=await store.now())
+async def _store_all(store: Store, batches: Iterable[tuple[list[NewJob], list[Edge]]], *, again: bool = False) -> None:
+    """Store one batch behind the other. While the store has one, the next is made."""
+    sending: asyncio.Task[None] | None = None
+    first_sent, asked_at = 0, -FRESH
+    try:
+        for jobs, edges in batches:
+            if sending is not None:
+                await sending
+            if time.monotonic() - asked_at > FRESH:
+                first_sent, asked_at = await store.now(), time.monotonic()
+            sending = asyncio.create_task(_store(store, jobs, edges, first_sent, again=again))
+            for _ in range(TURNS):
+                await asyncio.sleep(0)
+        if sending is not None:
+            await sending
+    finally:
+        if sending is not None:
+            sending.cancel()
+
+
+async def _store(store: Store, jobs: list[NewJob], edges: list[Edge], first_sent: Instant, *, again: bool) -> None:
+    if again:
+        await _check_same(store, jobs)
+    result = await store.enqueue(jobs, edges, first_sent=first_sent)
     refused = next((answer for answer in result.jobs if answer.status is not Enqueued.STORED), None)
     if refused is not None or EdgeAnswer.UNKNOWN_PARENT in result.edges:
         raise Dead("a job of the run was refused by the store, since one that it waits for is not there any more")
@@ -174,8 +202,7 @@ async def _make_items(
             yield Planned(job, [Edge(job.id, one, policy) for one, policy in dependants])
 
     store = (await client.opened()).store
-    for jobs, edges in _batches(planned()):
-        await _store(store, jobs, edges)
+    await _store_all(store, _batches(planned()))
     return MapResult(counts.pop())
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, Self, TypeAlias, TypeVar
 
 import msgspec
@@ -28,8 +28,9 @@ _NEEDS: dict[str, EdgePolicy] = {
 }
 
 
-Takes: TypeAlias = "list[tuple[Path, Draft | tuple[Draft, ...]]]"
-"""Places in arguments, and whose result goes there; of several steps, the list of their results."""
+Taken: TypeAlias = "tuple[Path, Draft | tuple[Draft, ...]]"
+"""A place in arguments, and whose result goes there; of several steps, the list of their results."""
+Takes: TypeAlias = "Sequence[Taken]"
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -44,7 +45,7 @@ class Draft:
     """Arguments, with ``null`` where results go."""
     takes: Takes
     limit_key: str | None = None
-    after: list[Draft] = field(default_factory=list)
+    after: tuple[Draft, ...] = ()
     when: When | None = None
     needs: EdgePolicy = EdgePolicy.SUCCEEDED
     items: Items | None = None
@@ -117,7 +118,7 @@ class Step(Generic[R_co]):
 
     def after(self, *others: Step[Any] | Iterable[Step[Any]]) -> Self:
         """Run this step after others, whose results it does not take. Returns the step itself."""
-        self.draft.after.extend(drafts("after", others, self.draft.trace))
+        self.draft.after += drafts("after", others, self.draft.trace)
         return self
 
     def equals(self, value: object) -> When:
@@ -231,9 +232,9 @@ def _condition(what: str, given: object) -> When | None:
     return When(given.draft, given.equals, negated=what == "unless")
 
 
-def drafts(what: str, given: object, trace: object) -> list[Draft]:
+def drafts(what: str, given: object, trace: object) -> tuple[Draft, ...]:
     """The drafts of steps, which must be of this trace. Raises `InvalidOption` and `UsageError`."""
-    found = [step.draft for step in _listed(what, given)]
+    found = tuple(step.draft for step in _listed(what, given))
     for draft in found:
         check_known(draft, trace)
     return found

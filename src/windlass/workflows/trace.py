@@ -15,7 +15,7 @@ from windlass.core.graph import EdgePolicy
 from windlass.core.ids import MAX_FAMILY
 from windlass.core.limit_keys import key_of
 from windlass.core.steps import MAP, Path
-from windlass.workflows.step import Draft, Items, MappedStep, Step, StepChoices, Takes, check_known
+from windlass.workflows.step import Draft, Items, MappedStep, Step, StepChoices, Taken, Takes, check_known, drafts
 
 MOST_STEPS = MAX_FAMILY - 1
 _here: ContextVar[Trace] = ContextVar("windlass_trace")
@@ -102,7 +102,7 @@ class Trace:
         self, recipe: Recipe, args: tuple[Any, ...], kwargs: dict[str, Any], items: list[str] | None = None
     ) -> tuple[bytes, Takes]:
         """Encode arguments with steps in them: ``null`` in their places, and what goes there."""
-        takes: Takes = []
+        takes: list[Taken] = []
 
         def punch(name: str, value: Any) -> Any:
             if value is _ITEM:
@@ -114,9 +114,9 @@ class Trace:
             return self._emptied(value, (name,), takes) if _has_steps(value) else value
 
         payload = recipe.spec.signature.encode_around(args, kwargs, punch)
-        return payload, takes
+        return payload, takes or ()
 
-    def _emptied(self, value: Any, path: Path, takes: Takes) -> Any:
+    def _emptied(self, value: Any, path: Path, takes: list[Taken]) -> Any:
         if isinstance(value, Step):
             check_known(value.draft, self)
             takes.append((path, value.draft))
@@ -152,9 +152,8 @@ class Trace:
             limit_key=limit_key,
             needs=chosen.needs or EdgePolicy.SUCCEEDED,
         )
-        for step in chosen.after:
-            check_known(step.draft, self)
-            draft.after.append(step.draft)
+        if chosen.after:
+            draft.after = drafts("after", chosen.after, self)
         if chosen.when is not None:
             check_known(chosen.when.draft, self)
             draft.when = chosen.when
@@ -162,8 +161,13 @@ class Trace:
         return draft
 
     def _name(self, wanted: str) -> str:
-        count = self._names[wanted] = self._names.get(wanted, 0) + 1
-        return wanted if count == 1 else self._name(f"{wanted}-{count}")
+        names = self._names
+        name = wanted
+        while (count := names.get(name, 0) + 1) > 1:
+            names[name] = count
+            name = f"{name}-{count}"
+        names[name] = 1
+        return name
 
 
 def inside(what: str, instead: str) -> Trace:
