@@ -1,4 +1,4 @@
-"""What it costs the store that many look: as much as one does."""
+"""What it costs the store that many look, and that many come: as much as one does."""
 
 import asyncio
 import inspect
@@ -9,8 +9,11 @@ from typing import Any
 
 import httpx
 import pytest
+from playwright.sync_api import Browser, expect
 
 from tests.integration.test_web_api import PASSWORD, make_app
+from tests.integration.web_harness import site_of
+from windlass.core.model import MAX_BATCH
 from windlass.store.sqlite import SQLiteStore
 from windlass.web import shared, site
 from windlass.web.access import known
@@ -82,3 +85,43 @@ async def test_twenty_who_look_cost_what_one_costs(tmp_path: Path, asked: Counte
             clock.now += 60
             one = await cost(shown[:1])
             assert many == one | {"get_documents": one["get_documents"] + 1}, "and tokens beside sessions"
+
+
+async def test_fifty_who_come_at_once_are_looked_up_in_two_readings(tmp_path: Path, asked: Counter[str]) -> None:
+    async with make_app(f"sqlite:///{tmp_path / 'jobs.db'}") as app:
+        vault = Vault(app.store)
+        await vault.add_user("ada", PASSWORD, Role.VIEWER)
+        sessions = await asyncio.gather(*(vault.log_in("ada", PASSWORD) for _ in range(50)))
+        transport = httpx.ASGITransport(site(app))  # type: ignore[arg-type]
+        async with httpx.AsyncClient(transport=transport, base_url="http://site") as client:
+            asked.clear()
+            shown = ({"cookie": f"windlass_session={one}"} for one in sessions)
+            answers = await asyncio.gather(*(client.get("/api/v1/me", headers=one) for one in shown))
+    assert {answer.status_code for answer in answers} == {200}
+    assert asked["get_documents"] <= 4, "sessions and users, of the first and of all others"
+
+
+async def test_strangers_who_come_in_thousands_keep_nobody_out(tmp_path: Path) -> None:
+    """One reading of all is more than a store gives at once."""
+    async with make_app(f"sqlite:///{tmp_path / 'jobs.db'}") as app:
+        vault = Vault(app.store)
+        good = await vault.add_token("ci", Role.VIEWER)
+        *strangers, known_one = await asyncio.gather(*map(vault.token, [*map(str, range(2 * MAX_BATCH)), good]))
+    assert not any(strangers)
+    assert known_one is not None
+
+
+def test_four_pages_that_are_open_cost_what_one_costs(browser: Browser, tmp_path: Path, asked: Counter[str]) -> None:
+    with site_of(make_app(f"sqlite:///{tmp_path / 'jobs.db'}")) as where:
+        pages = []
+        for _ in range(4):  # about a second apart, so that they begin on different looks
+            pages.append(browser.new_page(base_url=where))
+            pages[-1].goto("/")
+            expect(pages[-1].locator("#connection.on")).to_be_visible(timeout=15_000)
+            pages[-1].wait_for_timeout(700)
+        pages[0].wait_for_timeout(2000)
+        asked.clear()
+        pages[0].wait_for_timeout(8000)
+        for page in pages:
+            page.close()
+    assert 2 <= asked["list_jobs"] <= 5, "what the overview reads, every other second"

@@ -5,6 +5,7 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.integration.test_web_api import PASSWORD, make_app
@@ -16,6 +17,15 @@ from windlass.web.access.vault import Vault
 HIDE = """hidden => {
     Object.defineProperty(document, "hidden", {value: hidden, configurable: true});
     document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
+STREAM = "window.EventSource = class { addEventListener(_, act) { window.hear = act; } close() {} };"
+HEAR = """seconds => {
+    const refreshed = [];
+    let now;
+    document.body.addEventListener("refresh", () => refreshed.push(now));
+    for (now of seconds) hear({data: JSON.stringify({now: new Date(now * 1000), ready: 0, running: 0})});
+    return refreshed;
 }"""
 
 
@@ -81,4 +91,17 @@ def test_a_page_goes_on_listening_where_only_its_stream_is_refused(browser: Brow
         page.goto("/queues")
         expect(page.locator("#connection.on")).to_be_visible(timeout=15_000)
         expect(page).to_have_url(f"{where}/queues")
+        page.close()
+
+
+@pytest.mark.parametrize("skipped", [0, 1, 2])
+def test_pages_ask_in_the_same_moments(browser: Browser, tmp_path: Path, skipped: int) -> None:
+    """Whenever they were opened: what is read for one is there for the others."""
+    with site_of(make_app(f"sqlite:///{tmp_path / 'jobs.db'}")) as where:
+        page = browser.new_page(base_url=where)
+        page.add_init_script(STREAM)
+        page.goto("/queues")
+        first, *rest = page.evaluate(HEAR, [10.1, 11.2, 12.3, 13.4, 14.5, 15.6, 16.7, 17.8, 18.9][skipped:])
+        assert first == [10.1, 11.2, 12.3][skipped], "at once"
+        assert rest[-3:] == [14.5, 16.7, 18.9], "and then with all others"
         page.close()

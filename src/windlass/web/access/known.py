@@ -34,8 +34,20 @@ class _Found:
     used_at: float
 
 
+class _Reading:
+    """A look at the store, by all who came before it began."""
+
+    task: asyncio.Task[dict[Credential, Visitor]]
+
+    def __init__(self) -> None:
+        self.wanted: set[Credential] = set()
+
+
 class Known:
     """Visitors by what they have shown. Who is not known is never remembered.
+
+    One reading at a time: who comes while it is under way is looked up in the next one, with all others who come
+    meanwhile. What a reading raises is raised for those who wait for it.
 
     Args:
         read: looks up credentials in the store, as few times for many as for one; answers those who may come in.
@@ -44,7 +56,8 @@ class Known:
     def __init__(self, read: Callable[[Collection[Credential]], Awaitable[dict[Credential, Visitor]]]) -> None:
         self._read = read
         self._found: OrderedDict[Credential, _Found] = OrderedDict()
-        self._reading: tuple[frozenset[Credential], asyncio.Task[dict[Credential, Visitor]]] | None = None
+        self._under_way: _Reading | None = None
+        self._next: _Reading | None = None
 
     async def visitor(self, credential: Credential) -> Visitor | None:
         """Whose this is. Raises `StoreError`."""
@@ -55,26 +68,38 @@ class Known:
             self._found.move_to_end(credential)
             if found.read_at + FRESH > now:
                 return found.visitor
-        return (await asyncio.shield(self._read_with_others(credential, now))).get(credential)
+        return (await asyncio.shield(self._reading_of(credential))).get(credential)
 
     def forget(self) -> None:
         """Look up everybody anew: somebody may have been let in no more. What is being read was read before that."""
         self._found = OrderedDict((one, replace(found, read_at=-FRESH)) for one, found in self._found.items())
-        self._reading = None
+        if self._under_way is not None:
+            self._under_way.wanted = set()
 
-    def _read_with_others(self, credential: Credential, now: float) -> asyncio.Task[dict[Credential, Visitor]]:
-        if self._reading is not None:
-            wanted, task = self._reading
-            if credential in wanted and not task.done() and task.get_loop() is asyncio.get_running_loop():
-                return task
-        wanted = frozenset(
+    def _reading_of(self, credential: Credential) -> asyncio.Task[dict[Credential, Visitor]]:
+        under_way, following = self._under_way, self._next
+        if under_way is not None and not _goes_on(under_way):
+            under_way = None
+        if under_way is not None and credential in under_way.wanted:
+            return under_way.task
+        if following is None or not _goes_on(following):
+            following = self._next = _Reading()
+            following.task = asyncio.create_task(self._run(following, under_way), name="windlass-known")
+        following.wanted.add(credential)
+        return following.task
+
+    async def _run(self, reading: _Reading, before: _Reading | None) -> dict[Credential, Visitor]:
+        if before is not None:
+            await asyncio.wait([before.task])
+        if self._next is reading:
+            self._under_way, self._next = reading, None
+        now = time.monotonic()
+        reading.wanted |= {
             one
             for one, found in self._found.items()
             if found.used_at + _RECENT > now and found.read_at + FRESH / 2 <= now
-        ) | {credential}
-        task = asyncio.create_task(self._remember(wanted, self._found, now), name="windlass-known")
-        self._reading = (wanted, task)
-        return task
+        }
+        return await self._remember(frozenset(reading.wanted), self._found, now)
 
     async def _remember(
         self, wanted: frozenset[Credential], found: OrderedDict[Credential, _Found], now: float
@@ -87,3 +112,8 @@ class Known:
         while len(found) > _MOST:
             found.popitem(last=False)
         return visitors
+
+
+def _goes_on(reading: _Reading) -> bool:
+    """Whether it can be waited for: a site may be served by one event loop after another."""
+    return not reading.task.done() and reading.task.get_loop() is asyncio.get_running_loop()

@@ -23,6 +23,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from windlass.core.clock import DAY, Instant, Span
 from windlass.core.documents import Document, NewDocument
 from windlass.core.errors import InvalidName, InvalidOption, UsageError
+from windlass.core.model import MAX_BATCH
 from windlass.store.port import Store
 from windlass.web.access.known import FRESH, Credential, Known
 from windlass.web.access.roles import Role, Visitor, read_role
@@ -286,10 +287,11 @@ class Vault:
         return found
 
     async def _bodies(self, kind: str, keys: Collection[str]) -> dict[str, bytes]:
-        if not keys:
-            return {}
-        documents = await (await self._find()).get_documents(kind, list(keys))
-        return {one.key: one.body for one in documents if one is not None}
+        store, asked = await self._find(), list(keys)
+        found: list[Document | None] = []
+        for start in range(0, len(asked), MAX_BATCH):  # as many as strangers like may come at once
+            found += await store.get_documents(kind, asked[start : start + MAX_BATCH])
+        return {one.key: one.body for one in found if one is not None}
 
 
 @cache

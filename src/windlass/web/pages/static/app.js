@@ -76,8 +76,10 @@
     const typing = at && /^(INPUT|SELECT|TEXTAREA)$/.test(at.tagName) && at.type !== "checkbox" && $("#live").contains(at);
     return !document.hidden && !typing && getSelection().isCollapsed;
   }
+  // All pages ask in the same moments of the store's clock, so that what is read for one is there for the others.
   // What has ended changes only if somebody starts it again.
-  const pause = () => ("still" in $("#live").dataset ? 30000 : 1800);
+  const every = () => ("still" in $("#live").dataset ? 30000 : 2000);
+  const turn = (pulse) => Math.floor((pulse.now ? Date.parse(pulse.now) : Date.now()) / every());
   const dot = $("#connection");
   let last = 0;
   // Only a tab that is looked at listens: of one site a browser opens six connections, whatever the number of tabs.
@@ -93,7 +95,7 @@
       patience = SOON;
       show(pulse.error ? "off" : "on", pulse.error || "live");
       backlog(pulse);
-      if (idle() && Date.now() - last > pause()) { last = Date.now(); refresh(); }
+      if (idle() && turn(pulse) !== last) { last = turn(pulse); refresh(); }
     });
     source.onerror = () => {
       show("off", "the server cannot be reached");
