@@ -2453,6 +2453,14 @@ MUTANTS: list[Mutant] = [
         tests=("tests/integration/test_web_login.py", "-k", "another_password"),
     ),
     Mutant(
+        name="web: all sites of a host keep one session",
+        breaks="two sites on one host log nobody out of the other",
+        file="web/access/cookies.py",
+        old='name = _NAME if port is None else f"{_NAME}_{port}"',
+        new="name = _NAME",
+        tests=("tests/integration/test_web_login.py", "-k", "two_sites"),
+    ),
+    Mutant(
         name="web: what has expired opens the site again",
         breaks="nobody comes in again once the last token is over",
         file="web/access/vault.py",

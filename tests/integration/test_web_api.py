@@ -729,7 +729,8 @@ def test_who_may_not_come_in_any_more_hears_no_more(
             await Vault(other.store).remove_token(key)
 
     admin, token, session = asyncio.run(let_in())
-    headers = {"cookie": f"windlass_session={session}"} if how == "user" else bearer(token)
+    cookie = f"windlass_session_{api.base_url.port}={session}"
+    headers = {"cookie": cookie} if how == "user" else bearer(token)
     with api.stream("GET", "/events", headers=headers, timeout=20) as stream:
         lines = stream.iter_lines()
         assert next(lines).startswith("event: pulse")

@@ -8,10 +8,12 @@ from typing import Any
 
 import httpx
 import pytest
+import uvicorn
 
 from tests.integration.test_web_api import PASSWORD, make_app, ok, problem
 from tests.integration.web_harness import serving, site_of
-from windlass.web import site
+from windlass.web import mounted, site
+from windlass.web.access import cookies
 from windlass.web.access.attempts import MOST, MOST_ALIKE, SPAN, Attempts
 from windlass.web.access.roles import Role
 from windlass.web.access.vault import Vault
@@ -57,6 +59,12 @@ def csrf(browser: httpx.Client) -> str:
     return word
 
 
+def cookie_of(browser: httpx.Client) -> str:
+    """What it keeps, as it sends it."""
+    [(name, value)] = browser.cookies.items()
+    return f"{name}={value}"
+
+
 def test_a_session_from_login_to_logout(browser: httpx.Client) -> None:
     assert problem(browser.get("/api/v1/me"), 401)
     answer = log_in(browser, to="/jobs?state=dead")
@@ -66,22 +74,22 @@ def test_a_session_from_login_to_logout(browser: httpx.Client) -> None:
     token = csrf(browser)
     answer = browser.post("/logout", headers={"x-csrf-token": token})
     assert (answer.status_code, answer.headers["hx-redirect"]) == (204, "/login")
-    assert "windlass_session" not in browser.cookies
+    assert not browser.cookies
     assert problem(browser.get("/api/v1/me"), 401)
 
 
 @pytest.mark.parametrize("other", ['prefs={"a": 1}', "a[0]=1", "user@x=1", "flag", "version=1", "path=/", '="'])
 def test_cookies_of_other_applications_keep_nobody_out(browser: httpx.Client, other: str) -> None:
     log_in(browser)
-    mine = f"windlass_session={browser.cookies['windlass_session']}"
-    for cookies in (f"{other}; {mine}", f"{mine}; {other}"):
-        answer = httpx.get(browser.base_url.join("/api/v1/me"), headers={"cookie": cookies})
-        assert answer.status_code == 200, cookies
+    mine = cookie_of(browser)
+    for sent in (f"{other}; {mine}", f"{mine}; {other}"):
+        answer = httpx.get(browser.base_url.join("/api/v1/me"), headers={"cookie": sent})
+        assert answer.status_code == 200, sent
 
 
 def test_a_session_that_is_over_is_over_for_whoever_kept_its_cookie(browser: httpx.Client) -> None:
     log_in(browser)
-    stolen = {"cookie": f"windlass_session={browser.cookies['windlass_session']}"}
+    stolen = {"cookie": cookie_of(browser)}
     token = csrf(browser)
     browser.post("/logout", headers={"x-csrf-token": token})
     assert problem(httpx.get(browser.base_url.join("/api/v1/me"), headers=stolen), 401)
@@ -96,6 +104,69 @@ def test_scripts_and_other_sites_do_not_see_the_cookie(browser: httpx.Client) ->
         "/login", data={"name": "ada", "password": PASSWORD}, headers={"x-forwarded-proto": "https"}
     )
     assert "secure" in forwarded.headers["set-cookie"].lower(), "behind a proxy that speaks TLS"
+
+
+def test_two_sites_on_one_host_keep_their_sessions_apart(tmp_path: Path) -> None:
+    """Browsers send a host's cookies to all of its ports."""
+    apps = [make_app(f"sqlite:///{tmp_path / name}.db") for name in ("shop", "mail")]
+    for app in apps:
+        asyncio.run(_let_in(app.url))
+    with site_of(apps[0]) as shop, site_of(apps[1]) as mail, httpx.Client() as browser:
+        for where in (shop, mail):
+            answer = browser.post(f"{where}/login", data={"name": "ada", "password": PASSWORD, "next": "/"})
+            assert answer.status_code == 303
+        words = [ok(browser.get(f"{where}/api/v1/me"))["csrf"] for where in (shop, mail)]
+        assert browser.post(f"{mail}/logout", headers={"x-csrf-token": words[1]}).status_code == 204
+        assert problem(browser.get(f"{mail}/api/v1/me"), 401)
+        assert ok(browser.get(f"{shop}/api/v1/me"))["csrf"] == words[0]
+        assert len(browser.cookies) == 1
+
+
+@pytest.mark.parametrize(
+    ("scheme", "host", "root", "name"),
+    [
+        ("http", "jobs.example", "", "windlass_session"),
+        ("http", "localhost:8381", "", "windlass_session_8381"),
+        ("http", "[::1]:8381", "/ops/", "windlass_session_8381"),
+        ("https", "jobs.example", "", "__Host-windlass_session"),
+        ("https", "jobs.example:8443", "", "__Host-windlass_session_8443"),
+        ("https", "jobs.example:8443", "/ops", "__Secure-windlass_session_8443"),
+        ("http", "localhost:99999", "", "windlass_session"),
+        ("http", "localhost:;a=b", "", "windlass_session"),
+        ("http", "[::1", "", "windlass_session"),
+        ("http", "", "", "windlass_session"),
+    ],
+)
+def test_the_name_of_the_cookie(scheme: str, host: str, root: str, name: str) -> None:
+    scope = {"type": "http", "scheme": scheme, "root_path": root}
+    assert cookies.name_of(scope, {"host": host}) == name
+    assert cookies.path_of(scope) == (root.rstrip("/") or "/")
+    assert cookies.kept(scope, {"host": host, "cookie": f"a=b; {name}x=1; x{name}=2; {name}=3"}) == "3"
+
+
+@pytest.mark.parametrize("root", ["", "/ops"])
+def test_by_tls_a_session_is_kept_as_browsers_want_it(root: str, tmp_path: Path) -> None:
+    """`__Host-` with `Path=/`, `__Secure-` below a path, both `Secure`, also when they are deleted."""
+    app = make_app(f"sqlite:///{tmp_path / 'jobs.db'}")
+    asyncio.run(_let_in(app.url))
+    inner = site(app)
+    application = mounted(inner, root, inner) if root else inner
+    with serving(uvicorn.Server(uvicorn.Config(application, log_config=None))) as where:
+        tls = {"x-forwarded-proto": "https"}
+        answer = httpx.post(f"{where}{root}/login", data={"name": "ada", "password": PASSWORD}, headers=tls)
+        kept, *flags = answer.headers["set-cookie"].split("; ")
+        assert kept.startswith("__Secure-" if root else "__Host-")
+        assert {"Secure", f"Path={root or '/'}"} <= set(flags)
+        assert not any(flag.startswith("Domain") for flag in flags)
+        here = tls | {"cookie": kept}
+        me = ok(httpx.get(f"{where}{root}/api/v1/me", headers=here))
+        unprefixed = {"cookie": kept.removeprefix("__Secure-").removeprefix("__Host-")}
+        assert problem(httpx.get(f"{where}{root}/api/v1/me", headers=tls | unprefixed), 401)
+        answer = httpx.post(f"{where}{root}/logout", headers=here | {"x-csrf-token": me["csrf"]})
+        gone, *flags = answer.headers["set-cookie"].split("; ")
+        assert gone.partition("=")[0] == kept.partition("=")[0]
+        assert {"Secure", f"Path={root or '/'}", "Max-Age=0"} <= set(flags)
+    app.close_sync()
 
 
 def test_a_wrong_password_and_a_name_that_nobody_has_look_alike(browser: httpx.Client) -> None:

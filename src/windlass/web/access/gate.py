@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 
 from windlass.core.errors import StoreError, WindlassError
 from windlass.store.port import Store
-from windlass.web.access import audit
+from windlass.web.access import audit, cookies
 from windlass.web.access.roles import Role, Visitor
 from windlass.web.access.vault import Vault
 from windlass.web.asgi import ASGI, Message, Receive, Scope, Send
@@ -22,7 +22,6 @@ from windlass.web.problems import problem, status_of
 Who: TypeAlias = Callable[[Scope], Awaitable[tuple[str, Role] | None]]
 """Says whose request it is, by what the application knows into which the site is mounted; ``None``: nobody's."""
 
-COOKIE = "windlass_session"
 VISITOR, WHAT, AGAIN = "windlass.visitor", "windlass.what", "windlass.again"
 """Where a request's scope says whose it is, what it asks for beside its path (for the audit log), and what finds out
 once more whose it is."""
@@ -108,7 +107,7 @@ class Gate:
         kind, _, secret = headers.get("authorization", "").partition(" ")
         if kind:
             return await self._vault.token(secret.strip()) if kind.lower() == "bearer" else None
-        cookie = session_cookie(headers.get("cookie", ""))
+        cookie = cookies.kept(scope, headers)
         if cookie and (visitor := await self._vault.session(cookie)) is not None:
             return visitor
         if self._is_local and _is_from_here(scope, headers) and await self._vault.is_open():
@@ -171,16 +170,6 @@ class Gate:
             await self._inner(scope, receive, answer)
 
         return run
-
-
-def session_cookie(header: str) -> str | None:
-    """What a browser keeps of its session, by the header of its cookies."""
-    # By hand: `http.cookies` gives up at the first cookie that it does not like, which may be another application's.
-    for one in header.split(";"):
-        name, _, value = one.strip().partition("=")
-        if name == COOKIE:
-            return value.strip('"')
-    return None
 
 
 def _is_from_here(scope: Scope, headers: dict[str, str]) -> bool:

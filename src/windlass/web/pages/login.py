@@ -9,8 +9,7 @@ from litestar.datastructures import Cookie
 from litestar.response import Redirect
 
 from windlass.core.clock import SECOND
-from windlass.web.access import audit
-from windlass.web.access.gate import COOKIE
+from windlass.web.access import audit, cookies
 from windlass.web.access.vault import KEEP_SESSION
 from windlass.web.api.common import LOOK, AnyRequest, TheConsole, Word
 from windlass.web.console import Console
@@ -52,16 +51,20 @@ async def log_in(
         answer = bare("login.html", root=root, wrong=wrong, next=target, name=name)
         answer.status_code = 429 if wait else 401
         return answer
-    kept = Cookie(
-        key=COOKIE,
-        value=cookie,
-        path=root or "/",
-        max_age=KEEP_SESSION // SECOND,
+    kept = _session(request, cookie, KEEP_SESSION // SECOND)
+    return Redirect(f"{root}{target}", status_code=303, cookies=[kept])
+
+
+def _session(request: AnyRequest, value: str, seconds: int) -> Cookie:
+    return Cookie(
+        key=cookies.name_of(request.scope, request.headers),
+        value=value,
+        path=cookies.path_of(request.scope),
+        max_age=seconds,
         secure=request.url.scheme == "https",
         httponly=True,
         samesite="strict",
     )
-    return Redirect(f"{root}{target}", status_code=303, cookies=[kept])
 
 
 async def _note(console: Console, name: str, status: int) -> None:
@@ -73,12 +76,11 @@ async def _note(console: Console, name: str, status: int) -> None:
 @post("/logout", guards=LOOK, include_in_schema=False, status_code=204)
 async def log_out(console: TheConsole, request: AnyRequest) -> Response[None]:
     """End the session."""
-    cookie = request.cookies.get(COOKIE)
+    cookie = cookies.kept(request.scope, request.headers)
     if cookie:
         await console.vault.log_out(cookie)
-    root = root_of(request)
-    answer: Response[None] = Response(None, status_code=204, headers={"HX-Redirect": f"{root}/login"})
-    answer.delete_cookie(COOKIE, path=root or "/")
+    answer: Response[None] = Response(None, status_code=204, headers={"HX-Redirect": f"{root_of(request)}/login"})
+    answer.set_cookie(_session(request, "", 0))
     return answer
 
 
