@@ -1,5 +1,6 @@
 """On a phone's screen: what can be done is where a thumb finds it, and what is written can be read."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -9,7 +10,9 @@ from tests.integration.test_web_api import PASSWORD, make_app
 from tests.integration.web_harness import site_of
 from tests.servers.database import run_apart
 from windlass import Every
+from windlass.core.clock import SECOND
 from windlass.limits import limit_record
+from windlass.web.access import audit
 from windlass.web.access.roles import Role
 from windlass.web.access.vault import Vault
 
@@ -18,6 +21,14 @@ PLACES = """() => Array.from(document.querySelectorAll("tbody button, tbody .but
     const {left, right, height} = one.getBoundingClientRect();
     return [one.textContent.trim(), left, right, height];
 })"""
+
+BEYOND = """(selector) => {
+    const all = Array.from(document.querySelectorAll(`${selector}, ${selector} td, ${selector} td *`));
+    const beyond = (one) => one.getBoundingClientRect().right > innerWidth || one.scrollWidth > one.clientWidth + 1;
+    return all.filter((one) => one.clientWidth && beyond(one)).map((one) => one.textContent);
+}"""
+
+CELLS = "row => Array.from(row.cells, one => one.getBoundingClientRect()).map(({y, width}) => [y, width])"
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +44,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
             await vault.add_token("ci", Role.VIEWER, None)
             await mine.schedules.add("every/minute", mine.find_task("add").bind(1, 2), Every(minutes=1))
             await mine.find_task("later").enqueue(1)
+            await audit.begin(store, _done("PATCH", "/api/v1/limits/customer:42", "rate=100/m", 200))
+            await audit.begin(store, _done("DELETE", f"/api/v1/schedules/{'every-minute-' * 9}", "", 0))
             await store.put_limit(limit_record(key="customer:42", concurrency=3, rate="100/m"))
             run.append((await mine.workflows["chain"].start(3)).id)
             async with mine.worker():
@@ -42,6 +55,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     run_apart(fill)
     with site_of(app) as where, make_app(app.url).start_worker_thread(queues=["nothing"]):
         yield where, run[0]
+
+
+def _done(method: str, path: str, what: str, status: int) -> audit.Entry:
+    at = int(time.time() * SECOND)
+    return audit.Entry(at=at, who="ada", how="session", method=method, path=path, what=what, status=status)
 
 
 @pytest.fixture
@@ -76,6 +94,20 @@ def test_buttons_of_rows_are_on_the_screen_and_as_large_as_a_thumb(page: Page, p
         assert right <= WIDTH, name
         assert height >= 36, name
     assert page.evaluate("document.documentElement.scrollWidth") == WIDTH
+
+
+def test_what_was_done_can_be_read(page: Page) -> None:
+    """All of it, without pushing a table to and fro: as wide as the screen, and what is long goes on below."""
+    page.goto("/settings")
+    entries = page.locator("#audit tbody tr", has_text="/api/v1/")
+    expect(entries).to_have_count(2)
+    assert page.evaluate("document.documentElement.scrollWidth") == WIDTH
+    assert page.evaluate(BEYOND, "#audit") == []
+    for entry in entries.all():
+        (when, _), (who, _), (what, width), (answer, _) = entry.evaluate(CELLS)
+        assert width > WIDTH * 0.8, "what was done has a line for itself"
+        assert when < who < what < answer
+    expect(entries.last.locator("td").last).to_have_text("200")
 
 
 def test_the_names_of_steps_can_be_read(page: Page, site: tuple[str, str]) -> None:
