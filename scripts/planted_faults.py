@@ -2482,7 +2482,7 @@ MUTANTS: list[Mutant] = [
         file="web/access/known.py",
         old="if found.used_at + _RECENT > now and found.read_at + FRESH / 2 <= now",
         new="if False",
-        tests=("tests/integration/test_web_costs.py", "tests/unit/test_known_visitors.py"),
+        tests=("tests/unit/test_known_visitors.py",),
     ),
     Mutant(
         name="web: whoever comes while others are looked up asks alone",
