@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, Self, TypeAlias, TypeVar
 
 import msgspec
@@ -33,6 +34,9 @@ Taken: TypeAlias = "tuple[Path, Draft | tuple[Draft, ...]]"
 Takes: TypeAlias = "Sequence[Taken]"
 
 
+_NONE: Mapping[Draft, None] = MappingProxyType({})
+
+
 @dataclass(slots=True, eq=False, kw_only=True)
 class Draft:
     """A step that is being traced: all that its job will need."""
@@ -52,8 +56,10 @@ class Draft:
     """Set for a map."""
 
     @property
-    def parents(self) -> dict[Draft, None]:
+    def parents(self) -> Mapping[Draft, None]:
         """The steps that it depends on, each once, in the order in which it names them."""
+        if not self.takes and not self.after and self.when is None:
+            return _NONE
         found: dict[Draft, None] = {}
         for _, source in self.takes:
             for one in source if isinstance(source, tuple) else (source,):

@@ -47,8 +47,11 @@ class Trace:
     def add(self, recipe: Recipe, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Draft:
         """Add a step that runs a task with these arguments."""
         _check(recipe, self)
-        payload, takes = self.encode(recipe, args, kwargs)
         spec = recipe.spec
+        if any(map(_has_steps, args)) or any(map(_has_steps, kwargs.values())):
+            payload, takes = self.encode(recipe, args, kwargs)
+        else:
+            payload, takes = spec.signature.encode(args, kwargs), ()
         limit_key = None
         if recipe.limit_by is not None:
             if any(path[0] == recipe.limit_by for path, _ in takes):
