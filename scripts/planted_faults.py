@@ -2648,8 +2648,8 @@ MUTANTS: list[Mutant] = [
         name="tracing: a worker draws jobs into its own trace",
         breaks="a job's trace is its creator's",
         file="telemetry.py",
-        old="if headers else Context()",
-        new="if headers else None",
+        old="if headers else _NOTHING",
+        new="if headers else Came({}, get_current(), None)",
         tests=("tests/integration/test_tracing.py",),
     ),
     Mutant(
@@ -2779,6 +2779,22 @@ MUTANTS: list[Mutant] = [
         old="    except BaseException:\n        log.exception",
         new="    except Exception:\n        log.exception",
         tests=("tests/integration/test_engine_running.py", "-k", "hook"),
+    ),
+    Mutant(
+        name="hooks: what `after` raises ends the worker's work on the attempt",
+        breaks="a hook harms no job",
+        file="engine/hooks.py",
+        old="        except BaseException:\n            log.exception",
+        new="        except Exception:\n            log.exception",
+        tests=("tests/integration/test_engine_running.py", "-k", "hook"),
+    ),
+    Mutant(
+        name="tracing: what one job brought along is the next one's",
+        breaks="a job's trace is its creator's",
+        file="telemetry.py",
+        old="        if came.headers != headers:",
+        new="        if not came.headers:",
+        tests=("tests/integration/test_tracing.py",),
     ),
     Mutant(
         name="hooks: every failure is the last",

@@ -35,6 +35,8 @@ MOST_BAGGAGE = 1024
 _SYSTEMS = {"postgres": "postgresql", "rediss": "redis", "unix": "redis", "valkey": "redis", "valkeys": "redis"}
 """URL schemes whose database has another name in the conventions."""
 _W3C = TraceContextTextMapPropagator()
+_NOWHERE = Context()
+"""No span and no baggage. Contexts are never changed, so one is enough."""
 
 
 class Here(NamedTuple):
@@ -43,6 +45,19 @@ class Here(NamedTuple):
     context: Context
     in_trace: bool
     sampled: bool
+
+
+class Came(NamedTuple):
+    """What a job brought along."""
+
+    headers: dict[str, str]
+    context: Context
+    unsampled: Span | None
+    """Who enqueued it, if that trace is not sampled: then so are the attempts, as samplers decide that heed their
+    parents. To ask them costs more than many tasks."""
+
+
+_NOTHING = Came({}, _NOWHERE, None)
 
 
 class Tracing(Middleware):
@@ -57,7 +72,8 @@ class Tracing(Middleware):
         self._open: dict[Current, tuple[Span, Token[Context]]] = {}
         self._steps: dict[bytes, SpanContext] = {}
         """Spans of steps that were created lately, by job: a run's steps are stored one after the other."""
-        self._here = Here(Context(), in_trace=False, sampled=False)
+        self._here = Here(_NOWHERE, in_trace=False, sampled=False)
+        self._came = _NOTHING
 
     def here(self) -> Here:
         """How a job that is enqueued here and now stands to traces: the same object for as long as nobody enters or
@@ -92,17 +108,28 @@ class Tracing(Middleware):
 
     def before(self, attempt: Current, headers: dict[str, str]) -> None:
         """Begin the span of an attempt, as a child of the job's: whatever context the worker itself was started in."""
-        context = propagate.extract(headers, Context()) if headers else Context()
-        span = self._begin(attempt, context)
-        self._open[attempt] = span, attach(trace.set_span_in_context(span, context))
+        came = self._read(headers) if headers else _NOTHING
+        span = self._begin(attempt, came)
+        context = came.context if span is came.unsampled else trace.set_span_in_context(span, came.context)
+        self._open[attempt] = span, attach(context)
 
-    def _begin(self, attempt: Current, context: Context) -> Span:
-        parent = trace.get_current_span(context)
-        said = parent.get_span_context()
-        if said.is_valid and not said.trace_flags.sampled:
-            return parent  # as samplers decide that heed their parents; asking them costs more than many tasks
+    def _read(self, headers: dict[str, str]) -> Came:
+        """What propagators make of them. The last answer is remembered: to read them takes longer than the rest, and
+        jobs that were enqueued together in a trace that is not sampled have all the same."""
+        came = self._came
+        if came.headers != headers:
+            context = propagate.extract(headers, _NOWHERE)
+            parent = trace.get_current_span(context)
+            said = parent.get_span_context()
+            unsampled = said.is_valid and not said.trace_flags.sampled
+            came = self._came = Came(headers.copy(), context, parent if unsampled else None)
+        return came
+
+    def _begin(self, attempt: Current, came: Came) -> Span:
+        if came.unsampled is not None:
+            return came.unsampled
         links = () if attempt.failed_span is None else _links_to(attempt.failed_span)
-        span = self._tracer.start_span(f"process {attempt.queue}", context, SpanKind.CONSUMER, links=links)
+        span = self._tracer.start_span(f"process {attempt.queue}", came.context, SpanKind.CONSUMER, links=links)
         if span.is_recording():
             attempt.span = _traceparent(span.get_span_context())
             span.set_attributes(_messaging("process", attempt.task, attempt.queue))
@@ -114,7 +141,7 @@ class Tracing(Middleware):
     def failed(self, attempt: Current, error: BaseException, *, dead: bool) -> None:
         """Say in the span why the attempt failed. One whose process died has left no span: it gets one now."""
         opened = self._open.get(attempt)
-        span = self._begin(attempt, propagate.extract(attempt.headers, Context())) if opened is None else opened[0]
+        span = self._begin(attempt, self._read(attempt.headers)) if opened is None else opened[0]
         if span.is_recording():
             kind = type(error)
             span.set_attribute("error.type", f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins."))
@@ -165,7 +192,7 @@ def _traceparent(span: SpanContext) -> str:
 
 
 def _links_to(traceparent: str) -> list[Link]:
-    context = _W3C.extract({"traceparent": traceparent}, Context())
+    context = _W3C.extract({"traceparent": traceparent}, _NOWHERE)
     span = trace.get_current_span(context).get_span_context()
     return [Link(span)] if span.is_valid else []
 

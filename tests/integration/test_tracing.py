@@ -12,7 +12,7 @@ from opentelemetry import baggage, context, trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Decision, Sampler, SamplingResult
 from opentelemetry.semconv._incubating.attributes import messaging_attributes as names
 from opentelemetry.semconv.attributes import db_attributes, error_attributes
 from opentelemetry.trace import SpanKind, StatusCode
@@ -339,6 +339,39 @@ async def test_a_sampled_out_trace_stays_so_and_costs_no_store_spans(tmp_path: P
         "the context travels, and says that it is not sampled"
     )
     assert exporter.get_finished_spans() == ()
+
+
+async def test_a_worker_asks_no_sampler_about_jobs_of_unsampled_traces(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    class Never(Sampler):
+        def should_sample(self, parent_context: Any, trace_id: int, name: str, *_: Any, **__: Any) -> SamplingResult:
+            asked.append(name)
+            return SamplingResult(Decision.DROP)
+
+        def get_description(self) -> str:
+            return "never"
+
+    provider = TracerProvider(sampler=Never())
+    app = App(f"sqlite:///{tmp_path}/windlass.db", tracing=provider)
+
+    @app.task
+    async def work() -> int:
+        return trace.get_current_span().get_span_context().trace_id
+
+    jobs, expected = [], []
+    for _ in range(2):
+        with provider.get_tracer("test").start_as_current_span("request") as span:
+            jobs += [await work.enqueue(), await work.enqueue()]
+            expected += [span.get_span_context().trace_id] * 2
+    begins_one = await work.enqueue()
+    async with app.worker(concurrency=1):
+        found = [await job.result(SOON) for job in jobs]
+        begun = await begins_one.result(SOON)
+    await app.aclose()
+    assert found == expected
+    assert begun not in {0, *expected}
+    assert asked == ["request", "request", "process default"]
 
 
 async def test_jobs_of_an_unsampled_trace_share_headers_and_no_others(tmp_path: Path) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 
 from windlass.context import Middleware
-from windlass.engine.attempt import Attempt
+from windlass.engine.attempt import Attempt, Failure
 
 log = logging.getLogger("windlass.engine")
+_FAILED = "middleware %s failed after job %s"
 
 
 def run_before(middleware: Sequence[Middleware], attempt: Attempt) -> None:
@@ -21,24 +21,23 @@ def run_before(middleware: Sequence[Middleware], attempt: Attempt) -> None:
 def run_after(middleware: Sequence[Middleware], attempt: Attempt, error: BaseException | None) -> None:
     """Call the hooks in the opposite order. What one raises is logged: the attempt has ended."""
     for hook in reversed(middleware):
-        _tell_failure(hook, attempt)
-        _guarded(hook, attempt, partial(hook.after, attempt, error))
+        if attempt.failure is not None:
+            _tell_failure(hook, attempt, attempt.failure)
+        try:
+            hook.after(attempt, error)
+        except BaseException:
+            log.exception(_FAILED, type(hook).__name__, attempt.job_id)
 
 
 def run_failed(middleware: Sequence[Middleware], attempt: Attempt) -> None:
     """Tell the hooks of a failure where there is nothing else to tell: its process is gone."""
     for hook in reversed(middleware):
-        _tell_failure(hook, attempt)
+        if attempt.failure is not None:
+            _tell_failure(hook, attempt, attempt.failure)
 
 
-def _tell_failure(hook: Middleware, attempt: Attempt) -> None:
-    if attempt.failure is not None:
-        error, dead = attempt.failure
-        _guarded(hook, attempt, partial(hook.failed, attempt, error, dead=dead))
-
-
-def _guarded(hook: Middleware, attempt: Attempt, call: Callable[[], None]) -> None:
+def _tell_failure(hook: Middleware, attempt: Attempt, failure: Failure) -> None:
     try:
-        call()
+        hook.failed(attempt, failure.error, dead=failure.dead)
     except BaseException:
-        log.exception("middleware %s failed after job %s", type(hook).__name__, attempt.job_id)
+        log.exception(_FAILED, type(hook).__name__, attempt.job_id)
