@@ -13,18 +13,26 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
 
-def _tracing() -> TracerProvider | bool:
-    """What ``BENCH_TRACING`` says: see `bench.watched`."""
-    sampler = os.environ.get("BENCH_TRACING")
-    if sampler is None:
-        return False
+def _provider(wanted: str) -> TracerProvider:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 
-    return TracerProvider(sampler={"out": ALWAYS_OFF, "all": ALWAYS_ON}[sampler])
+    return TracerProvider(sampler=ALWAYS_ON if wanted == "all" else ALWAYS_OFF)
 
 
-app = App(tracing=_tracing())
+def _app() -> App:
+    """An app that is traced as ``BENCH_TRACING`` says: see `bench.watched`."""
+    wanted = os.environ.get("BENCH_TRACING")
+    if wanted is None:
+        return App()
+    if wanted != "hand":
+        return App(tracing=_provider(wanted))
+    from bench.traced_by_hand import ByHand
+
+    return App(middleware=[ByHand(_provider(wanted))])
+
+
+app = _app()
 
 
 BUSY = float(os.environ.get("BENCH_BUSY", "0"))
