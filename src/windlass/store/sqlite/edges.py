@@ -137,8 +137,9 @@ class Cascade:
     def _catch_up(self, jobs: Sequence[_Finished]) -> None:
         """All that follows from the end of these jobs has been done."""
         behind = [job.n for job in jobs if job.n in self._behind]
-        self._tx.db.executemany(_CATCH_UP, [(n,) for n in behind])
-        self._tx.db.executemany(_START_RETENTION, [(self._tx.now, n) for n in behind])
+        if behind:
+            self._tx.db.executemany(_CATCH_UP, [(n,) for n in behind])
+            self._tx.db.executemany(_START_RETENTION, [(self._tx.now, n) for n in behind])
 
     def _leave_behind(self) -> None:
         left = [job for job in self._finished if self._behind.get(job.n) != job]
