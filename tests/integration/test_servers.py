@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.servers.postgres import PostgresServer
+from tests.servers.postgres import PostgresServer, postgres_program
 from tests.servers.redis import RedisServer
 from tests.servers.server import Server
 
@@ -49,3 +51,16 @@ def test_its_data_goes_with_it(server: Server) -> None:
     server.destroy()
     assert not server.folder.exists()
     server.destroy()
+
+
+def test_the_postgresql_that_comes_first_on_the_path_is_taken_whole(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The programs of one version are not mixed with those of another."""
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    for name in ("postgres", "initdb"):
+        (tmp_path / name).touch(0o755)
+    assert postgres_program("initdb") == str(tmp_path / "initdb")
+    with pytest.raises(pytest.skip.Exception, match="there is no pg_basebackup in"):
+        postgres_program("pg_basebackup")

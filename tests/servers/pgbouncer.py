@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-
-from tests.servers.postgres import PostgresServer, as_postgres
+from tests.servers.postgres import PostgresServer, accepts_sessions, as_postgres
 from tests.servers.server import Server, find_binary
 
 
@@ -46,8 +44,4 @@ class PgBouncer(Server):
 
     def is_ready(self) -> bool:
         """Whether it accepts clients."""
-        found = subprocess.run(
-            [find_binary("pg_isready", "postgresql"), "-q", "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres"],
-            check=False,
-        )
-        return found.returncode == 0
+        return accepts_sessions(self.port)

@@ -9,6 +9,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from psycopg import pq
+
 from tests.conftest import skip_or_fail
 from tests.servers.server import Server, find_binary
 
@@ -26,6 +28,19 @@ def as_postgres(folder: Path) -> dict[str, Any]:
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
+def postgres_program(name: str) -> str:
+    """Find a program of the PostgreSQL whose server is found, and not of another that is installed beside it."""
+    program = Path(find_binary("postgres", "postgresql")).resolve().with_name(name)
+    if not program.exists():
+        skip_or_fail(f"there is no {name} in {program.parent}, where the server is")
+    return str(program)
+
+
+def accepts_sessions(port: int) -> bool:
+    """Whether a server, or a pooler, at this port of ours accepts sessions."""
+    return pq.PGconn.ping(f"host=127.0.0.1 port={port} user=postgres connect_timeout=3".encode()) == pq.Ping.OK
+
+
 class PostgresServer(Server):
     """A private PostgreSQL with a database ``postgres`` and a superuser of that name, who needs no password.
 
@@ -36,7 +51,7 @@ class PostgresServer(Server):
     stop_signal = signal.SIGINT  # a fast shutdown: sessions are ended, not waited for
 
     def __init__(self, **settings: str) -> None:
-        self._program = find_binary("postgres", "postgresql")
+        self._program = postgres_program("postgres")
         super().__init__()
         self._settings = {
             "port": str(self.port),
@@ -58,7 +73,7 @@ class PostgresServer(Server):
         """See `Server`; the first start makes the data directory."""
         if not self.data.exists():
             subprocess.run(
-                [find_binary("initdb", "postgresql"), "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8",
+                [postgres_program("initdb"), "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8",
                  "--locale=C", "--no-sync"],
                 check=True, capture_output=True, cwd=self.folder, **self.run_as,
             )  # fmt: skip
@@ -71,11 +86,7 @@ class PostgresServer(Server):
 
     def is_ready(self) -> bool:
         """Whether it accepts sessions."""
-        found = subprocess.run(
-            [find_binary("pg_isready", "postgresql"), "-q", "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres"],
-            check=False,
-        )
-        return found.returncode == 0
+        return accepts_sessions(self.port)
 
 
 class PostgresReplica(PostgresServer):
@@ -89,7 +100,7 @@ class PostgresReplica(PostgresServer):
         """See `Server`; the first start copies the primary."""
         if not self.data.exists():
             subprocess.run(
-                [find_binary("pg_basebackup", "postgresql"), "-D", self.data, "-d", self._primary.url, "-R",
+                [postgres_program("pg_basebackup"), "-D", self.data, "-d", self._primary.url, "-R",
                  "-X", "stream", "-c", "fast", "--no-sync"],
                 check=True, capture_output=True, cwd=self.folder, **self.run_as,
             )  # fmt: skip
@@ -98,6 +109,6 @@ class PostgresReplica(PostgresServer):
     def promote(self) -> None:
         """Have it be a server of its own, and return when it is."""
         subprocess.run(
-            [find_binary("pg_ctl", "postgresql"), "promote", "-w", "-D", self.data],
+            [postgres_program("pg_ctl"), "promote", "-w", "-D", self.data],
             check=True, capture_output=True, cwd=self.folder, **self.run_as,
         )  # fmt: skip
