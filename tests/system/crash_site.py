@@ -266,9 +266,13 @@ class CrashSite:
         until(lambda: self.unfinished() == 0, "every job to finish", timeout)
 
     def audit(self, *, doubtful: Iterable[bytes] = ()) -> None:
-        """Hold the books against the store and the log; see `tests.system.audit`."""
-        found = list(
-            findings(self.books, self.ask(snapshot.take(self.store)), self.marks(), doubtful=frozenset(doubtful))
+        """Hold the books against the store and the log; see `tests.system.audit`. Prints what it counted (``-rP``)."""
+        marks = self.marks()
+        found = list(findings(self.books, self.ask(snapshot.take(self.store)), marks, doubtful=frozenset(doubtful)))
+        started = [mark.job for mark in marks if mark.what == "start"]
+        sys.stdout.write(
+            f"audit: {len(self.books.expected)} jobs, {len(started) - len(set(started))} extra executions "
+            f"({self.books.interrupted} jobs may have been interrupted), {len(found)} findings\n"
         )
         assert not found, f"{len(found)} findings:\n" + "\n".join(found[:20])
 

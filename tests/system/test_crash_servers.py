@@ -16,7 +16,7 @@ from tests.servers.postgres import PostgresServer
 from tests.servers.proxy import Proxy, Weather
 from tests.servers.redis import RedisServer
 from tests.servers.server import Server
-from tests.system.crash_site import PATIENCE, SCALE, CrashSite, Fleet, until
+from tests.system.crash_site import PATIENCE, SCALE, CrashSite, Fleet, sizes, until
 from windlass.core.errors import StoreUnavailable
 from windlass.core.lifecycle import State
 
@@ -25,6 +25,8 @@ SLOTS = 20
 """Of each process."""
 LEASE = 1.0
 HALF_A_MINUTE = 30.0
+LINE = 37
+"""Bytes for each acknowledgement: an id and a line feed."""
 BACK_WITHIN = 15.0
 """Seconds within which workers have to go on after the end of an outage, on a busy machine."""
 
@@ -208,6 +210,34 @@ def carry_out(network: Network, jobs: int, faults: list[Fault]) -> None:
 @pytest.mark.timeout(180)
 def test_nothing_is_lost_and_nothing_ends_twice(network: Network) -> None:
     carry_out(network, 6000, network.site.rng.sample(FAULTS, len(FAULTS)))
+
+
+@sizes(4000, 100_000)
+def test_producers_store_each_job_once(network: Network, jobs: int) -> None:
+    """They are on the far side too: whatever is not answered is sent again, and nobody hears of it."""
+    site = network.site
+    fleet = network.workers()
+    fleet.excuse("Traceback")
+    files = [site.folder / f"acknowledged-{n}" for n in range(2)]
+    for file in files:
+        file.touch()
+    producers = [site.producer(jobs // 2, file, network.far_url) for file in files]
+    happened = 0
+    for size in range(0, jobs // 2 * LINE, jobs // 20 * LINE):
+        until(lambda least=size: all(file.stat().st_size >= least for file in files), "acknowledgements")
+        if any(producer.poll() is None for producer in producers):
+            site.rng.choice(FAULTS)(network, fleet)
+            network.answers_again()
+            happened += 1
+    for producer, file in zip(producers, files, strict=True):
+        printed, _ = producer.communicate(timeout=300)
+        assert producer.returncode == 0, printed
+        assert len(site.enter(file)) == jobs // 2
+    assert happened > 1, "the producers were gone before anything happened"
+    network.drained(300)
+    fleet.signal(signal.SIGTERM)
+    assert fleet.ended() == 0
+    site.audit()
 
 
 @pytest.mark.soak
