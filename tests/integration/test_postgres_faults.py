@@ -98,6 +98,18 @@ async def _heard_good_bye(connections: list[Any]) -> bool:
     return all(connection.is_closed() for connection in connections)
 
 
+async def test_a_connection_that_the_server_ends_because_it_is_idle_costs_no_call(url: str) -> None:
+    """Also where the driver has had no time to hear of it."""
+    async with opened(f"{url}?options=-c%20idle_session_timeout%3D50") as store, administrator(url) as admin:
+        if admin.get_server_version() < (14,):
+            pytest.skip("PostgreSQL 13 ends no idle session")
+        for _ in range(3):
+            await put(store)
+            time.sleep(0.2)  # noqa: ASYNC251 - the loop has no time
+        await put(store)
+        assert sum((await store.counts()).values()) == 4
+
+
 async def test_a_call_whose_connection_is_ended_says_so_and_the_next_one_works(url: str) -> None:
     async with opened(url) as store, administrator(url) as admin:
         await store.now()
@@ -324,6 +336,7 @@ async def test_a_server_that_may_not_be_written_to(url: str) -> None:
         ("53100", "StoreFull", "no room left on the disk"),
         ("53300", "StoreUnavailable", "injected"),
         ("57P03", "StoreUnavailable", "injected"),
+        ("25P04", "StoreUnavailable", "injected"),  # transaction_timeout
         ("42501", "StoreReadOnly", "may not be written to"),
         ("22012", "StoreError", "injected"),
     ],
@@ -337,7 +350,7 @@ async def test_what_the_server_raises_is_told_in_the_words_of_the_port(
         assert type(caught.value).__name__ == error
 
 
-@pytest.mark.parametrize("code", ["40P01", "40001", "53200"])
+@pytest.mark.parametrize("code", ["40P01", "40001", "53200", "57P05"])
 async def test_what_was_undone_because_of_others_is_done_again(url: str, code: str) -> None:
     async with opened(url) as store, administrator(url) as admin, injected(admin, code, times=3):
         job_id = await put(store)

@@ -15,6 +15,7 @@ _AGAIN = (
     server.SerializationError,
     server.UniqueViolationError,
     server.OutOfMemoryError,
+    server.IdleSessionTimeoutError,  # nothing was done: only who does nothing is told that
     # The connection was told good-bye while it was idle, and the driver has not got to that yet: nothing was sent.
     asyncpg.InternalClientError,
 )
@@ -34,6 +35,7 @@ _DOWN = (
     server.CrashShutdownError,
     server.DatabaseDroppedError,
     server.IdleInTransactionSessionTimeoutError,
+    server.TransactionTimeoutError,  # since PostgreSQL 17
     server.TooManyConnectionsError,
     server.QueryCanceledError,
     server.LockNotAvailableError,
@@ -52,7 +54,7 @@ DRIVER = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.Intern
 
 def may_be_repeated(error: BaseException) -> bool:
     """Whether nothing of it was done, because of others, so that it is worth another try at once."""
-    return isinstance(error, _AGAIN)
+    return isinstance(error, _AGAIN) or isinstance(error.__cause__, server.IdleSessionTimeoutError)
 
 
 def translate(error: Exception, where: str) -> StoreError:
