@@ -56,6 +56,7 @@ BESIDE = ("tests/integration/test_postgres_beside.py",)
 POOLER = ("tests/integration/test_postgres_pooler.py",)
 POSTGRES_LOCKS = ("tests/integration/test_postgres_locks.py",)
 POSTGRES_HINTS = ("tests/integration/test_postgres_hints.py",)
+PLANS = ("tests/integration/test_postgres_plans.py",)
 TWO_LAYOUTS = ("tests/system/test_postgres_layouts.py",)
 PAUSING = ("tests/integration/test_engine_batching.py", "-k", "pause")
 WALKS = ("tests/integration/test_sqlite_walks.py", "tests/conformance", "-k", "walk or sqlite-insights")
@@ -1779,6 +1780,22 @@ MUTANTS: list[Mutant] = [
         old="WHERE d.ctid = o.at AND d.xmin = o.version",
         new="WHERE d.id = (SELECT x.id FROM done x WHERE x.ctid = o.at)",
         tests=POSTGRES_LOCKS,
+    ),
+    Mutant(
+        name="postgres: dependants are looked for by a join",
+        breaks="no plan reads what it does not need, whatever statistics say",
+        file="store/sql/postgres/functions/edges.sql",
+        old="x.state + 0 = 0 OFFSET 0) j",
+        new="x.state + 0 = 0) j",
+        tests=PLANS,
+    ),
+    Mutant(
+        name="postgres: edges without a mark are looked for among everybody's",
+        breaks="no plan reads what it does not need, whatever statistics say",
+        file="store/sql/postgres/functions/edges.sql",
+        old="awaits(job, 0::smallint) OR",
+        new="EXISTS (SELECT FROM edges WHERE child = job AND policy = 0 AND outcome IS NULL) OR",
+        tests=PLANS,
     ),
     Mutant(
         name="postgres: a purge does not look at parents",

@@ -153,9 +153,10 @@ UNION ALL
     WHERE NOT e.closed AND j.state = 0 LIMIT $1);
 
 -- name: open_parents
-SELECT e.parent, e.policy, coalesce(j.state, d.state) FROM windlass.edges e
-    LEFT JOIN windlass.jobs j ON j.id = e.parent LEFT JOIN windlass.done d ON d.id = e.parent
-WHERE e.child = $1 AND e.policy >= 0 AND e.outcome IS NULL AND EXISTS (SELECT FROM windlass.bodies b WHERE b.id = $1)
+SELECT e.parent, e.policy, coalesce(
+    (SELECT j.state FROM windlass.jobs j WHERE j.id = e.parent), (SELECT d.state FROM windlass.done d WHERE d.id = e.parent)
+) FROM windlass.edges e
+WHERE e.child = $1 AND e.policy >= 0 AND coalesce(e.outcome, 0) = 0 AND EXISTS (SELECT FROM windlass.bodies b WHERE b.id = $1)
 ORDER BY e.n LIMIT $2;
 
 -- name: limits

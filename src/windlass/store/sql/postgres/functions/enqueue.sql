@@ -269,7 +269,8 @@ BEGIN
             ) n;
         END IF;
         holders := ARRAY(
-            SELECT j.id FROM unnest(task_numbers, keys) AS g (task, key) JOIN jobs j ON j.task = g.task AND j.key = g.key
+            SELECT j.id FROM unnest(task_numbers, keys) AS g (task, key)
+                CROSS JOIN LATERAL (SELECT x.id FROM jobs x WHERE x.task = g.task AND x.key = g.key OFFSET 0) j
             WHERE g.key IS NOT NULL
         );
     END IF;
@@ -404,7 +405,7 @@ BEGIN
         WITH wanted AS MATERIALIZED (
             SELECT g.k, g.parent, g.child, g.policy, coalesce(j.state + 0 = 0, false) AS waits
             FROM unnest(parents, dependants, policies) WITH ORDINALITY AS g (parent, child, policy, k)
-                LEFT JOIN jobs j ON j.id = g.child
+                LEFT JOIN LATERAL (SELECT x.state FROM jobs x WHERE x.id = g.child OFFSET 0) j ON true
             ORDER BY g.k
         ), added AS (
             INSERT INTO edges (parent, child, n, policy)
@@ -412,7 +413,7 @@ BEGIN
             ON CONFLICT DO NOTHING
         )
         SELECT array_agg(CASE WHEN w.waits OR EXISTS (
-            SELECT FROM edges e JOIN bodies b ON b.id = e.child WHERE e.parent = w.parent AND e.child = w.child
+            SELECT FROM edges e JOIN bodies b ON b.id = e.child WHERE e.parent = w.parent AND e.child = w.child OFFSET 0
         ) THEN 0 ELSE 2 END ORDER BY w.k) INTO answers FROM wanted w;
         -- A parent that is ready was locked for a moment, in which a claim may have passed over it.
         PERFORM tell_ready(ARRAY(SELECT p.id FROM unnest(held, states) AS p (id, state) WHERE p.state = 2));

@@ -31,7 +31,7 @@ BEGIN
         PERFORM tell_ready(part);
     END IF;
     done := done + cardinality(part);
-    SELECT min(j.due_at) INTO next_at FROM jobs j WHERE j.state = 1;
+    SELECT j.due_at INTO next_at FROM jobs j WHERE j.state = 1 ORDER BY j.due_at, j.n LIMIT 1;
     more := coalesce(next_at <= promote.now, false) OR EXISTS (
         SELECT FROM jobs j
         WHERE j.state < 3 AND j.attempt = 0 AND j.expires_at IS NOT NULL AND j.expires_at <= promote.now

@@ -56,8 +56,9 @@ BEGIN
     PERFORM FROM releases WHERE job = ANY (ids) ORDER BY job FOR UPDATE;
     PERFORM hold_jobs(
         parents, ARRAY(
-            SELECT e.child FROM edges e JOIN jobs j ON j.id = e.child
-            WHERE e.parent = ANY (ids) AND NOT e.closed AND j.state + 0 = 0
+            SELECT j.id FROM jobs j
+            WHERE j.id = ANY (ARRAY(SELECT e.child FROM edges e WHERE e.parent = ANY (ids) AND NOT e.closed))
+                AND j.state + 0 = 0
         ), ids || parents
     );
     FOR i IN 1..cardinality(ids) LOOP
@@ -112,8 +113,9 @@ BEGIN
     -- Parents before dependants, as whoever ends a job locks them.
     IF cardinality(parents) > 0 THEN held := (SELECT f.held FROM hold_parents(parents) f); END IF;
     WITH waiting AS MATERIALIZED (
-        SELECT j.id FROM edges e JOIN jobs j ON j.id = e.child WHERE e.parent = job_id AND NOT e.closed AND j.state + 0 = 0
-        ORDER BY j.id FOR NO KEY UPDATE OF j
+        SELECT j.id FROM jobs j
+        WHERE j.id = ANY (ARRAY(SELECT e.child FROM edges e WHERE e.parent = job_id AND NOT e.closed)) AND j.state + 0 = 0
+        ORDER BY j.id FOR NO KEY UPDATE
     ) SELECT coalesce(array_agg(w.id), '{}') INTO kids FROM waiting w;
     -- One by one, here and below: a join of all would be planned for a few, and take the square of their number.
     FOR kid IN
@@ -127,10 +129,11 @@ BEGIN
     UPDATE edges e SET closed = false, n = nextval('sequences'), outcome = (
         SELECT CASE WHEN d.state = 4 OR e.policy > 0 THEN d.state END FROM done d WHERE d.id = e.parent
     ) WHERE e.child = job_id AND e.policy >= 0
-        AND (EXISTS (SELECT FROM jobs j WHERE j.id = e.parent) OR EXISTS (SELECT FROM done d WHERE d.id = e.parent));
+        AND (EXISTS (SELECT FROM jobs j WHERE j.id = e.parent OFFSET 0)
+            OR EXISTS (SELECT FROM done d WHERE d.id = e.parent OFFSET 0));
     UPDATE done SET keep = coalesce(keep, purge_at - finished_at), purge_at = NULL
     WHERE id = ANY (held) AND purge_at IS NOT NULL;
-    RETURN EXISTS (SELECT FROM edges WHERE child = job_id AND policy >= 0 AND outcome IS NULL) AND verdict(job_id) <> 1;
+    RETURN EXISTS (SELECT FROM edges WHERE child = job_id AND policy >= 0 AND coalesce(outcome, 0) = 0) AND verdict(job_id) <> 1;
 END $$;
 
 CREATE FUNCTION skip(clock bigint, job_id uuid, given bytea, keep bigint, edges_most integer) RETURNS integer
@@ -156,7 +159,7 @@ DECLARE
     due bigint := greatest(at, instant(clock));
     part uuid[];
 BEGIN
-    part := ARRAY(SELECT j.id FROM jobs j WHERE j.id = ANY (ids) AND j.state = 1 ORDER BY j.id FOR NO KEY UPDATE);
+    part := ARRAY(SELECT j.id FROM jobs j WHERE j.id = ANY (ids) AND j.state + 0 = 1 ORDER BY j.id FOR NO KEY UPDATE);
     UPDATE jobs j SET due_at = due FROM unnest(part) AS p (id) WHERE j.id = p.id;
     IF cardinality(part) > 0 THEN PERFORM tell_scheduled(due); END IF;
     RETURN part;
@@ -170,8 +173,8 @@ BEGIN
     PERFORM hold_jobs('{}', '{}', ids);
     part := ARRAY(
         SELECT d.id FROM done d WHERE d.id = ANY (ids) AND d.finished_at + at_least <= instant(clock)
-            AND NOT EXISTS (SELECT FROM edges e WHERE e.parent = d.id AND NOT e.closed)
-            AND NOT EXISTS (SELECT FROM releases r WHERE r.job = d.id)
+            AND NOT EXISTS (SELECT FROM edges e WHERE e.parent = d.id AND NOT e.closed OFFSET 0)
+            AND NOT EXISTS (SELECT FROM releases r WHERE r.job = d.id OFFSET 0)
     );
     PERFORM remove_jobs(instant(clock), part);
     RETURN cardinality(part);

@@ -64,7 +64,10 @@ BEGIN
     FROM (
         SELECT g.id, g.k, j.id AS its, j.cancel_requested AS asked
         FROM unnest(ids, tokens) WITH ORDINALITY AS g (id, token, k)
-            LEFT JOIN jobs j ON j.id = g.id AND j.state + 0 = 3 AND j.session = s AND j.token = g.token
+            LEFT JOIN LATERAL (
+                SELECT x.id, x.cancel_requested FROM jobs x
+                WHERE x.id = g.id AND x.state + 0 = 3 AND x.session = s AND x.token = g.token OFFSET 0
+            ) j ON true
     ) h;
     PERFORM give_back(t, ARRAY(
         SELECT j.id FROM jobs j WHERE j.state = 3 AND j.session = s AND j.request <= answered EXCEPT SELECT unnest(still)
