@@ -11,7 +11,7 @@ from tests.servers.redis import RedisServer
 from windlass.core.clock import DAY
 from windlass.core.graph import MAX_EDGES_PER_CALL, EdgePolicy
 from windlass.core.lifecycle import State
-from windlass.core.model import MAX_BATCH, STORED, Edge, NewJob, Parent
+from windlass.core.model import KEEP, MAX_BATCH, STORED, Edge, NewJob, Parent
 from windlass.core.redis_url import RedisURL
 from windlass.store.redis import RedisStore
 from windlass.testing.duel import ManualClock
@@ -166,3 +166,82 @@ async def test_open_parents_are_read_in_steps(store: RedisStore, redis_server: R
     said = redis_server.ask(b"INFO commandstats\r\n")
     scans, calls = (int(re.findall(rb"cmdstat_%s:calls=(\d+)" % name, said)[0]) for name in (b"hscan", b"evalsha"))
     assert scans <= 2 * calls
+
+
+async def ended_in_steps(store: RedisStore, limit: int, most: int) -> None:
+    """Go on behind the cursors, by as many edges at a time."""
+    for _ in range(most):
+        moved = await store.release_edges(limit)
+        assert moved.done <= limit
+        if not moved.more:
+            return
+    raise AssertionError("the cursors do not come to an end")
+
+
+async def purge_instants(store: RedisStore, jobs: Sequence[NewJob]) -> set[int | None]:
+    """When these jobs are to be purged."""
+    found: set[int | None] = set()
+    for at in range(0, len(jobs), MAX_BATCH):
+        records = await store.get_jobs([job.id for job in jobs[at : at + MAX_BATCH]])
+        found |= {record.purge_at for record in records if record is not None}
+    return found
+
+
+@pytest.mark.parametrize(("count", "limit"), [(1, 1), (4, 1), (5, 1), (700, 7), (2000, 256)])
+async def test_parents_are_kept_until_the_last_edge_is_closed_however_many_there_are(
+    store: RedisStore, clock: ManualClock, redis_server: RedisServer, count: int, limit: int
+) -> None:
+    """They are few and many, in the job's own fields and in a hash of their own; and a replay comes in between."""
+    child, parents = await with_parents(store, count)
+    last = new_job(parents=[Parent(child.id, EdgePolicy.DONE)])
+    await enqueue(store, last)
+    for parent in parents[1:]:
+        await store.skip(parent.id, b"1")
+    while (await store.release_edges()).more:
+        pass
+    assert await purge_instants(store, parents) == {None}
+    await store.cancel([child.id])
+    await store.release_edges(limit)
+    await store.replay([child.id])
+    assert await purge_instants(store, parents) == {None}
+    await store.cancel([child.id, parents[0].id])
+    await ended_in_steps(store, limit, 2 * count + 10)
+    assert await purge_instants(store, parents) == {clock() + KEEP}
+    assert [record and record.state for record in await store.get_jobs([last.id])] == [State.READY]
+    await ends_with_nothing_left(store, clock, redis_server, [last])
+
+
+async def test_what_is_marked_is_not_marked_again_for_what_is_to_be_closed(store: RedisStore) -> None:
+    first = new_job()
+    middle = new_job(parents=[Parent(first.id, EdgePolicy.DONE)])
+    await enqueue(store, first, middle)
+    await enqueue(store, *(new_job(parents=[Parent(middle.id)]) for _ in range(MAX_EDGES_PER_CALL + 44)))
+    await store.cancel([middle.id])
+    await ended_in_steps(store, 44, 20)
+
+
+async def test_what_is_armed_after_an_end_waits_for_the_next_one(store: RedisStore) -> None:
+    """The parent's own marks are still on their way then."""
+    first, middle = new_job(), new_job()
+    await enqueue(store, first, middle)
+    others = [new_job(parents=[Parent(first.id)]) for _ in range(2 * MAX_EDGES_PER_CALL)]
+    child = new_job(parents=[Parent(middle.id), Parent(first.id)])
+    await enqueue(store, child, *others)
+    await store.cancel([first.id])
+    assert [record and record.state for record in await store.get_jobs([child.id])] == [State.CANCELLED]
+    await store.replay([child.id])
+    while (await store.release_edges()).more:
+        pass
+    assert [record and record.state for record in await store.get_jobs([child.id])] == [State.WAITING]
+
+
+async def test_the_end_of_a_job_with_very_many_parents_is_bounded(store: RedisStore, redis_server: RedisServer) -> None:
+    child, _ = await with_parents(store)
+    await store.cancel([child.id])
+    steps, more = 0, True
+    while more:
+        before = commands(redis_server)
+        more = (await store.release_edges()).more
+        assert commands(redis_server) - before < MOST
+        steps += 1
+    assert steps >= PARENTS / MAX_EDGES_PER_CALL - 2

@@ -285,8 +285,8 @@ async def test_a_replica_is_read_only_and_says_so(server: RedisServer, store: Re
 
 async def test_another_layout_is_refused_by_every_verb(server: RedisServer, store: RedisStore) -> None:
     await enqueue(store, new_job())
-    server.ask(b"SET {windlass}:layout 2\r\n")
-    with pytest.raises(SchemaMismatch, match="version 2"):
+    server.ask(b"SET {windlass}:layout 3\r\n")
+    with pytest.raises(SchemaMismatch, match="version 3"):
         await enqueue(store, new_job())
     with pytest.raises(SchemaMismatch):
         await store.counts()

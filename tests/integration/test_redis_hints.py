@@ -11,7 +11,7 @@ import pytest
 from tests.integration.engine_harness import LEASE, Running, Switch, enqueue, new_job, new_session, running, spec
 from tests.servers.redis import RedisServer
 from windlass.core.lifecycle import Outcome, State
-from windlass.core.model import ClaimRequest, Lane, Settings, Settled, Settlement
+from windlass.core.model import ClaimRequest, Lane, Parent, Settings, Settled, Settlement
 from windlass.core.records import JobResult, Reason
 from windlass.core.requirements import Offer
 from windlass.engine import worker as worker_module
@@ -156,6 +156,26 @@ async def test_a_machine_that_dies_with_its_workers_swallows_no_hint(store: Redi
         for _ in range(4):
             await enqueue(store, new_job("tell"))
             await done(ends)
+
+
+async def test_a_job_that_the_call_itself_takes_wakes_nobody(store: RedisStore) -> None:
+    """The next step of a chain goes to who ended the one before."""
+    session, lanes = new_session(), (Lane("default", "", 1),)
+    parent = new_job("work")
+    child = new_job("work", parents=[Parent(parent.id)])
+    await store.open(session)
+    await enqueue(store, parent, child)
+    assert [job.id for job in (await store.claim(session.id, ClaimRequest(1, lanes))).jobs] == [parent.id]
+    calls = Switch(store)
+    async with AsyncExitStack() as stack:
+        await idle_worker(stack, calls)
+        before = len(calls.named("claim"))
+        settlement = Settlement(parent.id, 1, Outcome.SUCCEEDED, result=b"null")
+        answer = await store.settle(session.id, [settlement], ClaimRequest(2, lanes))
+        assert answer.claim is not None
+        assert [job.id for job in answer.claim.jobs] == [child.id]
+        await asyncio.sleep(0.3)
+        assert len(calls.named("claim")) == before
 
 
 async def test_who_closes_its_session_waits_for_nothing(store: RedisStore, redis_server: RedisServer) -> None:

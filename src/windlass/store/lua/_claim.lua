@@ -29,7 +29,7 @@ local function look(id, lane, score, row)
     local token, attempt = string.match(v[4], '^(%d+) (%d+)')
     job.token, job.attempt = token + 1, tonumber(attempt)
   end
-  if not v[5] then return job end
+  if not v[5] or v[5] == 'e' then return job end
   v = call('HMGET', J .. id, 'f', 'z', 'u', 'e', 'uk', 'uu', 'ug', 'l', 'lk') -- what a plain job has not
   job.failures, job.snoozes, job.undeliverable, job.expires_at = v[1], v[2], v[3], v[4] and tonumber(v[4])
   job.unique, job.until_, job.gave_up, job.large, job.limit_key = v[5], v[6], v[7], v[8], v[9]
@@ -61,7 +61,7 @@ local function give_up_key(job)
   end
 end
 
-local claimed_by -- the end of each job's record of this claim
+local claimed_by, first_claim -- the end of each job's record of this claim
 local function claim_of(token, attempt)
   claimed_by = claimed_by or (' ' .. int(request) .. ' ' .. NOW .. ' ' .. session)
   return token .. ' ' .. attempt .. claimed_by
@@ -75,16 +75,18 @@ end
 
 local function start(job) -- it has left the zset in which it stood
   left_lane(job)
-  count(READY .. job.queue, -1)
-  count(RUNNING .. job.queue, 1)
+  count(READY, job.queue, -1)
+  count(RUNNING, job.queue, 1)
   if job.expires_at then put('ZREM', ns .. 'expiring', member(job)) end
   job.attempt = job.attempt + 1
   call('HSET', J .. job.id, 's', RUNNING, 'c', claim_of(job.token, job.attempt))
   if job.token > 1 then call('HDEL', J .. job.id, 'o') end
-  local record = int(request * 1024 + taken) .. ' ' .. job.token
-  if not job.more then record = record .. ' ' .. int(job.number) .. ' ' .. job.lane .. '\0' .. job.task end
+  local record = whole(request * 1024 + taken) .. ' ' .. job.token
+  if not job.more or job.more == 'e' then
+    record = record .. (job.more and ' e' or ' ') .. whole(job.number) .. ' ' .. job.lane .. '\0' .. job.task
+  end
   put('HSET', ns .. 'h:' .. session, job.id, record)
-  holders[session] = true
+  holders[session] = 'surely'
   count_starts(job.queue, job.task, job.limit_key, 1)
   give_up_key(job)
   bytes_left = bytes_left - job.size
@@ -130,20 +132,32 @@ local function take_others(popped, rows, lane, queue) -- some of which are not p
   sync(ns .. 'l:' .. lane)
 end
 
--- All that `start` does, for plain jobs of a lane.
+-- All that `start` does, for jobs of a lane that are plain or have nothing else than edges.
+local holding_key, out_of_order_key, first_order
 local function start_plain(id, score, v, blob, lane)
-  local token, attempt, extra = 1, 1, ''
+  local token, proof, extra = 1, '1', ''
   if v[4] then
     local last_token, last_attempt = string.match(v[4], '^(%d+) (%d+)')
-    token, attempt = last_token + 1, last_attempt + 1
+    local attempt = last_attempt + 1
+    token = last_token + 1
+    proof = whole(token)
     call('HDEL', J .. id, 'o')
     if attempt > 1 then extra = attempt .. ' 0 0 0 ' end
+    call('HSET', J .. id, 's', '3', 'c', claim_of(proof, attempt))
+  else
+    first_claim = first_claim or claim_of('1', '1')
+    call('HSET', J .. id, 's', '3', 'c', first_claim)
   end
-  call('HSET', J .. id, 's', '3', 'c', claim_of(token, attempt))
-  put('HSET', ns .. 'h:' .. session, id, request * 1024 + taken .. ' ' .. token .. ' ' .. v[2] .. ' ' .. lane .. '\0' .. v[1])
+  local kind = ' '
+  if v[5] then
+    kind = ' e'
+    put('ZREM', out_of_order_key, id)
+  end
+  put('HSET', holding_key, id, whole(first_order + taken) .. ' ' .. proof .. kind .. v[2] .. ' ' .. lane .. '\0' .. v[1])
   answer(id, token, v[1], blob, lane, 9 - math.floor(score / 562949953421312), v[3], extra)
 end
 local function take_plain(popped, rows, lane, queue)
+  holding_key, out_of_order_key, first_order = ns .. 'h:' .. session, ns .. 'o:' .. queue, request * 1024
   local keys, tasks = {}, {}
   for i = 1, #rows do keys[i] = ns .. 'p:' .. popped[2 * i - 1] end
   local blobs = call('MGET', unpack(keys))
@@ -152,12 +166,12 @@ local function take_plain(popped, rows, lane, queue)
     tasks[v[1]] = (tasks[v[1]] or 0) + 1
     bytes_left = bytes_left - #blobs[i] + 4
   end
-  count(READY .. queue, -#rows)
-  count(RUNNING .. queue, #rows)
+  count(READY, queue, -#rows)
+  count(RUNNING, queue, #rows)
   count_lane(lane, -#rows)
   count_running('0' .. queue, #rows)
   for task, number in pairs(tasks) do count_running('1' .. task, number) end
-  holders[session] = true
+  holders[session] = 'surely'
 end
 
 local function take_plainly(lane, queue, most)
@@ -167,7 +181,7 @@ local function take_plainly(lane, queue, most)
     local rows, plain = {}, #popped * LARGE / 2 <= bytes_left
     for i = 1, plain and #popped or 0, 2 do
       local v = row_of(popped[i])
-      plain = plain and not v[5]
+      plain = plain and (not v[5] or v[5] == 'e')
       rows[#rows + 1] = v
     end
     if #popped == 0 then return end

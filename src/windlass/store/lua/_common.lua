@@ -5,10 +5,14 @@
 --   layout, seq          version; the one counter of numbers (in the order of storing), sequences and turns
 --   j:<id>               hash, a job: k task, q lane, i priority, s state, n number, w sequence where it is not n (0: none),
 --                        b stored at, c the last claim (token, attempt, request, started, session), o settled how (and,
---                        of a plain job: finished, purge at), fi finished, pu purge at, r result, pr progress, ms message; and m if it has any of what a plain
---                        job has not: d due, e expires, f failures, x losses, z snoozes, y suspect, cr cancel asked for,
---                        u undeliverable since, ke retention, re reason, uk unique key, uu until, ug given up, lk limit key,
---                        g edges, l bytes of a large payload
+--                        of a plain job: finished, purge at), fi finished, pu purge at, r result, pr progress, ms message; and
+--                        m if it has any of what a plain job has not (e: nothing but edges, and what follows from them):
+--                        d due, e expires, f failures, x losses, z snoozes, y suspect, cr cancel asked for, u undeliverable
+--                        since, ke retention, re reason, uk unique key, uu until, ug given up, lk limit key, l bytes of a
+--                        large payload, g edges; of edges to parents: en unmarked ones that it needs, ex of others (wants,
+--                        open, saw, broken), and while they are few pl their ids, pm three letters for each (see _edges);
+--                        of edges to dependants: dn unfinished ones that it is kept for, me the last number when it ended;
+--                        left behind: mt the place up to which its dependants are marked, ct the cursor in its parents
 --   p:<id> e:<id> g:<id> payload with options before it; list of errors; log
 --   ids                  zset by id, of all jobs;  u  hash: length of the task, task, unique key -> holder
 --   n                    hash: state digit and queue, or x and queue for suspects -> how many;  lanes  hash: ready
@@ -22,13 +26,15 @@
 --   bk:<key>             set of lines barred until a running job of the key ends;  bars  hash lane -> last instant
 --   turns                hash lane -> who had the last turn when jobs without a key and lines had the same priority
 --   due expiring purge waiting   zsets of number and id, by instant (waiting: by number)
---   s:<session> c: h:    hash (i: the lanes for which it is idle); set of commands; hash of what it holds: id -> place in the order of claims, token and, if the
---                        job is plain, number, lane, NUL, task;  sessions  zset by opening;  held  set of those that hold
+--   s:<session> c: h:    hash (i: the lanes for which it is idle); set of commands; hash of what it holds: id -> place in the order
+--                        of claims, token and, if the job is plain or has nothing else than edges, number (behind an e if it
+--                        has those), lane, NUL, task;  sessions  zset by opening;  held  set of those that hold
 --   running              hash: counted name -> how many run;  limits buckets  hashes;  buckets_at  where purge looks on;
 --   lv                   version of the limits of keys
---   pa:<id> ta: un:      a job's edges to parents: hash -> policy, mark; how many of each; set of parents kept for it
---   removed              zset by number: deleted jobs (number, id) with edges that their parents still name;  rm:<number, id>  those
---   ar:<id> mg: mk: kf:  zsets of its dependants: to be marked, being marked, marked; set of those it is kept for
+--   pa:<id>              hash, edges to parents that are not few: parent -> its three letters
+--   removed              zset by number: deleted jobs (number, id) with edges that their parents still name;
+--   rm:<number, id>      hash, those edges
+--   dp:<id>              zset of its dependants: by the number at which they were added, 0: not to be marked any more
 --   S:<name>             hash, a schedule: v version, d definition, p paused, n next, l last, f jobs, k skipped, j last job, c
 --                        changed at, g deleted at;  schedules  zset of names;  schedules_due schedules_gone  zsets of names, by
 --                        next fire time and by deletion
@@ -51,7 +57,13 @@ local NOW = string.format('%.0f', now)
 
 -- Numbers are slow to write: what is written for each job is a text made once, where that can be.
 local function int(number) return string.format('%.0f', number) end
+local function whole(number) return string.format('%d', number) end -- the same in a third of the time, up to 2^63
 
-local function queue_of(lane) return string.sub(lane, 1, string.find(lane, '\0', 1, true) - 1) end
+local queues = {}
+local function queue_of(lane)
+  local queue = queues[lane] or string.sub(lane, 1, string.find(lane, '\0', 1, true) - 1)
+  queues[lane] = queue
+  return queue
+end
 
 local function position(priority, sequence) return (9 - priority) * 562949953421312 + sequence end

@@ -1,23 +1,5 @@
 -- How jobs finish, and what follows along their edges until the budget is spent. What remains stays in `behind`.
-local KEEP_AT_LEAST = 300000000
 local budget, moved, finished = tonumber(ARGV[3]), 0, {}
-local turn_to_come = {} -- ids of jobs among `finished` whose own edges have not been seen to
-
-local has_behind
-local function is_behind(id)
-  if turn_to_come[id] then return true end
-  if has_behind == nil then has_behind = call('EXISTS', ns .. 'behind') == 1 end
-  return has_behind and call('ZSCORE', ns .. 'behind', id)
-end
-local function end_of_keep(keep) return int(now + math.max(keep, KEEP_AT_LEAST)) end
-local function start_retention(id) -- once nobody needs it any more
-  if call('EXISTS', ns .. 'kf:' .. id) == 1 or is_behind(id) then return end
-  local v = call('HMGET', J .. id, 's', 'n', 'ke')
-  if not v[1] or tonumber(v[1]) < SUCCEEDED then return end
-  local at = end_of_keep(tonumber(v[3] or 0))
-  call('HSET', J .. id, 'pu', at)
-  put('ZADD', ns .. 'purge', at, struct.pack('>I7', v[2]) .. id)
-end
 
 local function follow(job)
   turn_to_come[job.id] = true
@@ -30,7 +12,6 @@ local function free_key(job)
   if call('HGET', ns .. 'u', field) == job.id then call('HDEL', ns .. 'u', field) end
 end
 
-local standing = {} -- marks of edges to these jobs, as far as they have been looked up
 local function finish(job, state, keep, reason, result, settled)
   move(job, state)
   job.keep, job.more = keep, '1'
@@ -41,7 +22,10 @@ local function finish(job, state, keep, reason, result, settled)
   end
   if settled then add('o', settled) end
   if result then add('r', result) end
-  if not job.graph then
+  if job.graph then
+    job.marks_end = whole(last_number())
+    add('me', job.marks_end)
+  else
     local at = end_of_keep(keep)
     add('pu', at)
     put('ZADD', ns .. 'purge', at, member(job))
@@ -49,227 +33,206 @@ local function finish(job, state, keep, reason, result, settled)
   call('HSET', unpack(fields))
   free_key(job)
   ended[#ended + 1] = job.id
-  standing[job.id] = nil
-  if not job.graph then return end
-  job.fresh = true -- its dependants are still those that are armed
-  follow(job)
+  known[job.id] = nil
+  if job.graph then follow(job) end
 end
 local REASON_CANCELLED, REASON_EXPIRED, REASON_PARENT, REASON_REPLACED, REASON_LOST, REASON_SKIPPED = 1, 2, 3, 4, 5, 6
 local function cancel(job, reason) finish(job, CANCELLED, KEEP, reason) end
-
--- Edges. The mark is the digit of the state in which the parent ended, or '-'.
-local function tally(id, kind, by)
-  if call('HINCRBY', ns .. 'ta:' .. id, kind, by) == 0 then call('HDEL', ns .. 'ta:' .. id, kind) end
-end
-local function set_mark(id, parent, mark)
-  local old = call('HGET', ns .. 'pa:' .. id, parent)
-  if not old then return end -- it was deleted, and its parent has not heard of it yet
-  local new = string.sub(old, 1, 1) .. mark
-  if old == new then return end
-  call('HSET', ns .. 'pa:' .. id, parent, new)
-  tally(id, old, -1)
-  tally(id, new, 1)
-end
-
-local function verdict_of(tallies) -- see windlass.core.graph.verdict
-  local waiting, wants, saw, open = false, false, false, false
-  for i = 1, #tallies, 2 do
-    local policy, mark = string.match(tallies[i], '^(.)(.)$')
-    if policy == '2' then
-      wants = true
-      open = open or mark == '-'
-      saw = saw or mark == '5' or mark == '6'
-    elseif mark == '-' then
-      waiting = true
-    elseif policy == '0' and mark ~= '4' then
-      return 'cancel'
-    end
-  end
-  if wants and not saw then
-    if not open then return 'cancel' end
-    waiting = true
-  end
-  return waiting and 'wait' or 'go'
-end
-local function verdict(id) return verdict_of(call('HGETALL', ns .. 'ta:' .. id)) end
 
 local function make_later_or_ready(job)
   if job.due_at and job.due_at > now then make_scheduled(job) else make_ready(job) end
 end
 local function judge(id) -- let a waiting job go, or cancel it, if its edges say so
-  if call('HGET', J .. id, 's') ~= '0' then return end
-  local says = verdict(id)
-  if says == 'wait' then return end
   local job = load(id)
-  if says == 'cancel' then cancel(job, REASON_PARENT) else make_later_or_ready(job) end
+  if not job or job.state ~= WAITING then return end
+  local says = verdict(edges_of(job.needs, job.rest))
+  if says == 'cancel' then cancel(job, REASON_PARENT) elseif says == 'go' then make_later_or_ready(job) end
 end
 
-local function hold_parent(id, parent, may_have_finished) -- keep it for an unfinished dependant
-  call('SADD', ns .. 'un:' .. id, parent)
-  call('SADD', ns .. 'kf:' .. parent, id)
-  if not may_have_finished then return end
-  local number = call('HGET', J .. parent, 'n')
-  call('HDEL', J .. parent, 'pu')
-  put('ZREM', ns .. 'purge', struct.pack('>I7', number) .. parent)
-end
-
-local known_to_have = {}
-local function has_edges(parent) -- from now on: what a plain job does without is made up for
-  if known_to_have[parent] then return end
-  known_to_have[parent] = true
-  if call('HSET', J .. parent, 'm', 1, 'g', 1) == 0 then return end
-  is_not_plain_any_more(parent)
-  local how, finished_at, purge_at = string.match(call('HGET', J .. parent, 'o') or '', '^(%d) (%d+) (%d+)$')
-  if not how then return end
-  call('HSET', J .. parent, 'o', how, 'fi', finished_at, 'pu', purge_at, 'ke', purge_at - finished_at)
-end
-
-local function add_link(id, parent, policy, mark, unfinished)
-  call('HSET', ns .. 'pa:' .. id, parent, policy .. mark)
-  tally(id, policy .. mark, 1)
-  has_edges(id)
-  has_edges(parent)
-  call('ZADD', ns .. (mark == '-' and 'ar:' or 'mk:') .. parent, int(next_number()), id)
-  if unfinished then hold_parent(id, parent, mark ~= '-') end
-end
-
--- A dependant is judged once for all of its edges that were marked meanwhile.
-local touched, changes = {}, {} -- ids, in order; by id, by how much its tallies change
-local function mark(id, parent, state)
-  local old = call('HGET', ns .. 'pa:' .. id, parent)
-  if not old then return end -- it was deleted, and its parent has not heard of it yet
-  local its = changes[id]
+-- A dependant is read, judged and written once for all of its edges whose parents ended meanwhile.
+local touched, ends = {}, {} -- ids, in order; by id, parents that ended and their states, in turn
+local function note_end(id, parent, state)
+  local its = ends[id]
   if not its then
     its = {}
-    changes[id] = its
+    ends[id] = its
     touched[#touched + 1] = id
   end
-  local new = string.sub(old, 1, 1) .. state
-  if old == new then return end
-  call('HSET', ns .. 'pa:' .. id, parent, new)
-  its[old] = (its[old] or 0) - 1
-  its[new] = (its[new] or 0) + 1
+  its[#its + 1] = parent
+  its[#its + 1] = state
+end
+local function change_mark(edges, policy, old, new)
+  count_edge(edges, policy, old, -1)
+  count_edge(edges, policy, new, 1)
+end
+local function mark_few(its, edges, ids, all) -- answers the letters, if they changed
+  local changed = nil
+  for i = 1, #its, 2 do
+    local at, mark = place_in(ids, its[i]), its[i + 1]
+    if at then -- else it was deleted, and its parent has not heard of it yet
+      local policy, old, held = letters_at(all, at)
+      if old ~= mark then
+        change_mark(edges, policy, old, mark)
+        all = with_letters(all, at, policy .. mark .. held)
+        changed = all
+      end
+    end
+  end
+  return changed
+end
+local function mark_many(its, edges, key)
+  local parents, changed = {}, nil
+  for i = 1, #its, 2 do parents[#parents + 1] = its[i] end
+  sync(key)
+  for i, letters in ipairs(call('HMGET', key, unpack(parents))) do
+    local policy, old, held = letters_at(letters or '', 0)
+    local mark = its[2 * i]
+    if policy and old ~= mark then
+      change_mark(edges, policy, old, mark)
+      put('HSET', key, parents[i], policy .. mark .. held)
+      changed = ''
+    end
+  end
+  return changed
+end
+local function release(id, v, letters) -- what waits for nothing but its parents: all of `make_ready` that this takes
+  local number, lane, sequence = v[8], v[6], next_number()
+  local queue = queue_of(lane)
+  count(WAITING, queue, -1)
+  count(READY, queue, 1)
+  count_lane(lane, 1)
+  put('ZREM', ns .. 'waiting', id)
+  put('ZADD', ns .. 'o:' .. queue, number, id)
+  put('ZADD', ns .. 'l:' .. lane, whole(position(v[7], sequence)), id)
+  if letters == '' then
+    call('HSET', J .. id, 's', '2', 'w', whole(sequence), 'en', '0')
+  else
+    call('HSET', J .. id, 's', '2', 'w', whole(sequence), 'en', '0', 'pm', letters)
+  end
+  became_ready(lane, 1)
+end
+local function mark_and_judge(id, its)
+  local v = call('HMGET', J .. id, 's', 'm', 'en', 'ex', 'k', 'q', 'i', 'n', 'pl', 'pm')
+  if not v[1] then return end
+  local edges = edges_of(v[3], v[4])
+  local letters = v[9] and mark_few(its, edges, v[9], v[10]) or not v[9] and mark_many(its, edges, parents_key(id))
+  if not letters then return end
+  local simple = v[1] == '0' and v[2] == 'e' and not v[4] and edges.broken == 0
+  if simple and edges.needs == 0 then return release(id, v, letters) end
+  edges.had_rest = v[4]
+  save_edges(id, edges, letters)
+  if v[1] == '0' and not simple then judge(id) end
 end
 local function judge_touched()
-  local ids, by_id = touched, changes
-  touched, changes = {}, {}
-  for _, id in ipairs(ids) do
-    for kind, by in pairs(by_id[id]) do
-      if by ~= 0 then tally(id, kind, by) end
+  local ids, by_id = touched, ends
+  touched, ends = {}, {}
+  for _, id in ipairs(ids) do mark_and_judge(id, by_id[id]) end
+end
+
+-- A job's dependants are marked in the order of their places, from the one up to which they are marked to that of its end.
+local CHUNK = 100
+local function mark_dependants(job)
+  local key = dependants_key(job.id)
+  sync(key)
+  while true do
+    local room = math.min(budget - moved, CHUNK)
+    -- One more than may be marked tells whether any are left.
+    local ids = call('ZRANGEBYSCORE', key, '(' .. (job.marked_to or MARKED), job.marks_end or '+inf', 'LIMIT', '0', room + 1)
+    local all = #ids <= room
+    if not all then ids[#ids] = nil end
+    for _, id in ipairs(ids) do note_end(id, job.id, MARKS[job.state]) end
+    moved = moved + #ids
+    if all then
+      job.all_marked = true
+      return true
     end
-    judge(id)
+    if room == 0 then return false end
+    job.marked_to = call('ZSCORE', key, ids[#ids])
   end
 end
 
-local CHUNK = 100
-local function mark_dependants(job)
-  local marked = ns .. 'mk:' .. job.id
-  while true do
-    local key = ns .. (job.fresh and 'ar:' or 'mg:') .. job.id
-    local room = math.min(budget - moved, CHUNK)
-    local ids = call('ZRANGE', key, 0, room) -- one more than may be marked tells whether any are left
-    if #ids == 0 then return true end
-    local all = #ids <= room
-    if not all then
-      ids[#ids] = nil
-      if job.fresh then
-        call('RENAME', key, ns .. 'mg:' .. job.id)
-        job.fresh, key = false, ns .. 'mg:' .. job.id
+-- Its own parents are let go. Which of them were is written only if that is not all of them.
+local function close_few(job)
+  local parents, letters = job.parents, job.letters
+  for at = 0, #parents / 16 - 1 do
+    if string.sub(letters, at * 3 + 3, at * 3 + 3) == 'h' then
+      if moved == budget then
+        local let_go = string.gsub(string.sub(letters, 1, at * 3), 'h', 'c')
+        call('HSET', J .. job.id, 'pm', let_go .. string.sub(letters, at * 3 + 1))
+        return false
       end
-      if room == 0 then return false end
+      hold(string.sub(parents, at * 16 + 1, at * 16 + 16), -1)
+      moved = moved + 1
     end
-    local places = {}
-    for i, id in ipairs(ids) do
-      mark(id, job.id, job.state)
-      places[2 * i - 1], places[2 * i] = int(next_number()), id
-    end
-    moved = moved + #ids
-    if all then call('DEL', key) else call('ZREM', key, unpack(ids)) end
-    call('ZADD', marked, unpack(places))
-    if all then return true end
   end
+  return true
+end
+local function close_some(job, room) -- of many: a part of the hash, in whose walk one may come twice; answers whether that is done
+  local key, let_go = parents_key(job.id), {}
+  sync(key)
+  local page = call('HSCAN', key, job.closed_to or '0', 'COUNT', math.max(room, 1))
+  local fields, all = page[2], true
+  for i = 1, #fields, 2 do
+    local policy, mark, held = letters_at(fields[i + 1], 0)
+    if held == 'h' then
+      if #let_go == 2 * room then
+        all = false
+        break
+      end
+      hold(fields[i], -1)
+      let_go[#let_go + 1] = fields[i]
+      let_go[#let_go + 1] = policy .. mark .. 'c'
+    end
+  end
+  moved = moved + #let_go / 2
+  if all then
+    job.closed_to = page[1]
+    if page[1] == '0' then return true end
+  end
+  for i = 1, #let_go, 2 do put('HSET', key, let_go[i], let_go[i + 1]) end
+  return all
 end
 local function close_parents(job)
-  local key = ns .. 'un:' .. job.id
-  while true do
-    local room = math.min(budget - moved, CHUNK)
-    if room == 0 then return call('EXISTS', key) == 0 end
-    local parents = call('SPOP', key, room)
-    moved = moved + #parents
-    for _, parent in ipairs(parents) do
-      call('SREM', ns .. 'kf:' .. parent, job.id)
-      start_retention(parent)
-    end
-    if #parents < room then return true end
-  end
+  if not job.needs then return true end -- it never had any
+  if job.parents then return close_few(job) end
+  repeat
+    local all = close_some(job, math.min(budget - moved, CHUNK))
+    if not all then return false end
+  until job.closed_to == '0'
+  return true
 end
 
 local function leave_behind(from) -- those from this one on, for `release_edges`
   judge_touched() -- which may finish more
   for i = from, #finished do
     local job = finished[i]
-    if job.fresh and call('EXISTS', ns .. 'ar:' .. job.id) == 1 then
-      call('RENAME', ns .. 'ar:' .. job.id, ns .. 'mg:' .. job.id)
-    end
-    if not job.was_behind then call('ZADD', ns .. 'behind', int(next_number()), job.id) end
+    if job.all_marked then job.marked_to = job.marks_end or whole(last_number()) end
+    if job.marked_to then call('HSET', J .. job.id, 'mt', job.marked_to) end
+    if job.closed_to then call('HSET', J .. job.id, 'ct', job.closed_to) end
+    if not job.was_behind then call('ZADD', ns .. 'behind', whole(next_number()), job.id) end
   end
+  behind = nil
 end
 local function cascade() -- answers whether something was left behind
-  local i = 1
-  while finished[i] do
+  local i, left = 1, false
+  while finished[i] and not left do
     local job = finished[i]
-    if not (mark_dependants(job) and close_parents(job)) then
+    if (job.all_marked or mark_dependants(job)) and close_parents(job) then
+      turn_to_come[job.id] = nil
+      if job.was_behind then
+        call('ZREM', ns .. 'behind', job.id)
+        behind = nil
+        call('HDEL', J .. job.id, 'mt', 'ct')
+      end
+      hold(job.id, 0)
+      i = i + 1
+      if not finished[i] then judge_touched() end
+    else
       leave_behind(i)
-      return true
+      left = true
     end
-    turn_to_come[job.id] = nil
-    if job.was_behind then call('ZREM', ns .. 'behind', job.id) end
-    start_retention(job.id)
-    i = i + 1
-    if not finished[i] then judge_touched() end
   end
   finished = {}
-  return false
-end
-
-local function give_back(job) -- nobody started it
-  job.attempt = job.attempt - 1
-  save_claim(job)
-  if job.cancel_requested then finish(job, CANCELLED, KEEP, REASON_CANCELLED) else make_ready(job, true) end
-end
-
--- Take a job that was deleted out of the lists of its parents, which `key` names, until the budget is spent; answers whether
--- that is done. (A new job may have its id by now, and edges of its own.)
-local function unlink_parents(id, key)
-  while call('EXISTS', key) == 1 do
-    if moved >= budget then return false end
-    local parents = call('HRANDFIELD', key, math.min(budget - moved, 100))
-    for _, parent in ipairs(parents) do
-      if call('HEXISTS', ns .. 'pa:' .. id, parent) == 0 then
-        for _, kind in ipairs({'ar:', 'mg:', 'mk:'}) do call('ZREM', ns .. kind .. parent, id) end
-      end
-    end
-    call('HDEL', key, unpack(parents))
-    moved = moved + #parents
-  end
-  return true
-end
-local function remove_edges(job) -- those to its dependants stay with those
-  local id, links = job.id, ns .. 'pa:' .. job.id
-  if call('EXISTS', links) == 1 then
-    local rest = ns .. 'rm:' .. member(job)
-    call('RENAME', links, rest)
-    if not unlink_parents(id, rest) then call('ZADD', ns .. 'removed', job.number, member(job)) end
-  end
-  call('UNLINK', ns .. 'ta:' .. id, ns .. 'un:' .. id, ns .. 'ar:' .. id, ns .. 'mg:' .. id, ns .. 'mk:' .. id,
-    ns .. 'kf:' .. id)
-end
-
-local function remove(job) -- a finished job
-  local id = job.id
-  if job.graph then remove_edges(job) end
-  call('DEL', J .. id, ns .. 'p:' .. id, ns .. 'e:' .. id, ns .. 'g:' .. id)
-  put('ZREM', ns .. 'ids', id)
-  put('ZREM', ns .. 'purge', member(job))
-  count(job.state .. job.queue, -1)
+  write_holds()
+  return left
 end

@@ -15,12 +15,14 @@ local function load(id)
     job.started, job.session = started, session
   end
   if not v[9] then return job end
-  v = call('HMGET', J .. id, 'f', 'x', 'z', 'y', 'cr', 'u', 'd', 'e', 'g', 'uk', 'uu', 'ug', 'lk', 'ke')
+  v = call('HMGET', J .. id, 'f', 'x', 'z', 'y', 'cr', 'u', 'd', 'e', 'g', 'uk', 'uu', 'ug', 'lk', 'ke', 'dn', 'en', 'ex',
+    'pl', 'pm')
   job.failures, job.losses, job.snoozes = tonumber(v[1] or 0), tonumber(v[2] or 0), tonumber(v[3] or 0)
   job.suspect, job.cancel_requested, job.undeliverable = v[4], v[5], v[6]
   job.due_at, job.expires_at = v[7] and tonumber(v[7]), v[8] and tonumber(v[8])
   job.graph, job.unique, job.until_, job.gave_up, job.limit_key = v[9], v[10], v[11], v[12], v[13]
-  job.keep = tonumber(v[14] or 0)
+  job.keep, job.dependants, job.needs, job.rest = tonumber(v[14] or 0), tonumber(v[15] or 0), v[16], v[17]
+  job.parents, job.letters = v[18], v[19]
   return job
 end
 
@@ -95,20 +97,20 @@ end
 local function out_of_order(job) return job.suspect or job.limit_key or job.sequence ~= job.number end
 local function join_lane(job)
   count_lane(job.lane, 1)
-  if out_of_order(job) then put('ZADD', ns .. 'o:' .. job.queue, job.number, job.id) end
+  if out_of_order(job) then put('ZADD', ns .. 'o:' .. job.queue, whole(job.number), job.id) end
   if job.suspect then
-    count('x' .. job.queue, 1)
+    count('x', job.queue, 1)
     put('ZADD', ns .. 'x:' .. job.lane, place_of(job), job.id)
   elseif job.limit_key then
     join_line(job)
   else
-    put('ZADD', ns .. 'l:' .. job.lane, place_of(job), job.id)
+    put('ZADD', ns .. 'l:' .. job.lane, whole(place_of(job)), job.id)
   end
 end
 local function left_lane(job) -- all but its place in its line
   count_lane(job.lane, -1)
   if out_of_order(job) then put('ZREM', ns .. 'o:' .. job.queue, job.id) end
-  if job.suspect then count('x' .. job.queue, -1) end
+  if job.suspect then count('x', job.queue, -1) end
 end
 local function leave_lane(job)
   left_lane(job)
@@ -157,7 +159,7 @@ end
 
 local function leave(job)
   local state = job.state
-  count(state .. job.queue, -1)
+  count(state, job.queue, -1)
   if job.expires_at and state < RUNNING then put('ZREM', ns .. 'expiring', member(job)) end
   if state == READY then leave_lane(job)
   elseif state == RUNNING then stop(job)
@@ -167,10 +169,10 @@ local function leave(job)
 end
 local function enter(job) -- never RUNNING: that is for claims
   local state = job.state
-  count(state .. job.queue, 1)
+  count(state, job.queue, 1)
   if state == READY then join_lane(job)
   elseif state == SCHEDULED then put('ZADD', ns .. 'due', job.due_at, member(job))
-  elseif state == WAITING then put('ZADD', ns .. 'waiting', job.number, job.id) end
+  elseif state == WAITING then put('ZADD', ns .. 'waiting', whole(job.number), job.id) end
   if job.expires_at and state < RUNNING and job.attempt == 0 then
     put('ZADD', ns .. 'expiring', job.expires_at, member(job))
   end

@@ -22,7 +22,7 @@ end
 local plain = {} -- how many of each lane
 local function store_plain(id, task, lane, priority, blob) -- ready at once, and nothing else to it
   local number = next_number()
-  local text = int(number)
+  local text = whole(number)
   if #blob > LARGE then
     local fields = {J .. id, 's', READY, 'k', task, 'q', lane, 'i', priority, 'n', text, 'b', NOW, 'm', 1}
     keep_payload(id, blob, fields)
@@ -32,23 +32,21 @@ local function store_plain(id, task, lane, priority, blob) -- ready at once, and
     keep_payload(id, blob)
   end
   put('ZADD', ns .. 'ids', '0', id)
-  put('ZADD', ns .. 'l:' .. lane, int(position(priority, number)), id)
+  put('ZADD', ns .. 'l:' .. lane, whole(position(priority, number)), id)
   plain[lane] = (plain[lane] or 0) + 1
 end
 local function count_plain()
   for lane, number in pairs(plain) do
     local queue = queue_of(lane)
-    count(READY .. queue, number)
+    count(READY, queue, number)
     count_lane(lane, number)
     became_ready(lane, number)
   end
 end
 
 local function ended_as(id) -- the mark of an edge to this parent as it stands; nil if there is no such job
-  if standing[id] then return standing[id] end
-  local state = call('HGET', J .. id, 's')
-  standing[id] = state and (tonumber(state) >= SUCCEEDED and state or '-') or nil
-  return standing[id]
+  local job = look_up(id)
+  return job and (MARKS[job.state] or '-')
 end
 
 local function links_of(parents) -- of two edges to the same parent, the first counts; nil if one is unknown
@@ -70,33 +68,63 @@ local function holder_of(task, more)
   return id and load(id) or nil
 end
 
-local function verdict_of_links(links)
-  local kinds = {}
-  for _, link in ipairs(links) do
-    kinds[#kinds + 1] = link[2] .. link[3]
-    kinds[#kinds + 1] = 1
-  end
-  return verdict_of(kinds)
-end
-
-local function begin(job, links) -- its first state
-  local says = verdict_of_links(links)
-  for _, link in ipairs(links) do add_link(job.id, link[1], link[2], link[3], says ~= 'cancel' and not is_expired(job)) end
-  if says == 'cancel' or is_expired(job) then
-    job.state = WAITING
-    enter(job)
-    cancel(job, says == 'cancel' and REASON_PARENT or REASON_EXPIRED)
-  elseif says == 'wait' then
-    job.state = WAITING
-    enter(job)
-  else
-    job.state = WAITING
-    enter(job)
+local function begin(job, links, says, unfinished) -- its first state
+  local place = whole(job.number)
+  for _, link in ipairs(links) do add_dependant(job.id, link[1], link[3], unfinished, place) end
+  enter(job) -- as a waiting one
+  if says == 'cancel' then
+    cancel(job, REASON_PARENT)
+  elseif not unfinished then
+    cancel(job, REASON_EXPIRED)
+  elseif says == 'go' then
     make_later_or_ready(job)
   end
 end
 
+local function keep_parents(job, links, held, add)
+  if #links > FEW then
+    for _, link in ipairs(links) do put('HSET', parents_key(job.id), link[1], link[2] .. link[3] .. held) end
+    return
+  end
+  local ids, letters = '', ''
+  for _, link in ipairs(links) do
+    ids, letters = ids .. link[1], letters .. link[2] .. link[3] .. held
+  end
+  job.parents, job.letters = ids, letters
+  add('pl', ids)
+  add('pm', letters)
+end
+
+-- A job that has nothing but some parents, for one of which it waits: all of `store` that this takes. nil if it is none.
+local function store_step(id, task, lane, priority, blob, parents)
+  local ids, letters, needs, marks = '', '', 0, {}
+  for at = 1, #parents, 17 do
+    local parent, policy = string.sub(parents, at, at + 15), string.sub(parents, at + 16, at + 16)
+    local mark = ended_as(parent)
+    if not mark then return 2 end
+    if policy == '2' or place_in(ids, parent) or (policy == '0' and mark > '4') then return nil end
+    if mark == '-' then needs = needs + 1 end
+    ids, letters, marks[#marks + 1] = ids .. parent, letters .. policy .. mark .. 'h', mark
+  end
+  if needs == 0 then return nil end
+  local number = whole(next_number())
+  call('HSET', J .. id, 's', '0', 'k', task, 'q', lane, 'i', priority, 'n', number, 'w', '0', 'b', NOW, 'm', 'e', 'g', '1',
+    'en', whole(needs), 'pl', ids, 'pm', letters)
+  keep_payload(id, blob)
+  put('ZADD', ns .. 'ids', '0', id)
+  put('ZADD', ns .. 'waiting', number, id)
+  count(WAITING, queue_of(lane), 1)
+  for i, mark in ipairs(marks) do add_dependant(id, string.sub(ids, i * 16 - 15, i * 16), mark, true, number) end
+  known[id] = {state = WAITING, number = number, keep = 0, graph = '1'}
+  return 0
+end
+
+local EMPTY = '\128' -- a map, in msgpack
 local function store(id, task, lane, priority, blob, rest)
+  if string.sub(rest, 1, 1) == EMPTY and #rest <= 1 + 17 * FEW and #blob <= LARGE then
+    local answer = store_step(id, task, lane, priority, blob, string.sub(rest, 2))
+    if answer then return answer end
+  end
   local offset, more = cmsgpack.unpack_one(rest)
   local parents = offset < 0 and '' or string.sub(rest, offset + 1)
   local links = links_of(parents)
@@ -114,7 +142,12 @@ local function store(id, task, lane, priority, blob, rest)
     due_at = more.delay and now + more.delay or more.at,
     expires_at = more.expires_in and now + more.expires_in or more.expires_at,
   }
-  local fields = {J .. id, 's', '0', 'k', task, 'q', lane, 'i', priority, 'n', int(job.number), 'w', '0', 'b', NOW, 'm', 1}
+  local edges = edges_of()
+  for _, link in ipairs(links) do count_edge(edges, link[2], link[3], 1) end
+  local says = verdict(edges)
+  local unfinished = says ~= 'cancel' and not is_expired(job)
+  local fields = {J .. id, 's', '0', 'k', task, 'q', lane, 'i', priority, 'n', whole(job.number), 'w', '0', 'b', NOW}
+  local simple = #fields
   local function add(name, value)
     if value then
       fields[#fields + 1] = name
@@ -126,19 +159,37 @@ local function store(id, task, lane, priority, blob, rest)
   add('uk', more.unique)
   add('uu', more['until'])
   add('lk', more.limit_key)
-  add('g', job.graph)
-  known_to_have[id] = job.graph and true
   keep_payload(id, blob, fields)
+  add('m', #fields == simple and 'e' or '1') -- edges are all that it has of what a plain job has not
+  add('g', job.graph)
+  if job.graph then
+    job.needs = edges.needs
+    add('en', whole(edges.needs))
+    add('ex', rest_of(edges))
+    keep_parents(job, links, unfinished and 'h' or 'c', add)
+  end
   call('HSET', unpack(fields))
-  put('ZADD', ns .. 'ids', 0, id)
+  put('ZADD', ns .. 'ids', '0', id)
   if more.unique then call('HSET', ns .. 'u', unique_field(task, more.unique), id) end
-  begin(job, links)
+  known[id] = {state = WAITING, number = job.number, keep = 0, graph = job.graph}
+  begin(job, links, says, unfinished)
   return 0
 end
 
+local all_new, came = false, {} -- whether none of the jobs of the call was there before it; those that came with it
+local function look_for(at, jobs)
+  local keys = {}
+  for i = 1, jobs do keys[i] = J .. ARGV[at + (i - 1) * 6] end
+  all_new = jobs > 1 and call('EXISTS', unpack(keys)) == 0
+end
+local function is_there(id)
+  if came[id] or not all_new then return call('EXISTS', J .. id) == 1 end
+  came[id] = true
+  return false
+end
 local function store_job(at)
   local id, rest = ARGV[at], ARGV[at + 5]
-  if call('EXISTS', J .. id) == 1 then return 0 end
+  if is_there(id) then return 0 end
   if rest == '' then
     store_plain(id, ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4])
     return 0

@@ -290,7 +290,9 @@ local function claim(at)
   local first, last = at + 6, at + 4 + 2 * ARGV[at + 5]
   for i = first, last, 2 do
     if more then break end
+    local before = taken
     take_from(ARGV[i], tonumber(ARGV[i + 1]))
+    were_taken(ARGV[i], taken - before)
   end
   write_buckets()
   if taken == 0 and not alone and ARGV[at + 4] == '1' then

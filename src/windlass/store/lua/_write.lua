@@ -8,16 +8,17 @@ local function next_number()
   seq = (seq or tonumber(call('GET', ns .. 'seq') or 0)) + 1
   return seq
 end
+local function last_number() return next_number() - 1 end -- what comes has a greater one
 
 local pending = {} -- key -> a command on it that grows
 local function put(command, key, one, two)
   local batch = pending[key]
-  if not batch or batch[1] ~= command or #batch > 3000 then
+  local n = batch and #batch or 0
+  if n == 0 or n > 3000 or batch[1] ~= command then
     if batch then call(unpack(batch)) end
-    batch = {command, key}
+    batch, n = {command, key}, 2
     pending[key] = batch
   end
-  local n = #batch
   batch[n + 1] = one
   batch[n + 2] = two
 end
@@ -30,33 +31,50 @@ local function sync(key) -- before the key is read
 end
 
 local counts, lane_counts, running_counts, holders = {}, {}, {}, {}
-local function count(what, by) counts[what] = (counts[what] or 0) + by end
+local function count(what, queue, by) -- what: a state, or x
+  local its = counts[queue]
+  if not its then
+    its = {}
+    counts[queue] = its
+  end
+  its[what] = (its[what] or 0) + by
+end
 local function count_lane(lane, by) lane_counts[lane] = (lane_counts[lane] or 0) + by end
 local freed = {} -- counted names, and by how much fewer run with them than before the call
 local function count_running(name, by)
   running_counts[name] = (running_counts[name] or 0) + by
   freed[name] = (freed[name] or 0) - by
 end
+local function add(key, field, by)
+  if by ~= 0 and call('HINCRBY', key, field, by) == 0 then call('HDEL', key, field) end
+end
 local function add_up(key, changes)
-  for field, by in pairs(changes) do
-    if by ~= 0 and call('HINCRBY', key, field, by) == 0 then call('HDEL', key, field) end
-  end
+  for field, by in pairs(changes) do add(key, field, by) end
 end
 
-local function flush() -- before anything is read that may have changed
+local function sync_all() -- before jobs or indexes are read; counts may go on
   for _, batch in pairs(pending) do call(unpack(batch)) end
   pending = {}
-  add_up(ns .. 'n', counts)
+end
+local function flush() -- before anything is read that may have changed
+  sync_all()
+  for queue, its in pairs(counts) do
+    for what, by in pairs(its) do add(ns .. 'n', what .. queue, by) end
+  end
   add_up(ns .. 'lanes', lane_counts)
   add_up(ns .. 'running', running_counts)
-  for session in pairs(holders) do -- the set of those that hold anything
-    call(call('EXISTS', ns .. 'h:' .. session) == 1 and 'SADD' or 'SREM', ns .. 'held', session)
+  for session, holds in pairs(holders) do -- the set of those that hold anything
+    holds = holds == 'surely' or call('EXISTS', ns .. 'h:' .. session) == 1
+    call(holds and 'SADD' or 'SREM', ns .. 'held', session)
   end
   counts, lane_counts, running_counts, holders = {}, {}, {}, {}
 end
 
 local ready_lanes, ended, told, makes_room, due_earlier = {}, {}, {}, false, false
 local function became_ready(lane, jobs) ready_lanes[lane] = (ready_lanes[lane] or 0) + jobs end
+local function were_taken(lane, jobs) -- by the call itself: nobody else need come for these
+  if ready_lanes[lane] then ready_lanes[lane] = ready_lanes[lane] - jobs end
+end
 local function publish(channel) call('SPUBLISH', ns .. channel, '') end
 
 -- A few jobs are told to as few of the sessions that found nothing (see `await_jobs`), and to one more: one may be dead
@@ -89,7 +107,7 @@ local function has_room() -- under a limit, which whoever ended jobs has not use
   end
   return false
 end
-local CARRIED, results = 4096, {} -- results that a hint carries are no longer; of plain jobs that succeeded, by id
+local CARRIED, results = 4096, {} -- results that a hint carries are no longer; of jobs that succeeded and never failed, by id
 local function tell_ends() -- only those that somebody waits for
   for from = 1, #ended, 500 do
     local channels = {}
@@ -106,7 +124,9 @@ end
 local function done() -- the last thing that a verb does
   flush()
   if seq then call('SET', ns .. 'seq', seq) end
-  for lane, jobs in pairs(ready_lanes) do tell_ready(lane, jobs) end
+  for lane, jobs in pairs(ready_lanes) do
+    if jobs > 0 then tell_ready(lane, jobs) end
+  end
   for session in pairs(told) do publish('session/' .. session) end
   if makes_room == 'limits' or makes_room and has_room() then publish('room') end
   if due_earlier then publish('scheduled') end

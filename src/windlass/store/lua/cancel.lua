@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- KEYS namespace   ARGV head (see _common, _write), ids
 -- -> per job: 0 cancelled, 1 asked for, 2 finished, 3 unknown
---!include _common _write _job _finish
+--!include _common _write _job _edges _finish
 local function cancel_one(job)
   if not job then return 3 end
   if job.state >= SUCCEEDED then return 2 end

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- KEYS namespace   ARGV head (see _common, _write), session
 -- -> jobs still to be given back by further calls, the session being revoked meanwhile; 0: it is closed
---!include _common _write _job _finish _session
+--!include _common _write _job _edges _finish _give_back _session
 local session = ARGV[6]
 local found = held_by(session, 0, math.huge)
 for i = 1, math.min(#found, 200) do give_back(load(found[i][2])) end

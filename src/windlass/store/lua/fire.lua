@@ -3,7 +3,7 @@
 -- ARGV head (see _common, _write), number of firings, then for each: name, version, due, last, next or empty, skipped, number of
 --   jobs, and the jobs (see _store)
 -- -> for each firing: 0 stale, or an answer per job (see _store)
---!include _common _write _job _finish _store _schedule
+--!include _common _write _job _edges _finish _store _schedule
 local answers, at = {}, 7
 
 local function is_fresh(name, version, due)

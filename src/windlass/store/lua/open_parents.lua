@@ -4,13 +4,22 @@
 --!include _common
 local LOOKS = 1000
 local limit, found = tonumber(ARGV[4]), {}
-local page = call('HSCAN', ns .. 'pa:' .. ARGV[3], ARGV[5], 'COUNT', LOOKS)
-for i = 1, #page[2], 2 do
-  if string.sub(page[2][i + 1], 2) == '-' and #found < 3 * limit then
-    local parent = page[2][i]
-    found[#found + 1] = parent
-    found[#found + 1] = string.sub(page[2][i + 1], 1, 1)
-    found[#found + 1] = call('HGET', J .. parent, 's')
+local function page_of(id) -- cursor of the next one; parents and letters (see _edges), in turn
+  local v = call('HMGET', J .. id, 'pl', 'pm')
+  if not v[1] then return unpack(call('HSCAN', ns .. 'pa:' .. id, ARGV[5], 'COUNT', LOOKS)) end
+  local links = {}
+  for at = 0, #v[1] / 16 - 1 do
+    links[#links + 1] = string.sub(v[1], at * 16 + 1, at * 16 + 16)
+    links[#links + 1] = string.sub(v[2], at * 3 + 1, at * 3 + 3)
+  end
+  return '0', links
+end
+local cursor, links = page_of(ARGV[3])
+for i = 1, #links, 2 do
+  if string.sub(links[i + 1], 2, 2) == '-' and #found < 3 * limit then
+    found[#found + 1] = links[i]
+    found[#found + 1] = string.sub(links[i + 1], 1, 1)
+    found[#found + 1] = call('HGET', J .. links[i], 's')
   end
 end
-return {page[1], found}
+return {cursor, found}

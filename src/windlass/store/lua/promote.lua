@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- KEYS namespace   ARGV head (see _common, _write), limit
 -- -> {jobs moved, 1 if there is more to do, when the next scheduled job is due or -1, now}
---!include _common _write _job _finish
+--!include _common _write _job _edges _finish
 local limit = tonumber(ARGV[6])
 local function due(key, most) return call('ZRANGEBYSCORE', ns .. key, '-inf', now, 'LIMIT', 0, most) end
 local moved = 0

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- KEYS namespace   ARGV head (see _common, _write), limit
 -- -> {jobs deleted, 1 if there is more to do}
---!include _common _write _job _finish _limits _schedule+_document+_document_write
+--!include _common _write _job _edges _finish _letters+_remove _limits _schedule+_document+_document_write
 local MOST_BUCKETS = 1000
 -- What is left of the edges of jobs that are deleted, first.
 for _, name in ipairs(call('ZRANGE', ns .. 'removed', 0, budget - 1)) do

@@ -2,7 +2,7 @@
 -- KEYS namespace
 -- ARGV head (see _common, _write), limit, losses while running alone that a job may have, then per sign: session, renewals
 -- -> {jobs moved, 1 if there is more to do}
---!include _common _write _job _finish _session
+--!include _common _write _job _edges _finish _session
 local SUSPECT_FROM = 2 -- from this loss on a job runs alone
 local limit, max_lost = tonumber(ARGV[6]), tonumber(ARGV[7])
 

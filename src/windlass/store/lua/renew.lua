@@ -4,7 +4,7 @@
 --   (16 bytes, and a token as text, in turn)
 -- -> {0} if the session is unknown or revoked; else {1, ids lost, ids to cancel, commands, 1 if it has the duty, 1 if a suspect is
 --   ready in one of its lanes}
---!include _common _write _job _finish _session
+--!include _common _write _job _edges _finish _give_back _session
 local session, answered = ARGV[6], tonumber(ARGV[8])
 local life = life_of(session)
 if not life or life.revoked then return {0} end

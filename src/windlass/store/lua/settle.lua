@@ -4,7 +4,7 @@
 --   there is data and by n if it was not started, data (result or error), retention, delay; then, if there is a claim, it
 --   (see _walk)
 -- -> {a digit per settlement: 0 applied, 1 already, 2 lost; 1 if edges were left behind, else 0; the claim's answer or false}
---!include _common _write _job _finish _limits _claim+_walk
+--!include _common _write _job _limits _claim+_walk _edges _finish
 local SUCCEED, RETRY, DIE, SNOOZE, RELEASE, ACKNOWLEDGE, UNDELIVERABLE = '1', '2', '3', '4', '5', '6', '7'
 local MAX_ERRORS = 10
 local settler, n, answers = ARGV[6], tonumber(ARGV[7]), {}
@@ -29,12 +29,28 @@ local function succeed(id, number, place, keep, result)
   put('HDEL', ns .. 'h:' .. settler, id)
   ended[#ended + 1] = id
 end
+-- A job of which the record says that edges are all that is left to see to.
+local function succeed_with_edges(id, number, place, keep, result)
+  places[place] = (places[place] or 0) + 1
+  local v = call('HMGET', J .. id, 'dn', 'en', 'pl', 'pm')
+  if result then
+    call('HSET', J .. id, 's', '4', 'o', SUCCEED, 'fi', NOW, 'ke', keep, 'r', result)
+    results[id] = result
+  else
+    call('HSET', J .. id, 's', '4', 'o', SUCCEED, 'fi', NOW, 'ke', keep)
+  end
+  put('HDEL', ns .. 'h:' .. settler, id)
+  ended[#ended + 1] = id
+  known[id] = {state = SUCCEEDED, number = number, keep = keep + 0, dependants = v[1] and v[1] + 0, graph = '1'}
+  local all_marked = not v[1] -- who counts no dependants never had any
+  follow({id = id, state = SUCCEEDED, needs = v[2], parents = v[3], letters = v[4], all_marked = all_marked})
+end
 local function count_successes()
   for place, number in pairs(places) do
     local lane, task = string.match(place, '^(.*%z.*)%z(.*)$')
     local queue = queue_of(lane)
-    count(RUNNING .. queue, -number)
-    count(SUCCEEDED .. queue, number)
+    count(RUNNING, queue, -number)
+    count(SUCCEEDED, queue, number)
     count_starts(queue, task, nil, -number)
     holders[settler] = true
     if limited() then makes_room = true end
@@ -88,9 +104,10 @@ end
 local function settle_one(at, held)
   local id, token, what = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   if held and (what == '1d' or what == '1') then
-    local its_token, number, place = string.match(held, '^%d+ (%d+) (%d+) (.*)$')
+    local its_token, edges, number, place = string.match(held, '^%d+ (%d+) (e?)(%d+) (.*)$')
     if its_token == token then
-      succeed(id, number, place, ARGV[at + 4], what == '1d' and ARGV[at + 3])
+      local success = edges == 'e' and succeed_with_edges or succeed
+      success(id, number, place, ARGV[at + 4], what == '1d' and ARGV[at + 3])
       return '0'
     end
   end
@@ -112,7 +129,7 @@ local more_edges = cascade()
 local answer = false
 local at = 8 + n * 6
 if ARGV[at] then
-  flush()
+  sync_all() -- what the claim takes on is counted with what has ended
   answer = claim(at)
 end
 done()

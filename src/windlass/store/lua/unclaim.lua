@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- KEYS namespace   ARGV head (see _common, _write), session, request
 -- -> jobs still to be given back: 0 unless the claim was larger than what one call moves
---!include _common _write _job _finish
+--!include _common _write _job _edges _finish _give_back
 local session, request = ARGV[6], tonumber(ARGV[7])
 local seen = call('HMGET', ns .. 's:' .. session, 'o', 'q')
 if not seen[1] then return 0 end

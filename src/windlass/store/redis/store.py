@@ -79,7 +79,7 @@ from windlass.store.redis.records import SESSION_ENCODER, counted, lane_name, nu
 from windlass.store.redis.server import look_at
 from windlass.store.redis.wake import Hints, Subscription
 
-LAYOUT = 1
+LAYOUT = 2
 _MOST_CHANGES = 2000
 """Edges armed in one script after which no further job is replayed in it."""
 _MOST_CLOSING = 5
@@ -195,7 +195,7 @@ class RedisStore:
         self.drop_inherited()
 
     async def migrate(self, *, finish: bool = False) -> list[str]:
-        """See `Store.migrate`. There has been one layout so far: there is nothing to do, or it is one of the future."""
+        """See `Store.migrate`. No release had another layout: there is nothing to do, or it is an unknown one."""
         del finish
         await self._opened()
         return []
