@@ -135,8 +135,10 @@ async def test_between_the_steps_parents_end_and_the_id_is_used_again(
         pass
     assert [record and record.state for record in await store.get_jobs([again.id])] == [State.WAITING]
     await purged_in_steps(store, redis_server)
-    for parent in parents[1:10]:
+    for parent in parents[1:9]:
         await store.skip(parent.id, b"1")
+    assert [record and record.state for record in await store.get_jobs([again.id])] == [State.WAITING]
+    await store.skip(parents[9].id, b"1")
     assert [record and record.state for record in await store.get_jobs([again.id])] == [State.READY]
     await ends_with_nothing_left(store, clock, redis_server, [again, *parents])
 
@@ -218,6 +220,31 @@ async def test_what_is_marked_is_not_marked_again_for_what_is_to_be_closed(store
     await enqueue(store, *(new_job(parents=[Parent(middle.id)]) for _ in range(MAX_EDGES_PER_CALL + 44)))
     await store.cancel([middle.id])
     await ended_in_steps(store, 44, 20)
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 5])
+async def test_few_dependants_are_marked_in_steps_too(
+    store: RedisStore, clock: ManualClock, redis_server: RedisServer, count: int
+) -> None:
+    """They are a list of their parent's until a step has room for a part of them."""
+    first = new_job()
+    middle = [new_job(parents=[Parent(first.id)]) for _ in range(MAX_EDGES_PER_CALL)]
+    last = [new_job(parents=[Parent(one.id)]) for one in middle for _ in range(count)]
+    await enqueue(store, first, *middle)
+    for at in range(0, len(last), MAX_BATCH):
+        await enqueue(store, *last[at : at + MAX_BATCH])
+    await store.cancel([first.id])
+    await ended_in_steps(store, 2, len(middle) * (count + 1))
+    counts = await store.counts()
+    assert {state: jobs for (_, state), jobs in counts.items() if jobs} == {
+        State.CANCELLED: 1 + len(middle) + len(last)
+    }
+    await store.replay([first.id, middle[0].id, last[0].id])
+    assert {record and record.state for record in await store.get_jobs([middle[0].id, last[0].id])} == {State.WAITING}
+    await store.skip(first.id, b"1")
+    await store.skip(middle[0].id, b"1")
+    assert {record and record.state for record in await store.get_jobs([last[0].id])} == {State.READY}
+    await ends_with_nothing_left(store, clock, redis_server, [last[0]])
 
 
 async def test_what_is_armed_after_an_end_waits_for_the_next_one(store: RedisStore) -> None:

@@ -11,7 +11,8 @@
 --                        since, ke retention, re reason, uk unique key, uu until, ug given up, lk limit key, l bytes of a
 --                        large payload, g edges; of edges to parents: en unmarked ones that it needs, ex of others (wants,
 --                        open, saw, broken), and while they are few pl their ids, pm three letters for each (see _edges);
---                        of edges to dependants: dn unfinished ones that it is kept for, me the last number when it ended;
+--                        of edges to dependants: dn unfinished ones that it is kept for, dl their ids while they are few,
+--                        me the last number when it ended;
 --                        left behind: mt the place up to which its dependants are marked, ct the cursor in its parents
 --   p:<id> e:<id> g:<id> payload with options before it; list of errors; log
 --   ids                  zset by id, of all jobs;  u  hash: length of the task, task, unique key -> holder

@@ -3,7 +3,7 @@
 -- is held, c once it was let go. They are in two of its own fields while they are few, ids and letters: what follows along
 -- an edge reads and writes them with the job. Else they have a hash.
 local KEEP_AT_LEAST = 300000000
-local function end_of_keep(keep) return int(now + math.max(keep, KEEP_AT_LEAST)) end
+local function end_of_keep(keep) return whole(now + math.max(keep, KEEP_AT_LEAST)) end
 local function parents_key(id) return ns .. 'pa:' .. id end
 local function dependants_key(id) return ns .. 'dp:' .. id end
 local MARKS = {[SUCCEEDED] = '4', [DEAD] = '5', [CANCELLED] = '6'}
@@ -60,9 +60,9 @@ local known = {}
 local function look_up(id)
   local job = known[id]
   if job then return job end
-  local v = call('HMGET', J .. id, 's', 'n', 'ke', 'dn', 'g')
+  local v = call('HMGET', J .. id, 's', 'n', 'ke', 'dn', 'g', 'dl')
   if not v[1] then return nil end
-  job = {state = v[1] + 0, number = v[2], keep = (v[3] or 0) + 0, dependants = v[4] and v[4] + 0, graph = v[5]}
+  job = {state = v[1] + 0, number = v[2], keep = (v[3] or 0) + 0, dependants = v[4] and v[4] + 0, graph = v[5], list = v[6]}
   known[id] = job
   return job
 end
@@ -88,17 +88,21 @@ local function write_hold(id, job, by)
     local at = end_of_keep(job.keep)
     call('HSET', J .. id, 'dn', '0', 'pu', at)
     put('ZADD', ns .. 'purge', at, struct.pack('>I7', job.number) .. id)
+  elseif job.list_changed then
+    call('HSET', J .. id, 'dn', whole(dependants), 'dl', job.list)
+    job.list_changed = false
   elseif by ~= 0 or not job.dependants then
     call('HSET', J .. id, 'dn', whole(dependants))
   end
   job.dependants = dependants
 end
+local function write_hold_of(id)
+  local by, job = holds[id], look_up(id)
+  holds[id] = nil
+  if by and job then write_hold(id, job, by) end
+end
 local function write_holds()
-  for id, by in pairs(holds) do
-    local job = look_up(id)
-    if job then write_hold(id, job, by) end
-  end
-  holds = {}
+  for id in pairs(holds) do write_hold_of(id) end
 end
 local function hold_again(parent, number) -- one that may have finished
   hold(parent, 1)
@@ -107,12 +111,19 @@ local function hold_again(parent, number) -- one that may have finished
 end
 
 local MARKED = '0' -- the place of an edge that no end of its parent has to mark
+-- The dependants of a job, while they are few and none is unlike the others, are a list in a field of its own. Else they have
+-- places in a set: those of the list have the first ones.
+local function spread(id, job)
+  for at = 1, #job.list, 16 do put('ZADD', dependants_key(id), whole((at + 15) / 16), string.sub(job.list, at, at + 15)) end
+  call('HDEL', J .. id, 'dl')
+  job.list, job.list_changed = false, false
+end
 local function make_up(parent, job) -- from now on it has edges: for what a plain job does without
-  call('HSETNX', J .. parent, 'm', 'e')
-  call('HSET', J .. parent, 'g', '1')
+  local v = call('HMGET', J .. parent, 'm', 'c', 'o')
+  call('HSET', J .. parent, 'm', v[1] or 'e', 'g', '1')
   job.graph = '1'
-  is_not_plain_any_more(parent)
-  local how, finished_at, purge_at = string.match(call('HGET', J .. parent, 'o') or '', '^(%d) (%d+) (%d+)$')
+  if v[2] then is_not_plain_any_more(parent) end
+  local how, finished_at, purge_at = string.match(v[3] or '', '^(%d) (%d+) (%d+)$')
   if not how then return end
   job.keep = purge_at - finished_at
   call('HSET', J .. parent, 'o', how, 'fi', finished_at, 'pu', purge_at, 'ke', whole(job.keep))
@@ -120,6 +131,14 @@ end
 local function add_dependant(id, parent, mark, unfinished, place)
   local job = look_up(parent)
   if not job.graph then make_up(parent, job) end
-  put('ZADD', dependants_key(parent), mark == '-' and place or MARKED, id)
+  local list = job.list or (not job.dependants and not job.spread and '')
+  if list and mark == '-' and #list < 16 * FEW then
+    -- It may be there: of a job that was deleted, whose id came again before its parents heard of it.
+    job.list, job.list_changed = place_in(list, id) and list or list .. id, true
+  else
+    if job.list then spread(parent, job) end
+    job.spread = true
+    put('ZADD', dependants_key(parent), mark == '-' and place or MARKED, id)
+  end
   if unfinished and mark ~= '-' then hold_again(parent, job.number) else hold(parent, unfinished and 1 or 0) end
 end

@@ -13,9 +13,10 @@ local function free_key(job)
 end
 
 local function finish(job, state, keep, reason, result, settled)
+  write_hold_of(job.id) -- the call may have added dependants
   move(job, state)
   job.keep, job.more = keep, '1'
-  local fields = {J .. job.id, 'm', 1, 's', state, 'fi', NOW, 'ke', int(keep), 're', reason}
+  local fields = {J .. job.id, 'm', 1, 's', state, 'fi', NOW, 'ke', whole(keep), 're', reason}
   local function add(name, value)
     fields[#fields + 1] = name
     fields[#fields + 1] = value
@@ -131,8 +132,19 @@ end
 
 -- A job's dependants are marked in the order of their places, from the one up to which they are marked to that of its end.
 local CHUNK = 100
+local function mark_listed(job, list)
+  for at = 1, #list, 16 do note_end(string.sub(list, at, at + 15), job.id, MARKS[job.state]) end
+  moved = moved + #list / 16
+  job.all_marked = true
+  return true
+end
 local function mark_dependants(job)
   local key = dependants_key(job.id)
+  if job.list == nil and not job.marked_to then job.list = call('HGET', J .. job.id, 'dl') end
+  if job.list then
+    if #job.list / 16 <= budget - moved then return mark_listed(job, job.list) end
+    spread(job.id, job)
+  end
   sync(key)
   while true do
     local room = math.min(budget - moved, CHUNK)

@@ -24,8 +24,10 @@ local function unmark(id, parent)
   save_edges(id, edges)
 end
 local function rearm_dependants(job, was_behind)
-  local v = call('HMGET', J .. job.id, 'mt', 'me')
+  local v = call('HMGET', J .. job.id, 'mt', 'me', 'dl')
   local key, marks_end = dependants_key(job.id), v[2] or MARKED
+  if v[3] then spread(job.id, {list = v[3]}) end
+  sync(key)
   local marked_to = was_behind and (v[1] or MARKED) or marks_end
   for _, id in ipairs(call('ZRANGEBYSCORE', key, '(' .. marked_to, marks_end)) do put('ZADD', key, whole(next_number()), id) end
   for _, id in ipairs(call('ZRANGEBYSCORE', key, '-inf', marked_to)) do
@@ -42,12 +44,13 @@ end
 
 -- Mark its own edges as their parents stand now. One that its parent's end does not satisfy waits for another end: a replay.
 local function rearm_parent(job, parent, policy, mark, held, was_behind) -- answers mark, and whether it is held
-  local v = call('HMGET', J .. parent, 's', 'n')
+  local v = call('HMGET', J .. parent, 's', 'n', 'dl')
   armed = armed + 1
   if not v[1] then return mark, 'c' end -- the edge keeps the mark that it had
   local satisfies = v[1] == '4' or policy ~= '0'
   mark = tonumber(v[1]) >= SUCCEEDED and satisfies and v[1] or '-'
-  call('ZADD', dependants_key(parent), mark == '-' and whole(next_number()) or MARKED, job.id)
+  if v[3] then spread(parent, {list = v[3]}) end
+  put('ZADD', dependants_key(parent), mark == '-' and whole(next_number()) or MARKED, job.id)
   if not was_behind or held == 'c' then hold_again(parent, v[2]) end
   return mark, 'h'
 end

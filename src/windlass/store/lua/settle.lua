@@ -12,7 +12,7 @@ local settler, n, answers = ARGV[6], tonumber(ARGV[7]), {}
 -- A plain job, of which the record of what the session holds says all that is needed.
 local places, ends = {}, {} -- how many of each lane and task; what is written for each retention
 local function end_of(keep)
-  local at = int(now + math.max(tonumber(keep), KEEP_AT_LEAST))
+  local at = end_of_keep(tonumber(keep))
   ends[keep] = {at, SUCCEED .. ' ' .. NOW .. ' ' .. at}
   return ends[keep]
 end
@@ -32,7 +32,7 @@ end
 -- A job of which the record says that edges are all that is left to see to.
 local function succeed_with_edges(id, number, place, keep, result)
   places[place] = (places[place] or 0) + 1
-  local v = call('HMGET', J .. id, 'dn', 'en', 'pl', 'pm')
+  local v = call('HMGET', J .. id, 'dn', 'en', 'pl', 'pm', 'dl')
   if result then
     call('HSET', J .. id, 's', '4', 'o', SUCCEED, 'fi', NOW, 'ke', keep, 'r', result)
     results[id] = result
@@ -43,7 +43,9 @@ local function succeed_with_edges(id, number, place, keep, result)
   ended[#ended + 1] = id
   known[id] = {state = SUCCEEDED, number = number, keep = keep + 0, dependants = v[1] and v[1] + 0, graph = '1'}
   local all_marked = not v[1] -- who counts no dependants never had any
-  follow({id = id, state = SUCCEEDED, needs = v[2], parents = v[3], letters = v[4], all_marked = all_marked})
+  follow({
+    id = id, state = SUCCEEDED, needs = v[2], parents = v[3], letters = v[4], list = v[5], all_marked = all_marked,
+  })
 end
 local function count_successes()
   for place, number in pairs(places) do
