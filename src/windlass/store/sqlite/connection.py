@@ -26,16 +26,7 @@ def open_connection(path: str) -> sqlite3.Connection:
     )
     # NORMAL: a commit survives the death of the process, not a power cut within the last moments. The file itself
     # is never damaged by one.
-    # And what is written often between two checkpoints (16 MiB here) is copied, and waits for the disk, once.
-    for pragma in (
-        "synchronous = NORMAL",
-        "wal_autocheckpoint = 4000",
-        "temp_store = MEMORY",
-        "cache_size = -2000",
-        "cache_size = -16000",
-        "cache_size = -2000",
-        "journal_size_limit = 67108864",
-    ):
+    for pragma in ("synchronous = NORMAL", "temp_store = MEMORY", "journal_size_limit = 67108864"):
         connection.execute(f"PRAGMA {pragma}")
     return connection
 
