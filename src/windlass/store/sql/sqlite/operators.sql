@@ -54,8 +54,5 @@ WHERE id = ?1 AND state >= 4 AND finished_at <= ?2
     AND dependants = 0
     AND NOT EXISTS (SELECT 1 FROM releases WHERE job = jobs.n);
 
--- name: session_is_alive
-SELECT 1 FROM sessions WHERE id = ? AND revoked = 0;
-
 -- name: has_unmarked_parent
 SELECT 1 FROM edges WHERE child = ? AND outcome IS NULL LIMIT 1;
